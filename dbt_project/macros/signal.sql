@@ -1,0 +1,7 @@
+{#- Components of the signal score, in the order of `signal_weights`. -#}
+{% macro signal_components() -%}
+    {{ return(["growth_28d", "growth_7d", "surprise", "persistence", "acceleration", "breadth"]) }}
+{%- endmacro %}
+
+{#- Changes whenever the same inputs would give another score. -#}
+{% macro signal_model_version() -%} signal-1 {%- endmacro %}

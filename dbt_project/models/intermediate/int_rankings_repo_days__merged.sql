@@ -1,0 +1,34 @@
+with
+
+places as (
+
+    select * from {{ ref('stg_rankings__places') }}
+    where {{ in_window() }}
+
+),
+
+merged as (
+
+    -- Lists are read some minutes apart and may differ. The largest total is the latest of a growing repository.
+    select
+        day,
+        name_key,
+        max(stars_total) as stars_total,
+        max(stars_total) - min(stars_total) as stars_spread,
+        max(forks_total) as forks_total,
+        arg_max(full_name, (stars_total, list)) as full_name,
+        arg_max(language, (stars_total, list)) filter (where language is not null) as language,
+        arg_max(description, (stars_total, list)) filter (where description is not null) as description
+    from places
+    group by day, name_key
+
+),
+
+final as (
+
+    select * from merged
+    order by day, name_key
+
+)
+
+select * from final

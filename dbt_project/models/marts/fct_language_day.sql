@@ -1,0 +1,79 @@
+with
+
+repos as (
+
+    select
+        signal.day,
+        signal.language,
+        signal.signal_rank,
+        repo_days.net_delta_24h
+    from {{ ref('fct_repo_signal_day') }} as signal
+    inner join {{ ref('fct_repo_day') }} as repo_days
+        on signal.day = repo_days.day and signal.repo_key = repo_days.repo_key
+    where signal.{{ in_window() }} and repo_days.{{ in_window() }}
+
+),
+
+universes as (
+
+    select
+        'all' as universe,
+        *
+    from repos
+
+    union all
+
+    select
+        'top50' as universe,
+        *
+    from repos
+    where signal_rank <= 50
+
+),
+
+counted as (
+
+    select
+        day,
+        universe,
+        coalesce(language, 'none') as language,
+        count(*) as repos,
+        -- NULL where no total of the language was read on two successive days
+        round(sum(net_delta_24h)) as stars_gained,
+        count(net_delta_24h) as repos_with_gain
+    from universes
+    group by day, universe, coalesce(language, 'none')
+
+),
+
+totalled as (
+
+    select
+        *,
+        sum(repos) over of_day as all_repos,
+        sum(stars_gained) over of_day as all_stars_gained
+    from counted
+    window of_day as (partition by day, universe)
+
+),
+
+final as (
+
+    select
+        day,
+        universe,
+        language,
+        repos,
+        repos / all_repos as share,
+        {{ wilson_bound('repos', 'all_repos', '-') }} as share_low,
+        {{ wilson_bound('repos', 'all_repos', '+') }} as share_high,
+        stars_gained::bigint as stars_gained,
+        case when stars_gained is not null then 'net_change' end as stars_gained_basis,
+        repos_with_gain,
+        case when all_stars_gained > 0 then stars_gained / all_stars_gained end as stars_gained_share
+    from totalled
+    order by day, universe, language
+
+)
+
+select * from final

@@ -1,0 +1,7 @@
+select
+    repo_key,
+    valid_from
+from {{ ref('dim_repo') }}
+qualify
+    valid_to is distinct from lead(valid_from) over (partition by repo_key order by valid_from)
+    or valid_to <= valid_from

@@ -1,0 +1,1 @@
+"""RepoSignal: star histories turned into signal."""

@@ -1,0 +1,1 @@
+"""The embedded upstream: small, synthetic files in the upstreams' own formats."""

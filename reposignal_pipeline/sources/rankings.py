@@ -1,0 +1,366 @@
+"""The daily ranking files: real star totals of the leading repositories since 2018-12-18.
+
+Here: the file's name and format, every quirk it has had, and what becomes of a file or a row that breaks it.
+Not here: how bytes are fetched (`transport`), what the numbers mean (dbt).
+
+One file a day, `github-ranking-YYYY-MM-DD.csv`, taken at about 03:00-04:30 UTC of that day. A row is a place in a list
+(`item`); a repository stands in several lists, and its counts there may differ. CRLF up to 2019-04-20, quoted newlines,
+exact duplicates and label drift are kept as they come; staging models straighten them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import dlt
+import duckdb
+import numpy as np
+import pyarrow as pa
+from dlt.extract import DltResource
+from pyarrow import csv
+
+from reposignal_pipeline.sources.transport import Upstream
+
+COLUMNS = (
+    "rank", "item", "repo_name", "stars", "forks", "language", "repo_url", "username", "issues", "last_commit",
+    "description",
+)  # fmt: skip
+HEADER = ",".join(COLUMNS)
+FETCHES_AT_ONCE = 8
+
+Status = Literal["observed", "missing", "refused"]
+
+
+class MalformedFileError(Exception):
+    """A file that cannot be trusted as a whole; the message names file, line and cause."""
+
+
+@dataclass
+class Day:
+    """One day as read: what stands in its file, and what is to be said about it."""
+
+    day: dt.date
+    file: str
+    status: Status
+    reason: str | None = None
+    sha256: str | None = None
+    text: pa.Table | None = None
+    """rows in file order as the upstream's text, with `snapshot_date` and `file_row` (the header is row 1)"""
+    set_aside: list[dict[str, Any]] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
+    """`lists`, `longest_list` and `distinct_places` (item x rank) among the good rows"""
+
+
+def file_name(day: dt.date) -> str:
+    """Return the upstream's name for a day's file."""
+    return f"github-ranking-{day.isoformat()}.csv"
+
+
+def read_days(upstream: Upstream, days: Iterable[dt.date]) -> list[Day]:
+    """Return each day in order, fetched several at once.
+
+    Raises:
+        UpstreamError: when the upstream neither gives a file nor says that there is none.
+    """
+
+    def read(day: dt.date) -> Day:
+        name = file_name(day)
+        return parse_day(day, upstream.read(name), upstream.address(name))
+
+    with ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="rankings") as pool:
+        return list(pool.map(read, days))
+
+
+def parse_day(day: dt.date, content: bytes | None, file: str) -> Day:
+    """Return a file's rows as text, or why nothing is believed of it."""
+    if content is None:
+        return Day(day, file, "missing", reason="no file published for this day")
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        text, set_aside = _parse(content, file)
+    except MalformedFileError as error:
+        return _refused(day, file, sha256, str(error))
+    text = text.add_column(0, "snapshot_date", pa.array([day] * text.num_rows, pa.date32()))
+    return Day(day, file, "observed", sha256=sha256, text=text, set_aside=set_aside)
+
+
+def _refused(day: dt.date, file: str, sha256: str, reason: str) -> Day:
+    whole = {"file_row": None, "reason": reason, "row_text": None, "is_whole_file": True}
+    return Day(day, file, "refused", reason=reason, sha256=sha256, set_aside=[whole])
+
+
+def _parse(content: bytes, file: str) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """Return (rows as text in file order, rows set aside because they have no readable cells).
+
+    Raises:
+        MalformedFileError: empty, not this format, or cut off.
+    """
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    head = content.split(b"\n", 1)[0].rstrip(b"\r")
+    if not content.strip():
+        raise MalformedFileError(f"{file}, line 1: the file is empty")
+    if head != HEADER.encode():
+        raise MalformedFileError(f"{file}, line 1: the header is {head[:80].decode(errors='replace')!r}, not {HEADER!r}")
+    if not content.endswith(b"\n"):
+        lines = content.count(b"\n") + 1
+        raise MalformedFileError(f"{file}, line {lines}: the last line has no end: cut off")
+
+    content, set_aside = _without_undecodable_lines(content)
+    text, invalid = _read_csv(content, file)
+    while runaway := [number for number, row in invalid if "\n" in row]:
+        # A stray quote swallows the lines that follow it: blank the line where it stands and read again.
+        lines = content.split(b"\n")
+        at = _line_of_row(lines, dict(invalid)[runaway[0]])
+        set_aside.append(_aside(runaway[0], "a quote is never closed, or opens inside a field", lines[at].decode()))
+        lines[at] = _BLANKED
+        text, invalid = _read_csv(content := b"\n".join(lines), file)
+    set_aside += [
+        _aside(number, f"not {len(COLUMNS)} fields but {row.count(',') + 1}, or a broken quote", row)
+        for number, row in invalid
+        if row != _BLANKED.decode()
+    ]
+    numbers = np.delete(np.arange(2, text.num_rows + len(invalid) + 2), [number - 2 for number, _ in invalid])
+    text = text.append_column("file_row", pa.array(numbers, pa.int32()))
+    if not text.num_rows:
+        cause = set_aside[0]["reason"] if set_aside else "no rows below the header"
+        raise MalformedFileError(f"{file}, line 2: no good row: {cause}")
+    _refuse_if_cut_off(text, file)
+    return text, set_aside
+
+
+def _read_csv(content: bytes, file: str) -> tuple[pa.Table, list[tuple[int, str]]]:
+    """Return (rows as text, (row number, text) of the rows that do not have the columns)."""
+    invalid: list[tuple[int, str]] = []
+
+    def skip(row: csv.InvalidRow) -> str:
+        invalid.append((row.number, row.text))
+        return "skip"
+
+    try:
+        text = csv.read_csv(
+            pa.py_buffer(content),
+            read_options=csv.ReadOptions(use_threads=False, block_size=len(content)),
+            parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(COLUMNS, pa.string()),
+                strings_can_be_null=False,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise MalformedFileError(f"{file}: not a CSV: {' '.join(str(error).split())[:200]}") from None
+    return text, invalid
+
+
+_BLANKED = b"(blanked)"  # one field: always set aside by the reader
+
+
+def _line_of_row(lines: list[bytes], row: str) -> int:
+    first = row.split("\n", 1)[0].rstrip("\r").encode()
+    return next(number for number, line in enumerate(lines) if line.rstrip(b"\r") == first)
+
+
+def _without_undecodable_lines(content: bytes) -> tuple[bytes, list[dict[str, Any]]]:
+    """Return the file without the lines that are not UTF-8, and those lines set aside."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        pass
+    else:
+        return content, []
+    lines, set_aside = content.split(b"\n"), []
+    for number, line in enumerate(lines, start=1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            cause = f"not UTF-8 at byte {error.start} of the line"
+            set_aside.append(_aside(number, cause, line.decode(errors="replace").rstrip("\r")))
+            lines[number - 1] = _BLANKED
+    return b"\n".join(lines), set_aside
+
+
+def _aside(file_row: int, reason: str, row_text: str) -> dict[str, Any]:
+    return {"file_row": file_row, "reason": f"row {file_row}: {reason}", "row_text": row_text[:10_000], "is_whole_file": False}
+
+
+_TEXT_SCHEMA = pa.schema(
+    [("snapshot_date", pa.date32()), *((column, pa.string()) for column in COLUMNS), ("file_row", pa.int32())]
+)
+
+# GitHub's own rules for names; the bounds keep a shifted column from passing as one.
+_VERDICTS = r"""
+    select
+        *,
+        case
+            when not regexp_full_match(username, '[A-Za-z0-9_.-]{1,100}') then 'username is not a GitHub name'
+            when not regexp_full_match(repo_name, '[A-Za-z0-9_.-]{1,200}') then 'repo_name is not a GitHub name'
+            when trim(item) = '' then 'item is empty'
+            when coalesce(try_cast(rank as integer), 0) < 1 then 'rank is not a number from 1'
+            when coalesce(try_cast(stars as bigint), -1) < 0 then 'stars is not a number from 0'
+        end as bad,
+        concat_ws('; ',
+            case when coalesce(try_cast(forks as bigint), -1) < 0 then 'forks is not a number from 0: kept as unknown' end,
+            case when coalesce(try_cast(issues as bigint), -1) < 0 then 'issues is not a number from 0: kept as unknown' end,
+            case when last_commit <> '' and try_cast(last_commit as timestamp) is null
+                then 'last_commit is not a time: kept as unknown' end
+        ) as unknown_cells
+    from rows
+"""
+_TYPED = """
+    select
+        snapshot_date, file_row, rank::integer as rank, item, username, repo_name, stars::bigint as stars,
+        case when try_cast(forks as bigint) >= 0 then forks::bigint end as forks,
+        case when try_cast(issues as bigint) >= 0 then issues::bigint end as issues,
+        language, repo_url, try_cast(last_commit as timestamp) as last_commit_at, description
+    from judged where bad is null order by snapshot_date, file_row
+"""
+_BAD = f"""
+    select
+        snapshot_date, file_row, concat_ws('; ', bad, nullif(unknown_cells, '')) as reason,
+        concat_ws(',', {", ".join(COLUMNS)}) as row_text
+    from judged where bad is not null or unknown_cells <> '' order by snapshot_date, file_row
+"""
+_PLACES = """
+    select
+        snapshot_date, count(*) as lists, max(places) as longest_list, sum(places)::bigint as distinct_places
+    from (
+        select snapshot_date, item, count(distinct rank) as places
+        from judged where bad is null group by snapshot_date, item
+    )
+    group by snapshot_date
+"""
+
+
+def typed_rows(days: Sequence[Day]) -> pa.Table:
+    """Return the good rows of all observed days, typed, in order; add to each day's `set_aside` the rows that are not.
+
+    A day without one good row becomes refused.
+    """
+    with duckdb.connect() as connection:
+        texts = [day.text for day in days if day.text is not None]
+        connection.register("rows", pa.concat_tables([_TEXT_SCHEMA.empty_table(), *texts]))
+        connection.execute(f"create temp table judged as {_VERDICTS}")
+        typed = connection.execute(_TYPED).to_arrow_table()
+        places = connection.execute(_PLACES).to_arrow_table().to_pylist()
+        bad = connection.execute(_BAD).to_arrow_table().to_pylist()
+    set_aside: dict[dt.date, list[dict[str, Any]]] = defaultdict(list)
+    for row in bad:
+        set_aside[row["snapshot_date"]].append(_aside(row["file_row"], row["reason"], row["row_text"]))
+    good = {row.pop("snapshot_date"): row for row in places}
+    for index, day in enumerate(days):
+        day.set_aside += set_aside[day.day]
+        day.places = good.get(day.day, {})
+        if day.status == "observed" and not day.places:
+            refused = _refused(day.day, day.file, day.sha256 or "", f"{day.file}, line 2: no good row: {day.set_aside[0]['reason']}")
+            days[index].__dict__.update(refused.__dict__)
+    return typed
+
+
+def _refuse_if_cut_off(text: pa.Table, file: str) -> None:
+    """Refuse a file whose last list is shorter than its others: it was cut at a line's end.
+
+    Every list of every file from 2018-12-18 to 2025-06-24 has the length of its file's other lists, 100 or 60.
+    """
+    items = text["item"].combine_chunks()
+    if not len(items):
+        return
+    counts = {entry["values"].as_py(): entry["counts"].as_py() for entry in items.value_counts()}
+    last = items[-1].as_py()
+    longest = max(counts.values())
+    if counts[last] < longest and len(counts) > 1:
+        line = text["file_row"][-1].as_py()
+        raise MalformedFileError(f"{file}, line {line}: the last list, {last!r}, ends after {counts[last]} of {longest} rows: cut off")
+
+
+# Times are UTC without a zone: DuckDB reads zoned ones in the session's zone.
+_UTC = {"data_type": "timestamp", "timezone": False}
+
+_PLACE_COUNTS = ("lists", "longest_list", "distinct_places")
+_DAYS_SCHEMA = pa.schema(
+    [
+        ("snapshot_date", pa.date32()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("file", pa.string()),
+        ("sha256", pa.string()),
+        ("rows_read", pa.int64()),
+        *((name, pa.int64()) for name in _PLACE_COUNTS),
+        ("rows_quarantined", pa.int64()),
+        ("run_id", pa.string()),
+        ("fetched_at", pa.timestamp("us")),
+    ]
+)
+_QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("snapshot_date", pa.date32()),
+        ("file", pa.string()),
+        ("sha256", pa.string()),
+        ("file_row", pa.int32()),
+        ("reason", pa.string()),
+        ("row_text", pa.string()),
+        ("is_whole_file", pa.bool_()),
+    ]
+)
+
+
+@dlt.source(name="rankings")
+def rankings_source(readings: Sequence[Day] = (), *, observed: frozenset[dt.date] = frozenset(), run_id: str = "") -> DltResource:
+    """Return the dlt source that replaces each read day as a whole, in three tables.
+
+    `rankings` holds a day's rows, `rankings_days` one row per day with its status, `rankings_quarantine` what was set aside.
+    A missing or refused day changes nothing of a day that stood before.
+
+    Args:
+        readings: days as read, in order.
+        observed: days that already stand in the warehouse.
+        run_id: the run that loads them.
+    """
+
+    @dlt.resource(
+        name="rankings", write_disposition="merge", merge_key="snapshot_date", columns={"last_commit_at": _UTC}
+    )
+    def rankings() -> Iterator[Any]:
+        yield _not_null(typed_rows(readings), "snapshot_date")
+        fetched_at = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        days = [
+            {
+                "snapshot_date": reading.day,
+                "status": reading.status,
+                "reason": reading.reason,
+                "file": reading.file,
+                "sha256": reading.sha256,
+                "rows_read": reading.text.num_rows if reading.text is not None else None,
+                **dict.fromkeys(_PLACE_COUNTS) | reading.places,
+                "rows_quarantined": len({entry["file_row"] for entry in reading.set_aside}),
+                "run_id": run_id,
+                "fetched_at": fetched_at,
+            }
+            for reading in readings
+            if reading.status == "observed" or reading.day not in observed
+        ]
+        yield _to_table("rankings_days", pa.Table.from_pylist(days, _DAYS_SCHEMA), ["snapshot_date"], fetched_at=_UTC)
+        set_aside = [
+            {"snapshot_date": reading.day, "file": reading.file, "sha256": reading.sha256, **entry}
+            for reading in readings
+            for entry in reading.set_aside
+        ]
+        table = pa.Table.from_pylist(set_aside, _QUARANTINE_SCHEMA)
+        yield _to_table("rankings_quarantine", table, ["snapshot_date", "sha256"])
+
+    return rankings
+
+
+def _not_null(table: pa.Table, *names: str) -> pa.Table:
+    return table.cast(pa.schema([field.with_nullable(field.name not in names) for field in table.schema]))
+
+
+def _to_table(name: str, table: pa.Table, merge_key: list[str], **columns: Any) -> Any:
+    table = _not_null(table, "snapshot_date", *merge_key)
+    hints = dlt.mark.make_hints(table_name=name, write_disposition="merge", merge_key=merge_key, columns=columns)
+    return dlt.mark.with_hints(table, hints, create_table_variant=True)
