@@ -7,13 +7,11 @@ Not here: opening anything (`warehouse`), talking to anything (`sources`).
 from __future__ import annotations
 
 import datetime as dt
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
@@ -23,6 +21,7 @@ RANKINGS_UPSTREAM = "https://raw.githubusercontent.com/EvanLi/Github-Ranking/mas
 RANKINGS_FIRST_DAY = dt.date(2018, 12, 18)
 SAMPLE_FIRST_DAY = dt.date(2025, 10, 20)
 SAMPLE_LAST_DAY = dt.date(2026, 2, 27)
+SOURCES = ("rankings",)
 
 
 class ConfigError(Exception):
@@ -38,32 +37,16 @@ class Profile(StrEnum):
     """live upstreams, DuckDB files"""
 
 
-class Settings(BaseSettings):
-    """What the environment says, validated.
+@dataclass(frozen=True)
+class Settings:
+    """What a user has set, validated, and the paths that follow from it."""
 
-    Raises:
-        ValidationError: on an unknown profile or an unreadable value (see `load_settings`).
-    """
-
-    model_config = SettingsConfigDict(env_prefix="REPOSIGNAL_", frozen=True, extra="ignore")
-
-    home: Path = PROJECT_ROOT / "data" / "home"
-    profile: Profile = Profile.LOCAL
-    rankings_url: str = Field(default="", description="base of the daily ranking files")
-    memory_limit: str = Field(default="3GB", pattern=r"^\d+(\.\d+)?\s?(MB|GB|MiB|GiB)$")
-    schedules: Literal["auto", "off"] = "auto"
-
-    @cached_property
-    def rankings_base(self) -> str:
-        """Base of the rankings upstream; the sample in profile `demo` unless a user names another."""
-        if self.rankings_url:
-            return self.rankings_url
-        return str(SAMPLE_DIR / "rankings") if self.profile is Profile.DEMO else RANKINGS_UPSTREAM
-
-    @property
-    def schedules_on(self) -> bool:
-        """Schedules start on their own only against live upstreams."""
-        return self.profile is Profile.LOCAL and self.schedules == "auto"
+    home: Path
+    profile: Profile
+    rankings_base: str
+    """base address of the daily ranking files; may carry credentials, so show it through `transport.shown`"""
+    memory_limit: str = "2GB"
+    """of each DuckDB process; above it DuckDB spills to disk"""
 
     @property
     def warehouse_dir(self) -> Path:
@@ -85,6 +68,7 @@ class Settings(BaseSettings):
 
     @property
     def published_db(self) -> Path:
+        """What analysts open, read-only."""
         return self.published_dir / "reposignal.duckdb"
 
     @property
@@ -92,24 +76,34 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
     @property
-    def dbt_target_dir(self) -> Path:
-        return self.home / "dbt" / "target"
+    def dbt_dir(self) -> Path:
+        """dbt's target and logs."""
+        return self.home / "dbt"
 
     @property
     def dlt_dir(self) -> Path:
+        """dlt's working folders."""
         return self.home / "dlt"
 
 
-def load_settings() -> Settings:
-    """Return the settings of this process, with `home` absolute.
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings that the environment gives; an empty variable counts as unset.
 
     Raises:
         ConfigError: one line that names the variable and what it may be.
     """
+    given = {name: value for name, value in environment.items() if value.strip()}
+    name = given.get("REPOSIGNAL_PROFILE", Profile.LOCAL)
     try:
-        settings = Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        variable = "REPOSIGNAL_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(f"{variable}={first['input']!r}: {first['msg']}") from None
-    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+        profile = Profile(name)
+    except ValueError:
+        known = ", ".join(Profile)
+        raise ConfigError(f"REPOSIGNAL_PROFILE={name!r} is not a profile; there are: {known}") from None
+    home = Path(given.get("REPOSIGNAL_HOME", PROJECT_ROOT / "data" / "home")).expanduser().absolute()
+    default_base = str(SAMPLE_DIR / "rankings") if profile is Profile.DEMO else RANKINGS_UPSTREAM
+    return Settings(
+        home=home,
+        profile=profile,
+        rankings_base=given.get("REPOSIGNAL_RANKINGS_URL", default_base),
+        memory_limit=given.get("REPOSIGNAL_MEMORY_LIMIT", Settings.memory_limit),
+    )

@@ -267,11 +267,9 @@ def _refuse_if_cut_off(text: pa.Table, file: str) -> None:
 
     Every list of every file from 2018-12-18 to 2025-06-24 has the length of its file's other lists, 100 or 60.
     """
-    items = text["item"].combine_chunks()
-    if not len(items):
-        return
-    counts = {entry["values"].as_py(): entry["counts"].as_py() for entry in items.value_counts()}
-    last = items[-1].as_py()
+    places = text.group_by("item").aggregate([("rank", "count_distinct")])  # some files repeat rows
+    counts = dict(zip(places["item"].to_pylist(), places["rank_count_distinct"].to_pylist(), strict=True))
+    last = text["item"][-1].as_py()
     longest = max(counts.values())
     if counts[last] < longest and len(counts) > 1:
         line = text["file_row"][-1].as_py()
@@ -305,6 +303,7 @@ _QUARANTINE_SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("row_text", pa.string()),
         ("is_whole_file", pa.bool_()),
+        ("run_id", pa.string()),
     ]
 )
 
@@ -346,7 +345,7 @@ def rankings_source(readings: Sequence[Day] = (), *, observed: frozenset[dt.date
         ]
         yield _to_table("rankings_days", pa.Table.from_pylist(days, _DAYS_SCHEMA), ["snapshot_date"], fetched_at=_UTC)
         set_aside = [
-            {"snapshot_date": reading.day, "file": reading.file, "sha256": reading.sha256, **entry}
+            {"snapshot_date": reading.day, "file": reading.file, "sha256": reading.sha256, "run_id": run_id, **entry}
             for reading in readings
             for entry in reading.set_aside
         ]

@@ -25,7 +25,7 @@ pairs_of_days as (
 
 ),
 
-leavers as (
+leavers as materialized (
 
     select
         pairs_of_days.day,
@@ -37,7 +37,7 @@ leavers as (
 
 ),
 
-entrants as (
+entrants as materialized (
 
     select repo_days.*
     from pairs_of_days
@@ -62,7 +62,7 @@ alike as (
     inner join entrants
         on
             leavers.day = entrants.day
-            and leavers.language is not distinct from entrants.language
+            and coalesce(leavers.language, '') = coalesce(entrants.language, '')
             and abs(leavers.stars_total - entrants.stars_total) <= greatest(20, 0.005 * leavers.stars_total)
             and abs(leavers.forks_total - entrants.forks_total) <= greatest(10, 0.01 * leavers.forks_total)
 
@@ -76,7 +76,7 @@ strong as (
 
 ),
 
-unambiguous as (
+unambiguous as materialized (
 
     select * from strong
     qualify
@@ -85,37 +85,48 @@ unambiguous as (
 
 ),
 
-never_together as (
+-- two names seen on one day are two repositories
+days_of_old_name as materialized (
 
-    -- two names seen on one day are two repositories
-    select * from unambiguous
-    where not exists (
-        select 1
-        from repo_days as one
-        inner join repo_days as other on one.day = other.day
-        where
-            one.name_key = unambiguous.old_name_key
-            and other.name_key = unambiguous.new_name_key
-            and one.day < unambiguous.day
-    )
+    select
+        unambiguous.day as renamed_on,
+        unambiguous.old_name_key,
+        unambiguous.new_name_key,
+        repo_days.day
+    from unambiguous
+    inner join repo_days
+        on unambiguous.old_name_key = repo_days.name_key and unambiguous.day > repo_days.day
+
+),
+
+seen_together as (
+
+    select distinct
+        days_of_old_name.renamed_on,
+        days_of_old_name.old_name_key
+    from days_of_old_name
+    inner join repo_days
+        on days_of_old_name.day = repo_days.day and days_of_old_name.new_name_key = repo_days.name_key
 
 ),
 
 final as (
 
     select
-        day,
-        old_name_key,
-        new_name_key,
+        unambiguous.day,
+        unambiguous.old_name_key,
+        unambiguous.new_name_key,
         concat_ws(
             ', ',
             'same language, stars and forks',
-            case when is_same_name then 'same name' end,
-            case when is_same_owner then 'same owner' end,
-            case when is_same_description then 'same description' end
+            case when unambiguous.is_same_name then 'same name' end,
+            case when unambiguous.is_same_owner then 'same owner' end,
+            case when unambiguous.is_same_description then 'same description' end
         ) as evidence
-    from never_together
-    order by day, old_name_key
+    from unambiguous
+    anti join seen_together
+        on unambiguous.day = seen_together.renamed_on and unambiguous.old_name_key = seen_together.old_name_key
+    order by unambiguous.day, unambiguous.old_name_key
 
 )
 

@@ -16,9 +16,9 @@ merged as (
         max(stars_total) as stars_total,
         max(stars_total) - min(stars_total) as stars_spread,
         max(forks_total) as forks_total,
-        arg_max(full_name, (stars_total, list)) as full_name,
-        arg_max(language, (stars_total, list)) filter (where language is not null) as language,
-        arg_max(description, (stars_total, list)) filter (where description is not null) as description
+        max(full_name) as full_name,
+        max(language) as language,
+        max(description) as description
     from places
     group by day, name_key
 

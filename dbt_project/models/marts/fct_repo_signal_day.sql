@@ -105,6 +105,7 @@ final as (
         acceleration,
         growth_7d,
         growth_28d,
+        fork_growth_28d,
         expected_change,
         surprise,
         persistence,

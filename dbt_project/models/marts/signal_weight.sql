@@ -1,0 +1,16 @@
+{{ config(materialized='table') }}
+
+with
+
+final as (
+
+    select
+        component,
+        weight,
+        reason
+    from {{ ref('signal_weights') }}
+    order by weight desc, component
+
+)
+
+select * from final

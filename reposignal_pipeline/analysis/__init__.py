@@ -1,0 +1,1 @@
+"""Frames in, frames out: no files, no connections, no Dagster."""

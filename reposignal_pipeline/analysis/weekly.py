@@ -1,0 +1,135 @@
+"""The weekly trend tables, from each repository's last reading of each week.
+
+Here: the weekly frames and their columns (name, type, comment), which are also the tables' schema.
+Not here: reading and writing the warehouse (`defs.trends`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+TOP = 50
+
+
+@dataclass(frozen=True)
+class WeeklyTable:
+    """A published weekly table: its comment and its columns as name -> (DuckDB type, comment)."""
+
+    name: str
+    comment: str
+    columns: dict[str, tuple[str, str]]
+
+    @property
+    def column_names(self) -> list[str]:
+        return list(self.columns)
+
+
+_WEEK = ("DATE", "Monday that begins the week, UTC.")
+_BASIS = ("VARCHAR", "net_change: change of the observed total, stars taken back included; NULL with stars_gained.")
+
+REPO_TRENDS = WeeklyTable(
+    "weekly_repo_trends",
+    "Grain: week x repo_key, only repositories read in that week. Each speaks as of its last reading of the week. "
+    "Source: fct_repo_signal_day.",
+    {
+        "week": _WEEK,
+        "repo_key": ("BIGINT", "Repository, stable over renames: join key of every table."),
+        "full_name": ("VARCHAR", "owner/name at the last reading; text by strangers."),
+        "language": ("VARCHAR", "Primary language; NULL if none."),
+        "as_of_date": ("DATE", "UTC day of the last reading of the week; nothing later is used."),
+        "stars_total": ("BIGINT", "Stars held at that reading."),
+        "stars_gained": ("BIGINT", "7 x velocity_7d of that reading, stars; NULL without a reading 7 to 9 days before."),
+        "stars_gained_basis": _BASIS,
+        "growth_pct": ("DOUBLE", "stars_gained over the total of a week before, percent; NULL with stars_gained."),
+        "signal_score": ("DOUBLE", "Score at that reading, 0-100; NULL without 28 days of history."),
+        "rank": ("INTEGER", "Place by signal_score among the week's repositories, from 1; NULL without a score."),
+        "rank_change": ("INTEGER", "Places climbed since the week before; NULL if unranked then or now."),
+        "is_breakout": ("BOOLEAN", "True if a breakout on any day of the week; NULL if never judged in it."),
+    },
+)
+
+LANGUAGE_TRENDS = WeeklyTable(
+    "weekly_language_trends",
+    "Grain: week x language. Adds up weekly_repo_trends: the repositories read in that week. Source: weekly_repo_trends.",
+    {
+        "week": _WEEK,
+        "language": ("VARCHAR", "Primary language; none where GitHub names none."),
+        "as_of_date": ("DATE", "UTC day of the last reading of the week; nothing later is used."),
+        "repos": ("BIGINT", "Repositories read in the week."),
+        "share": ("DOUBLE", "repos over all repositories read in the week, 0-1. The sources list a fixed number a language."),
+        "share_change": ("DOUBLE", "share less that of the week before; NULL if that week was not observed."),
+        "top50_repos": ("BIGINT", "Repositories among the 50 highest of the week by rank."),
+        "top50_share": ("DOUBLE", "top50_repos over the repositories ranked 1-50, 0-1; NULL if none was ranked."),
+        "top50_share_change": ("DOUBLE", "top50_share less that of the week before; NULL if unknown then or now."),
+        "stars_gained": ("BIGINT", "Sum of stars_gained; NULL if unknown for all its repositories."),
+        "stars_gained_basis": _BASIS,
+        "rank": ("INTEGER", "Place by stars_gained among the week's languages, from 1; NULL without stars_gained."),
+    },
+)
+
+
+def repo_trends(closings: pd.DataFrame) -> pd.DataFrame:
+    """Return `weekly_repo_trends` for the weeks of `closings`; ranks change only against a week that is in it.
+
+    Args:
+        closings: one row per week x repo_key: the last reading of the week, with week, repo_key, full_name, language,
+            as_of_date, stars_total, velocity_7d (stars/day), growth_7d (share), growth_28d (share), signal_score and
+            is_breakout (any day of the week).
+    """
+    trends = closings.sort_values(
+        ["week", "signal_score", "growth_28d", "repo_key"], ascending=[True, False, False, True], na_position="last"
+    ).reset_index(drop=True)
+    trends["stars_gained"] = (trends["velocity_7d"].astype("Float64") * 7).round().astype("Int64")
+    trends["stars_gained_basis"] = _basis(trends["stars_gained"])
+    trends["growth_pct"] = (trends["growth_7d"].astype("Float64") * 100).round(4)
+    is_ranked = trends["signal_score"].notna()
+    trends["rank"] = (trends.groupby("week").cumcount() + 1).astype("Int64").where(is_ranked)
+    trends["rank_change"] = _week_before(trends, ["repo_key"], "rank") - trends["rank"]
+    return trends[REPO_TRENDS.column_names]
+
+
+def language_trends(repos: pd.DataFrame) -> pd.DataFrame:
+    """Return `weekly_language_trends` for the weeks of `repos`, a frame of `repo_trends`."""
+    repos = repos.assign(
+        language=repos["language"].fillna("none"), is_top=repos["rank"].le(TOP).fillna(False).astype("Int64")
+    )
+    trends = (
+        repos.groupby(["week", "language"], as_index=False)
+        .agg(repos=("repo_key", "size"), top50_repos=("is_top", "sum"))
+        .astype({"repos": "Int64", "top50_repos": "Int64"})
+    )
+    gained = repos.groupby(["week", "language"])["stars_gained"].sum(min_count=1).rename("stars_gained").reset_index()
+    trends = trends.merge(gained, on=["week", "language"], validate="one_to_one")
+    trends["as_of_date"] = trends["week"].map(repos.groupby("week")["as_of_date"].max())
+    of_week = trends.groupby("week")
+    trends["share"] = trends["repos"] / of_week["repos"].transform("sum")
+    top = of_week["top50_repos"].transform("sum")
+    trends["top50_share"] = (trends["top50_repos"] / top.where(top > 0)).astype("Float64")
+    for share in ("share", "top50_share"):
+        trends[f"{share}_change"] = trends[share] - _week_before(trends, ["language"], share, absent=0.0)
+    trends["stars_gained_basis"] = _basis(trends["stars_gained"])
+    trends = trends.sort_values(["week", "stars_gained", "language"], ascending=[True, False, True], na_position="last")
+    trends["rank"] = (trends.groupby("week").cumcount() + 1).astype("Int64").where(trends["stars_gained"].notna())
+    return trends[LANGUAGE_TRENDS.column_names].reset_index(drop=True)
+
+
+def _basis(stars_gained: pd.Series) -> pd.Series:
+    return pd.Series("net_change", index=stars_gained.index, dtype="string").where(stars_gained.notna())
+
+
+def _week_before(frame: pd.DataFrame, key: list[str], column: str, absent: float | None = None) -> pd.Series:
+    """Return each row's value of a week earlier, aligned with `frame`.
+
+    Args:
+        absent: what a key counts as in a week that was observed without it; None leaves it unknown.
+    """
+    before = frame[["week", *key, column]].assign(week=frame["week"] + pd.Timedelta(days=7))
+    values = frame[["week", *key]].merge(before, on=["week", *key], how="left", validate="one_to_one")[column]
+    values.index = frame.index
+    if absent is None:
+        return values
+    known = before.groupby("week")[column].count()
+    was_observed = frame["week"].map(known).fillna(0) > 0
+    return values.mask(values.isna() & was_observed, absent)

@@ -1,0 +1,142 @@
+"""`reposignal`: thin verbs. What writes is a Dagster run that the UI shows; what asks opens the published copy.
+
+Here: words in, words out, exit status. Not here: what a run does (`defs`), what an answer means (`publishing`).
+Imports are local to their verbs: a question is answered before an orchestrator would have been imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Callable, Sequence
+
+from reposignal_pipeline.config import SOURCES, ConfigError, Settings, load_settings
+
+
+class CommandError(Exception):
+    """What a user is told in one line, with exit status 1."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status: 0 done, 1 a clear error, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    verb: Callable[[Settings, argparse.Namespace], int] = options.verb
+    try:
+        return verb(load_settings(), options)
+    except (CommandError, ConfigError) as error:
+        print(f"reposignal: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print("reposignal: interrupted; what was loaded stays, and the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reposignal", description="Star histories turned into signal.")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(name: str, run: Callable[[Settings, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text)
+        added.set_defaults(verb=run)
+        return added
+
+    verb("demo", _demo, "the main job on the embedded sample")
+    run = verb("run", _run, "one day, end to end")
+    run.add_argument("--day", type=_day, help="YYYY-MM-DD (default: yesterday, UTC)")
+    run.add_argument("--source", action="append", choices=SOURCES, help="repeatable (default: every configured source)")
+    backfill = verb("backfill", _backfill, "load a range of past days, then rebuild what depends on them")
+    backfill.add_argument("source", choices=SOURCES)
+    backfill.add_argument("--from", dest="first", type=_day, required=True, help="YYYY-MM-DD")
+    backfill.add_argument("--to", dest="last", type=_day, required=True, help="YYYY-MM-DD, included")
+    sql = verb("sql", _sql, "read-only query on the published warehouse")
+    sql.add_argument("query", nargs="?", default="-", help="SQL; - or nothing reads standard input")
+    sql.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    explain = verb("explain", _explain, "the signal score of a repository, component by component")
+    explain.add_argument("full_name", metavar="OWNER/NAME")
+    explain.add_argument("--day", type=_day, help="YYYY-MM-DD (default: its last reading)")
+    verb("doctor", _doctor, "configuration, reachability, freshness and coverage of each source; exit 1 if something is wrong")
+    return parser
+
+
+def _day(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day, YYYY-MM-DD") from None
+
+
+def _demo(settings: Settings, _: argparse.Namespace) -> int:
+    import os  # noqa: PLC0415
+
+    from reposignal_pipeline.config import SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, Profile  # noqa: PLC0415
+
+    if settings.profile is not Profile.DEMO:
+        os.environ["REPOSIGNAL_PROFILE"] = Profile.DEMO
+        settings = load_settings()
+    status = _load(SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, only_missing=True)
+    from reposignal_pipeline.publishing.answers import week_in_words  # noqa: PLC0415
+
+    print(week_in_words(settings, SAMPLE_LAST_DAY))
+    return status
+
+
+def _run(settings: Settings, options: argparse.Namespace) -> int:
+    day = options.day or dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    return _load(day, day, only_missing=False)
+
+
+def _backfill(settings: Settings, options: argparse.Namespace) -> int:
+    if options.first > options.last:
+        raise CommandError(f"--from {options.first} is after --to {options.last}")
+    return _load(options.first, options.last, only_missing=True)
+
+
+def _load(first: dt.date, last: dt.date, *, only_missing: bool) -> int:
+    from reposignal_pipeline.defs.runs import LaunchError, load_days  # noqa: PLC0415
+
+    try:
+        refused = load_days(first, last, only_missing=only_missing)
+    except LaunchError as error:
+        raise CommandError(str(error)) from None
+    for reason in refused:
+        print(f"reposignal: refused: {reason}", file=sys.stderr)
+    return 1 if refused else 0
+
+
+def _sql(settings: Settings, options: argparse.Namespace) -> int:
+    from reposignal_pipeline.publishing.answers import AnswerError, answer  # noqa: PLC0415
+
+    query = sys.stdin.read() if options.query == "-" else options.query
+    try:
+        answer(settings, query, options.format, sys.stdout)
+    except AnswerError as error:
+        raise CommandError(str(error)) from None
+    return 0
+
+
+def _explain(settings: Settings, options: argparse.Namespace) -> int:
+    from reposignal_pipeline.publishing.answers import AnswerError, explanation  # noqa: PLC0415
+
+    try:
+        print(explanation(settings, options.full_name, options.day))
+    except AnswerError as error:
+        raise CommandError(str(error)) from None
+    return 0
+
+
+def _doctor(settings: Settings, _: argparse.Namespace) -> int:
+    from reposignal_pipeline.publishing.doctor import examine  # noqa: PLC0415
+
+    findings = examine(settings)
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        print(f"{'ok   ' if finding.is_well else 'WRONG'}  {finding.subject:<{width}}  {finding.text}")
+    return 0 if all(finding.is_well for finding in findings) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Upstream files into raw tables: a day a partition, any range of days in one run."""
+
+import datetime as dt
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import dlt as dlthub
+from dagster_dlt import DagsterDltResource, DagsterDltTranslator, dlt_assets
+from dagster_dlt.translator import DltResourceTranslatorData
+from rich.console import Console
+from rich.progress import track
+
+from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, days, keys_to_dates
+from reposignal_pipeline.defs.resources import settings
+from reposignal_pipeline.sources.rankings import Day, rankings_source, read_days
+from reposignal_pipeline.sources.transport import Upstream, UpstreamError
+from reposignal_pipeline.warehouse import Warehouse
+
+DAYS_A_LOAD = 60
+"""A load costs about a second whatever its size, and a killed run loses at most one."""
+
+LONGEST_PLAUSIBLE_GAP_DAYS = 100
+"""The upstream's longest gap is 77 days; a longer range without any file means a wrong address."""
+
+RANKINGS = dg.AssetKey("rankings")
+
+
+class IngestConfig(dg.Config):
+    """How a range of days is asked for."""
+
+    only_missing: bool = False
+    """Leave out days that already stand in the warehouse; so a backfill goes on where it stopped."""
+
+
+class _Translator(DagsterDltTranslator):
+    def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
+        return (
+            super()
+            .get_asset_spec(data)
+            .replace_attributes(
+                key=RANKINGS,
+                deps=[dg.AssetKey("github_ranking_files")],
+                group_name="ingest",
+                owners=OWNERS,
+                description="Rows of the daily ranking files, with a status for every day and what was set aside.",
+            )
+        )
+
+
+def _pipeline() -> dlthub.Pipeline:
+    return dlthub.pipeline(
+        "rankings",
+        destination=dlthub.destinations.duckdb(str(settings.pipeline_db)),
+        dataset_name="rankings",
+        pipelines_dir=str(settings.dlt_dir),
+    )
+
+
+@dlt_assets(
+    dlt_source=rankings_source(),
+    dlt_pipeline=_pipeline(),
+    name="rankings",
+    partitions_def=days,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    dagster_dlt_translator=_Translator(),
+    pool=WRITER_POOL,
+)
+def rankings(
+    context: dg.AssetExecutionContext, config: IngestConfig, dlt: DagsterDltResource, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Load the days of this run, some at a time; what is loaded stays if the rest fails."""
+    asked = keys_to_dates(context.partition_key_range)
+    with warehouse.writing(f"run {context.run_id}: rankings", context.log):
+        observed = warehouse.observed_days("rankings")
+    wanted = [day for day in asked if not (config.only_missing and day in observed)]
+    loads = [wanted[start : start + DAYS_A_LOAD] for start in range(0, len(wanted), DAYS_A_LOAD)]
+    try:
+        upstream = Upstream(settings.rankings_base)
+        outcomes: list[Day] = []
+        metadata: dict[str, Any] = {}
+        console = Console(stderr=True)
+        for load in track(loads, "rankings", console=console, disable=not sys.stderr.isatty()):
+            readings = read_days(upstream, load)
+            with warehouse.writing(f"run {context.run_id}: rankings", context.log):
+                source = rankings_source(readings, observed=observed, run_id=context.run_id)
+                for result in dlt.run(context=context, dlt_source=source, dlt_pipeline=_pipeline()):
+                    metadata = dict(result.metadata or {})
+            context.log.info("loaded %s to %s", load[0], load[-1])
+            for reading in readings:
+                reading.text = None
+            outcomes += readings
+    except UpstreamError as error:
+        # resets and time-outs were retried already; a later run goes on with the days that are left
+        raise dg.Failure(str(error)) from None
+    _fail_without_any_file(outcomes, asked)
+    yield dg.MaterializeResult(asset_key=RANKINGS, metadata=_metadata(metadata, outcomes, len(asked)))
+
+
+def _fail_without_any_file(outcomes: list[Day], asked: list[dt.date]) -> None:
+    refused = [day for day in outcomes if day.status == "refused"]
+    if refused and len(refused) == len(outcomes):
+        raise dg.Failure(str(refused[0].reason))
+    if len(outcomes) >= LONGEST_PLAUSIBLE_GAP_DAYS and all(day.status == "missing" for day in outcomes):
+        base = Upstream(settings.rankings_base).address(f"github-ranking-{asked[0]}.csv")
+        raise dg.Failure(f"no file for any of {len(outcomes)} days, the first {base}: is the address right?")
+
+
+def _metadata(metadata: dict[str, Any], outcomes: list[Day], asked: int) -> dict[str, Any]:
+    by_status = {status: [day for day in outcomes if day.status == status] for status in ("observed", "missing", "refused")}
+    return metadata | {
+        "dagster/partition_row_count": sum(day.places.get("distinct_places", 0) for day in outcomes),
+        "days_asked": asked,
+        **{f"days_{status}": len(group) for status, group in by_status.items()},
+        "days_left_out": asked - len(outcomes),
+        "refused": dg.MetadataValue.md("\n".join(f"- {day.reason}" for day in by_status["refused"][:50]) or "none"),
+    }
+
+
+ranking_files = dg.AssetSpec(
+    "github_ranking_files",
+    description="The upstream: one CSV a day, taken at about 03:00-04:30 UTC, since 2018-12-18.",
+    group_name="upstream",
+    owners=OWNERS,
+    kinds={"csv"},
+)
+
+
+@dg.asset_check(asset=RANKINGS, description="No file of this run's days was refused.")
+def no_file_refused(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
+    """Name every refused file that this run loaded: the run goes on without them, and says so."""
+    with warehouse.writing(f"run {context.run.run_id}: check", context.log), warehouse.connected() as connection:
+        reasons = connection.execute(
+            """
+            select reason from pipeline.rankings.rankings_quarantine
+            where is_whole_file and run_id = ? order by snapshot_date
+            """,
+            [context.run.run_id],
+        ).fetchall()
+    refused = [reason for (reason,) in reasons]
+    return dg.AssetCheckResult(passed=not refused, metadata={"refused": refused[:50], "files_refused": len(refused)})

@@ -1,0 +1,25 @@
+"""The two grains of time: UTC days, and weeks that begin on Monday, UTC."""
+
+import datetime as dt
+
+import dagster as dg
+
+from reposignal_pipeline.config import RANKINGS_FIRST_DAY
+
+OWNERS = ["team:reposignal"]
+WRITER_POOL = "warehouse_writer"
+"""one run at a time writes the warehouse files (see dagster.yaml)"""
+
+days = dg.DailyPartitionsDefinition(start_date=RANKINGS_FIRST_DAY.isoformat(), timezone="UTC")
+weeks = dg.WeeklyPartitionsDefinition(start_date=RANKINGS_FIRST_DAY.isoformat(), day_offset=1, timezone="UTC")
+
+
+def keys_to_dates(keys: dg.PartitionKeyRange) -> list[dt.date]:
+    """Return every day of a range of daily partition keys."""
+    first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
+    return [first + dt.timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def week_of(day: dt.date) -> dt.date:
+    """Return the Monday of a day's week."""
+    return day - dt.timedelta(days=day.weekday())

@@ -1,0 +1,68 @@
+"""Marts and weekly tables into the published copy, with the record of the runs that made it."""
+
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+
+from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
+from reposignal_pipeline.config import load_settings
+from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
+from reposignal_pipeline.defs.warehouse import marts
+from reposignal_pipeline.publishing.release import publish
+from reposignal_pipeline.publishing.runs import RunFact, record_runs
+from reposignal_pipeline.warehouse import Warehouse
+
+RUNS_LOOKED_AT = 50
+"""Runs whose last state is looked up again: more than start between two publications."""
+
+
+@dg.asset(
+    deps=[*(key for key in marts.keys if key.path[-1].startswith(("dim_", "fct_", "ops_", "signal_weight"))), REPO_TRENDS.name, LANGUAGE_TRENDS.name],
+    group_name="published",
+    owners=OWNERS,
+    kinds={"duckdb", "parquet"},
+    pool=WRITER_POOL,
+    description="The read-only copy that analysts open, with its Parquet files; replaced in one step.",
+)
+def published_warehouse(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[Any]:
+    """Record the runs, copy the marts aside, and put the copy in the place of the former one."""
+    with warehouse.writing(f"run {context.run_id}: publish", context.log):
+        with warehouse.connected() as connection:
+            record_runs(connection, _runs(context))
+        stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
+        release = publish(load_settings(), f"{stamp}-{context.run_id[:8]}")
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(release.rows.values()),
+            "rows": release.rows,
+            "months_written": release.months_written,
+            "path": dg.MetadataValue.path(str(release.path)),
+        }
+    )
+
+
+def _runs(context: dg.AssetExecutionContext) -> list[RunFact]:
+    return [
+        RunFact(
+            run_id=record.dagster_run.run_id,
+            job=record.dagster_run.job_name,
+            partition=_partition(record.dagster_run.tags),
+            started_at=_utc(record.start_time),
+            finished_at=_utc(record.end_time),
+            # this run ends with this step: it is a success if anyone reads this
+            status="success" if record.dagster_run.run_id == context.run_id else record.dagster_run.status.value.lower(),
+        )
+        for record in context.instance.get_run_records(limit=RUNS_LOOKED_AT)
+    ]
+
+
+def _partition(tags: dict[str, str]) -> str | None:
+    if key := tags.get("dagster/partition"):
+        return key
+    first, last = tags.get("dagster/asset_partition_range_start"), tags.get("dagster/asset_partition_range_end")
+    return f"{first}..{last}" if first else None
+
+
+def _utc(seconds: float | None) -> dt.datetime | None:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None) if seconds else None

@@ -1,0 +1,63 @@
+"""What the assets are given: the settings and the warehouse of this process, dbt and dlt."""
+
+import os
+import sys
+from pathlib import Path
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, DbtProject
+from dagster_dlt import DagsterDltResource
+
+from reposignal_pipeline.config import DBT_PROJECT_DIR, Settings, load_settings
+from reposignal_pipeline.warehouse import Warehouse
+
+settings = load_settings()
+
+
+class WarehouseResource(dg.ConfigurableResource[Warehouse]):
+    """The pipeline's DuckDB files, as the settings of this process place them."""
+
+    def create_resource(self, context: dg.InitResourceContext) -> Warehouse:
+        return Warehouse(load_settings())
+
+
+def dbt_environment(settings: Settings) -> dict[str, str]:
+    """Return what `profiles.yml` and dbt itself read from the environment."""
+    return {
+        "REPOSIGNAL_PIPELINE_DB": str(settings.pipeline_db),
+        "REPOSIGNAL_MARTS_DB": str(settings.marts_db),
+        "REPOSIGNAL_MEMORY_LIMIT": settings.memory_limit,
+        "DBT_LOG_PATH": str(settings.dbt_dir / "logs"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def _prepared(project: DbtProject) -> DbtProject:
+    """Return the project with a manifest at least as new as its files."""
+    newest = max(path.stat().st_mtime for path in DBT_PROJECT_DIR.rglob("*") if path.suffix in {".sql", ".yml", ".csv"})
+    if not project.manifest_path.exists() or project.manifest_path.stat().st_mtime < newest:
+        project.preparer.prepare(project)
+    return project
+
+
+# dbt is found, and runs, in this environment whether or not it is activated; its settings reach it as variables.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+os.environ.update(dbt_environment(settings))
+os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+
+dbt_project = _prepared(DbtProject(project_dir=DBT_PROJECT_DIR, target_path=settings.dbt_dir / "target"))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return the resources; steps are short, so they run in their run's own process."""
+    return dg.Definitions(
+        executor=dg.in_process_executor,
+        resources={
+            "warehouse": WarehouseResource(),
+            "dlt": DagsterDltResource(),
+            "dbt": DbtCliResource(project_dir=dbt_project, profiles_dir=str(DBT_PROJECT_DIR)),
+        },
+    )

@@ -1,0 +1,126 @@
+"""Runs launched from the command line: in this process, recorded where the UI looks.
+
+Here: what `reposignal run`, `backfill` and `demo` launch, in what order. Not here: the jobs themselves (`schedules`).
+"""
+
+import datetime as dt
+import logging
+import os
+import socket
+from contextlib import redirect_stdout
+from typing import Any
+
+import dagster as dg
+
+from reposignal_pipeline.config import RANKINGS_FIRST_DAY, load_settings
+from reposignal_pipeline.home import ready_dagster_home
+
+PROCESS_TAG = "reposignal/process"
+ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+
+
+class LaunchError(Exception):
+    """A run that could not be launched or failed; the message is one line."""
+
+
+def load_days(first: dt.date, last: dt.date, *, only_missing: bool) -> list[str]:
+    """Run the daily job for a range of days, then the weekly job for the weeks that it touches.
+
+    Args:
+        only_missing: leave out days that already stand in the warehouse.
+
+    Returns:
+        The reasons why files were refused; empty if none was.
+
+    Raises:
+        LaunchError: if a run failed.
+    """
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    if first < RANKINGS_FIRST_DAY or last > yesterday:
+        raise LaunchError(f"days run from {RANKINGS_FIRST_DAY} to {yesterday} (yesterday, UTC)")
+    os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with dg.DagsterInstance.get() as instance:
+        # the definitions are imported here, once the home exists: they place their files in it
+        from reposignal_pipeline.definitions import defs  # noqa: PLC0415
+        from reposignal_pipeline.defs.partitions import week_of  # noqa: PLC0415
+        from reposignal_pipeline.defs.resources import settings  # noqa: PLC0415
+        from reposignal_pipeline.warehouse import Warehouse  # noqa: PLC0415
+
+        _bury_dead_runs(instance)
+        definitions: dg.Definitions = defs()
+        config = {"ops": {"rankings": {"config": {"only_missing": only_missing}}}}
+        result = _execute(definitions.resolve_job_def("daily"), instance, first, last, config)
+        refused = [
+            str(reason)
+            for evaluation in result.get_asset_check_evaluations()
+            if evaluation.check_name == "no_file_refused"
+            for reason in evaluation.metadata["refused"].value  # type: ignore[union-attr]
+        ]
+        observed = Warehouse(settings).observed_days("rankings")
+        if observed:
+            first_week, last_week = week_of(first), min(week_of(max(observed)), week_of(yesterday - dt.timedelta(days=6)))
+            first_week = max(first_week, week_of(RANKINGS_FIRST_DAY + dt.timedelta(days=6)))
+            if first_week <= last_week:
+                _execute(definitions.resolve_job_def("weekly"), instance, first_week, last_week, {})
+    return refused
+
+
+def _execute(
+    job: dg.JobDefinition, instance: dg.DagsterInstance, first: dt.date, last: dt.date, config: dict[str, Any]
+) -> dg.ExecuteInProcessResult:
+    """Return the result of a run over a range of partitions.
+
+    Raises:
+        LaunchError: with the cause in one line, if the run fails.
+    """
+    quiet = {"loggers": {"console": {"config": {"log_level": os.environ.get("REPOSIGNAL_LOG_LEVEL", "CRITICAL")}}}}
+    with (load_settings().dagster_home / "cli.log").open("a") as log, redirect_stdout(log):  # what dbt prints
+        result = job.execute_in_process(
+            instance=instance,
+            run_config=config | quiet,
+            tags={
+                "dagster/asset_partition_range_start": first.isoformat(),
+                "dagster/asset_partition_range_end": last.isoformat(),
+                "dagster/max_retries": "0",  # who typed the command sees the error, and types it again
+                PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}",
+            },
+            raise_on_error=False,
+        )
+    if not result.success:
+        raise LaunchError(f"run {result.run_id} of job {job.name} failed: {_cause(result)}")
+    return result
+
+
+def _cause(result: dg.ExecuteInProcessResult) -> str:
+    """Return the innermost message of the first step that failed, in one line."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return " ".join(data.user_failure_data.description.split())
+            error = data.error
+            while error and error.cause:
+                error = error.cause
+            if error:
+                return f"step {event.step_key}: " + " ".join(error.message.split())[:500]
+    return "see the run in the UI"
+
+
+def _bury_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Mark as failed the runs whose process is gone: nobody else would, where no daemon watches."""
+    host = socket.gethostname()
+    for run in instance.get_runs(limit=100):
+        where, _, process = run.tags.get(PROCESS_TAG, "").rpartition(":")
+        if run.status not in ENDED and where == host and not _is_alive(int(process)):
+            instance.report_run_failed(run, f"process {process} is gone")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

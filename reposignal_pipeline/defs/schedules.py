@@ -1,0 +1,33 @@
+"""Jobs and their schedules; schedules run on their own only against live upstreams."""
+
+import dagster as dg
+
+from reposignal_pipeline.config import Profile
+from reposignal_pipeline.defs.ingest import RANKINGS
+from reposignal_pipeline.defs.partitions import days, weeks
+from reposignal_pipeline.defs.publish import published_warehouse
+from reposignal_pipeline.defs.resources import settings
+from reposignal_pipeline.defs.trends import weekly_trends
+from reposignal_pipeline.defs.warehouse import marts
+
+daily = dg.define_asset_job(
+    "daily",
+    selection=dg.AssetSelection.assets(RANKINGS) | dg.AssetSelection.assets(marts) | dg.AssetSelection.assets(published_warehouse),
+    partitions_def=days,
+    description="A day, or a range of days: upstream files, marts, published copy.",
+)
+weekly = dg.define_asset_job(
+    "weekly",
+    selection=dg.AssetSelection.assets(weekly_trends) | dg.AssetSelection.assets(published_warehouse),
+    partitions_def=weeks,
+    description="A week, or a range of weeks: weekly trend tables, published copy.",
+)
+
+_status = dg.DefaultScheduleStatus.RUNNING if settings.profile is Profile.LOCAL else dg.DefaultScheduleStatus.STOPPED
+
+daily_schedule = dg.build_schedule_from_partitioned_job(
+    daily, hour_of_day=6, minute_of_hour=0, default_status=_status, description="Yesterday, when its file has long been out."
+)
+weekly_schedule = dg.build_schedule_from_partitioned_job(
+    weekly, hour_of_day=8, minute_of_hour=0, default_status=_status, description="The week that ended on Sunday, after its last day."
+)

@@ -1,0 +1,83 @@
+"""Daily marts into weekly trend tables, a week a partition, with pandas."""
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+
+from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS, WeeklyTable, language_trends, repo_trends
+from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, weeks
+from reposignal_pipeline.warehouse import Warehouse, replace_weeks
+
+WEEKS_AT_ONCE = 52
+"""Bounds memory: a year of closings of 4,000 repositories is about 100 MB."""
+
+# The last reading of each repository in each week; a week ends on Sunday.
+CLOSINGS = """
+    select
+        date_trunc('week', day)::date as week,
+        repo_key,
+        max(day) as as_of_date,
+        arg_max(full_name, day) as full_name,
+        arg_max(coalesce(language, ''), day) as language,
+        arg_max(stars_total, day) as stars_total,
+        max_by({'v': velocity_7d}, day).v as velocity_7d,
+        max_by({'v': growth_7d}, day).v as growth_7d,
+        max_by({'v': growth_28d}, day).v as growth_28d,
+        max_by({'v': signal_score}, day).v as signal_score,
+        bool_or(is_breakout) as is_breakout
+    from fct_repo_signal_day
+    where day between $first and $last
+    group by all
+    order by all
+"""
+
+
+@dg.multi_asset(
+    name="weekly_trends",
+    specs=[
+        dg.AssetSpec(
+            table.name,
+            deps=[dg.AssetDep("fct_repo_signal_day")],
+            description=table.comment,
+            group_name="trends",
+            owners=OWNERS,
+            kinds={"pandas", "duckdb"},
+            partitions_def=weeks,
+        )
+        for table in (REPO_TRENDS, LANGUAGE_TRENDS)
+    ],
+    partitions_def=weeks,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=WRITER_POOL,
+)
+def weekly_trends(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.MaterializeResult[Any]]:
+    """Replace the weeks of this run, a year at a time."""
+    keys = context.partition_key_range
+    first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
+    rows = {REPO_TRENDS.name: 0, LANGUAGE_TRENDS.name: 0}
+    with warehouse.writing(f"run {context.run_id}: weekly_trends", context.log), warehouse.connected() as connection:
+        start = first
+        while start <= last:
+            end = min(start + dt.timedelta(weeks=WEEKS_AT_ONCE - 1), last)
+            for table, frame in _weeks(connection, start, end):
+                replace_weeks(connection, table, frame, start, end)
+                rows[table.name] += len(frame)
+            start = end + dt.timedelta(weeks=1)
+        counts = dict(connection.execute("select table_name, estimated_size from duckdb_tables()").fetchall())
+    for name, written in rows.items():
+        yield dg.MaterializeResult(asset_key=name, metadata={"dagster/row_count": counts.get(name, 0), "rows_written": written})
+
+
+def _weeks(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date) -> Iterator[tuple[WeeklyTable, pd.DataFrame]]:
+    """Yield both tables' rows for the weeks from `first` to `last`, ranked against the week before them."""
+    before = first - dt.timedelta(weeks=1)
+    closings = connection.execute(CLOSINGS, {"first": before, "last": last + dt.timedelta(days=6)}).df()
+    closings["language"] = closings["language"].replace("", None)
+    repos = repo_trends(closings)
+    languages = language_trends(repos)
+    for table, frame in ((REPO_TRENDS, repos), (LANGUAGE_TRENDS, languages)):
+        yield table, frame[frame["week"] >= pd.Timestamp(first)]

@@ -1,0 +1,79 @@
+"""Raw tables into marts: one dbt invocation for all the days that the marts do not show yet."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
+
+from reposignal_pipeline.defs.ingest import RANKINGS
+from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
+from reposignal_pipeline.defs.resources import dbt_project
+from reposignal_pipeline.warehouse import DayRange, Warehouse
+
+LAYER_GROUPS = {"staging": "staging", "intermediate": "intermediate", "marts": "marts"}
+
+
+class BuildConfig(dg.Config):
+    """What to rebuild besides the days that were loaded."""
+
+    rebuild_from: str | None = None
+    """Rebuild from this day (YYYY-MM-DD) on, as after a change of a formula."""
+    full_refresh: bool = False
+    """Drop and rebuild every table, as after a change of columns."""
+
+
+class _Translator(DagsterDbtTranslator):
+    def __init__(self) -> None:
+        super().__init__(settings=DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_duplicate_source_asset_keys=True))
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        if dbt_resource_props["resource_type"] == "source":
+            return RANKINGS
+        return dg.AssetKey(dbt_resource_props["name"])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        if dbt_resource_props["resource_type"] == "seed":
+            return "seeds"
+        return LAYER_GROUPS[dbt_resource_props["fqn"][1]]
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        return OWNERS
+
+
+def dbt_build_args(window: DayRange | None, *, full_refresh: bool = False) -> list[str]:
+    """Return the arguments of the dbt build of a window of days; all of them if None."""
+    arguments = ["build", "--exclude-resource-type", "unit_test"]
+    if window and not full_refresh:
+        arguments += ["--vars", json.dumps({"window_start": window.first.isoformat(), "window_end": window.last.isoformat()})]
+    return [*arguments, "--full-refresh"] if full_refresh else arguments
+
+
+@dbt_assets(
+    manifest=dbt_project.manifest_path,
+    project=dbt_project,
+    dagster_dbt_translator=_Translator(),
+    name="marts",
+    pool=WRITER_POOL,
+)
+def marts(
+    context: dg.AssetExecutionContext, config: BuildConfig, dbt: DbtCliResource, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[Any]:
+    """Rebuild the window of days that loads have changed, with the data tests of just those days."""
+    with warehouse.writing(f"run {context.run_id}: marts", context.log):
+        window = warehouse.begin_build()
+        if window and config.rebuild_from:
+            window = DayRange(min(window.first, dt.date.fromisoformat(config.rebuild_from)), window.last)
+        context.log.info("rebuilding %s", window or "nothing: no day was observed yet")
+        invocation = dbt.cli(
+            dbt_build_args(window, full_refresh=config.full_refresh), context=context, target_path=dbt_project.target_path
+        )
+        events = list(invocation.stream())
+        warehouse.end_build()
+        rows = warehouse.row_counts()
+    for event in events:
+        if isinstance(event, dg.Output) and (count := rows.get(context.asset_key_for_output(event.output_name).path[-1])):
+            context.add_output_metadata({"dagster/row_count": count}, output_name=event.output_name)
+        yield event

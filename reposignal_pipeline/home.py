@@ -1,0 +1,25 @@
+"""Makes the home ready for Dagster: `python -m reposignal_pipeline.home`, which `make dev` runs first.
+
+Here: folders and the instance's configuration. Not here: the warehouse files, which the pipeline makes.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from reposignal_pipeline.config import PROJECT_ROOT, ConfigError, load_settings
+
+
+def ready_dagster_home() -> Path:
+    """Return Dagster's home with the project's `dagster.yaml` in it."""
+    home = load_settings().dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT_ROOT / "dagster.yaml", home / "dagster.yaml")
+    return home
+
+
+if __name__ == "__main__":
+    try:
+        print(ready_dagster_home())
+    except ConfigError as error:
+        sys.exit(f"reposignal: {error}")

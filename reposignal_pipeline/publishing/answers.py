@@ -1,0 +1,240 @@
+"""Questions to the published copy: SQL, one repository's score, the week in a table.
+
+Here: opening the copy read-only and showing what comes back, safely whatever strangers wrote into it.
+Not here: how the numbers come about.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+import re
+import shutil
+from typing import TYPE_CHECKING, Any, TextIO
+
+import duckdb
+
+if TYPE_CHECKING:
+    from reposignal_pipeline.config import Settings
+
+# Control characters and bidirectional overrides: what could move a terminal's cursor or reverse a line.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class AnswerError(Exception):
+    """A question without an answer; the message is one line."""
+
+
+def opened(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """Return a connection to the published copy, read-only and without a way to other files.
+
+    Raises:
+        AnswerError: if nothing was published yet.
+    """
+    path = settings.published_db.resolve()
+    if not path.exists():
+        raise AnswerError(f"nothing is published yet below {settings.home}: run `reposignal demo` or `reposignal run`")
+    try:
+        return duckdb.connect(str(path), read_only=True, config={"enable_external_access": "false"})
+    except duckdb.Error as error:
+        raise AnswerError(_one_line(error)) from None
+
+
+def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
+    """Write the rows of a query as `table`, `csv` or `json`.
+
+    In CSV a text that a spreadsheet would take for a formula is written with an apostrophe before it.
+
+    Raises:
+        AnswerError: if the query cannot be answered.
+    """
+    if not query.strip():
+        raise AnswerError("the query is empty")
+    with opened(settings) as connection:
+        try:
+            connection.execute(query)
+            columns = [(name, str(kind)) for name, kind, *_ in connection.description or ()]
+            rows = connection.fetchall()
+        except duckdb.Error as error:
+            raise AnswerError(_one_line(error)) from None
+    if form == "csv":
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([_spreadsheet_safe(name) for name, _ in columns])
+        writer.writerows([_spreadsheet_safe(value) for value in row] for row in rows)
+    elif form == "json":
+        names = [name for name, _ in columns]
+        json.dump([dict(zip(names, row, strict=True)) for row in rows], out, default=str, ensure_ascii=False, indent=1)
+        out.write("\n")
+    else:
+        out.write(table([name for name, _ in columns], rows, [kind for _, kind in columns]) + "\n")
+
+
+def table(names: list[str], rows: list[tuple[Any, ...]], kinds: list[str] | None = None) -> str:
+    """Return rows as an aligned table, as wide as the terminal at most; text made safe to show."""
+    numeric = [kind not in ("VARCHAR", "DATE", "BOOLEAN") for kind in kinds or []] or [
+        all(isinstance(row[n], int | float | None) for row in rows) for n in range(len(names))
+    ]
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(name), *(len(row[n]) for row in cells)) if cells else len(name) for n, name in enumerate(names)]
+    room = max(shutil.get_terminal_size((160, 24)).columns - 2 * (len(names) - 1), 4 * len(names))
+    while sum(widths) > room:
+        widest = widths.index(max(widths))
+        widths[widest] = max(max(widths) - (sum(widths) - room), sorted(widths)[-2] - 1 if len(widths) > 1 else 4, 4)
+    lines = [names, ["-" * width for width in widths], *cells]
+    shown = "\n".join(
+        "  ".join(
+            _clipped(cell, width).rjust(width) if right else _clipped(cell, width).ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+    return f"{shown}\n({len(rows):,} row{'' if len(rows) == 1 else 's'})"
+
+
+def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
+    """Return the score of a repository on a day, component by component, with the inputs.
+
+    Raises:
+        AnswerError: if the repository is unknown, or was not observed that day.
+    """
+    with opened(settings) as connection:
+        keys = connection.execute(
+            "select distinct repo_key from dim_repo_alias where lower(full_name) = lower(?)", [full_name]
+        ).fetchall()
+        if not keys:
+            raise AnswerError(f"no repository was ever seen under the name {_cell(full_name)!r}")
+        found = connection.execute(
+            """
+            select * from fct_repo_signal_day
+            where repo_key in (select unnest($keys)) and day <= coalesce($day, date '9999-12-31')
+            order by day desc limit 1
+            """,
+            {"keys": [key for (key,) in keys], "day": day},
+        )
+        names = [column for column, *_ in found.description or ()]
+        row = found.fetchone()
+        if row is None:
+            raise AnswerError(f"{_cell(full_name)} was not observed by {day}")
+        fact = dict(zip(names, row, strict=True))
+        if day and fact["day"] != day:
+            raise AnswerError(f"{_cell(full_name)} was not observed on {day}; its last reading before is of {fact['day']}")
+        (flags,) = _first(
+            connection, "select dq_flags from fct_repo_day where repo_key = ? and day = ?", [fact["repo_key"], fact["day"]]
+        )
+        (ranked,) = _first(
+            connection, "select count(signal_rank) from fct_repo_signal_day where day = ?", [fact["day"]]
+        )
+        weights = connection.execute("select component, weight, reason from signal_weight order by weight desc, component").fetchall()
+    return _explained(fact, flags, ranked, weights)
+
+
+_INPUTS = {
+    "growth_28d": ("growth_28d", lambda fact: _percent(fact["growth_28d"], "in 28 days")),
+    "growth_7d": ("growth_7d", lambda fact: _percent(fact["growth_7d"], "in 7 days")),
+    "surprise": (
+        "surprise",
+        lambda fact: _unknown(fact["surprise"])
+        or f"{fact['velocity_24h']:,.0f} stars in 24 h where {fact['expected_change']:,.1f} were expected: {fact['surprise']:+.1f} sd",
+    ),
+    "persistence": (
+        "persistence",
+        lambda fact: _unknown(fact["persistence"]) or f"above its usual pace on {fact['persistence']:.0%} of the last 28 days",
+    ),
+    "acceleration": (
+        "acceleration",
+        lambda fact: _unknown(fact["acceleration"])
+        or f"{fact['velocity_7d']:,.1f} stars/day this week, {fact['velocity_28d']:,.1f} this month",
+    ),
+    "breadth": ("breadth", lambda fact: _percent(fact["fork_growth_28d"], "more forks in 28 days")),
+}
+
+
+def _explained(fact: dict[str, Any], flags: list[str], ranked: int, weights: list[tuple[str, float, str]]) -> str:
+    head = f"{_cell(fact['full_name'])} on {fact['day']}: {fact['stars_total']:,} stars"
+    if fact["signal_score"] is None:
+        why = (
+            "it is on its way back to a former level" if "below_former_level" in flags else "less than 28 days of history"
+        )
+        score = f"no signal score: {why}"
+    else:
+        score = f"signal score {fact['signal_score']:.2f} of 100, rank {fact['signal_rank']:,} of {ranked:,} ({fact['model_version']})"
+    rows = [
+        (component, fact[f"{component}_points"], weight, _INPUTS[component][1](fact), reason)
+        for component, weight, reason in weights
+    ]
+    total = ("sum", fact["signal_score"], sum(weight for _, weight, _ in weights), "", "")
+    breakout = {True: "a breakout", False: "no breakout", None: "not judged for a breakout"}[fact["is_breakout"]]
+    told = [flag for flag in flags if flag != "stars_gained_not_observed"]
+    shown = table(["component", "points", "of", "from", "why it counts"], [*rows, total]).rsplit("\n", 1)[0]
+    notes = f"notes on the reading: {', '.join(told)}" if told else "nothing odd about the reading"
+    return f"{head}\n{score}; {breakout}\n\n{shown}\n\n{notes}"
+
+
+def _percent(value: float | None, what: str) -> str:
+    return _unknown(value) or f"{value:+.2%} {what}"
+
+
+def _unknown(value: Any) -> str:
+    return "not known" if value is None else ""
+
+
+def week_in_words(settings: Settings, day: dt.date) -> str:
+    """Return the trends of the week of `day` as tables, and where everything lies."""
+    week = day - dt.timedelta(days=day.weekday())
+    with opened(settings) as connection:
+        repos = connection.execute(
+            """
+            select rank, full_name, language, stars_total, stars_gained, growth_pct, signal_score, rank_change, is_breakout
+            from weekly_repo_trends where week = ? and rank <= 15 order by rank
+            """,
+            [week],
+        )
+        repo_names, repo_rows = [name for name, *_ in repos.description or ()], repos.fetchall()
+        languages = connection.execute(
+            """
+            select rank, language, repos, top50_repos, round(100 * top50_share, 1) as top50_share_pct, stars_gained
+            from weekly_language_trends where week = ? order by rank
+            """,
+            [week],
+        )
+        language_names, language_rows = [name for name, *_ in languages.description or ()], languages.fetchall()
+    published = settings.published_dir
+    return "\n".join(
+        [
+            f"\nRepositories of the week of {week}, by signal (not by stars)\n",
+            table(repo_names, repo_rows),
+            f"\nLanguages of the week of {week}, by stars gained\n",
+            table(language_names, language_rows),
+            "\nWhere things lie",
+            f"  warehouse  {settings.published_db}   (open it read-only with any DuckDB client)",
+            f"  parquet    {published / 'parquet'}",
+            f"  runs       {settings.dagster_home}   (make dev shows them)",
+            "\nNext:  reposignal explain thu-pacman/chitu    or    reposignal sql \"from weekly_repo_trends limit 5\"",
+        ]
+    )
+
+
+def _first(connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any]) -> tuple[Any, ...]:
+    return connection.execute(sql, parameters).fetchone() or (None,)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".")
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", str(value)).replace("\n", " ")
+
+
+def _clipped(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _spreadsheet_safe(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split("\n\n")[0].split())[:500]

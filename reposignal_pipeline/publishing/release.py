@@ -1,0 +1,154 @@
+"""The published copy: made aside, then put in place by one rename.
+
+Here: the DuckDB file and the Parquet files of a release, and the swap.
+Not here: what stands in the tables.
+
+`published` is a symbolic link to a folder below `releases`. A release is whole before the link points at it; a reader with
+a file of the former release open keeps it, and the pipeline never waits for a reader.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from reposignal_pipeline.config import Settings
+from reposignal_pipeline.warehouse import BUILD_SCHEMA, Warehouse
+
+BY_MONTH = ("fct_repo_day", "fct_repo_signal_day")
+"""Large tables: a folder with a file a month, of which a release writes only those that changed."""
+
+RELEASES_KEPT = 2
+"""The one in place and the one before it: a reader may be between looking and opening."""
+
+
+class HalfBuiltError(Exception):
+    """The marts are in the making, or the run that made them failed; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published copy."""
+
+    path: Path
+    rows: dict[str, int]
+    months_written: int
+
+
+def publish(settings: Settings, name: str) -> Release:
+    """Return the release made of the marts as they stand, after it took the place of the former one.
+
+    Call with the writer's lock held.
+
+    Args:
+        name: of the release's folder, unique.
+
+    Raises:
+        HalfBuiltError: if the marts are not in a state to be shown.
+    """
+    releases = settings.home / "releases"
+    releases.mkdir(parents=True, exist_ok=True)
+    for leftover in releases.glob("*.making"):  # of a run that was killed
+        shutil.rmtree(leftover)
+    former = settings.published_dir.resolve() if settings.published_dir.is_symlink() else None
+    first_changed = _first_changed_day(settings)
+    making = releases / f"{name}.making"
+    making.mkdir()
+    shutil.copyfile(settings.marts_db, making / "reposignal.duckdb")
+    with _opened(making / "reposignal.duckdb", settings) as connection:
+        connection.execute(f"drop schema {BUILD_SCHEMA} cascade")
+        tables = [table for (table,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()]
+        rows = {table: _count(connection, table) for table in tables}
+        months_written = _export(connection, tables, making / "parquet", former, first_changed)
+        connection.execute("checkpoint")
+    (making / "reposignal.duckdb").chmod(0o444)
+    _flush(making)
+    path = releases / name
+    making.rename(path)
+    _point(settings.published_dir, path)
+    _forget_changes(settings)
+    kept = {path, former}
+    for old in sorted(releases.iterdir(), key=lambda folder: folder.stat().st_mtime)[: -RELEASES_KEPT]:
+        if old not in kept:
+            shutil.rmtree(old)
+    return Release(path, rows, months_written)
+
+
+@contextmanager
+def _opened(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(path), config={"memory_limit": settings.memory_limit}) as connection:
+        yield connection
+
+
+def _first_changed_day(settings: Settings) -> dt.date | None:
+    """Return the first day that differs from the former release; None if none does."""
+    with Warehouse(settings).connected() as connection:
+        if _count(connection, f"{BUILD_SCHEMA}.building"):
+            raise HalfBuiltError("the marts are half built: a run that rebuilds them did not end; run the daily job again")
+        row = connection.execute(f"select min(first_day) from {BUILD_SCHEMA}.unpublished").fetchone()
+        connection.execute("checkpoint")
+    day: dt.date | None = row[0] if row else None
+    return day
+
+
+def _forget_changes(settings: Settings) -> None:
+    with Warehouse(settings).connected() as connection:
+        connection.execute(f"delete from {BUILD_SCHEMA}.unpublished")
+
+
+def _export(
+    connection: duckdb.DuckDBPyConnection, tables: list[str], target: Path, former: Path | None, first_changed: dt.date | None
+) -> int:
+    """Write every table as Parquet below `target`, linking the months that the former release has unchanged."""
+    target.mkdir()
+    written = 0
+    for table in tables:
+        if table not in BY_MONTH:
+            _copy(connection, f"select * from {table}", target / f"{table}.parquet")
+            continue
+        (target / table).mkdir()
+        months = connection.execute(f"select distinct date_trunc('month', day)::date from {table} order by 1").fetchall()
+        for (month,) in months:
+            file = f"{table}/{month:%Y-%m}.parquet"
+            before = former / "parquet" / file if former else None
+            unchanged = first_changed is None or month < first_changed.replace(day=1)
+            if before and unchanged and before.exists():
+                os.link(before, target / file)
+                continue
+            end = (month + dt.timedelta(days=31)).replace(day=1)
+            _copy(connection, f"select * from {table} where day >= date '{month}' and day < date '{end}'", target / file)
+            written += 1
+    return written
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> None:
+    path = str(target).replace("'", "''")
+    connection.execute(f"copy ({query}) to '{path}' (format parquet, compression zstd)")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+    row = connection.execute(f"select count(*) from {table}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _flush(folder: Path) -> None:
+    """Have the files of a release on disk before its name points at them."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _point(link: Path, target: Path) -> None:
+    """Make `link` point at `target` in one step."""
+    aside = link.with_name(f"{link.name}.next")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(os.path.relpath(target, link.parent))
+    aside.replace(link)

@@ -1,0 +1,74 @@
+"""`ops_run`: every run that the warehouse has seen, with what it loaded and how it ended.
+
+Here: the table and its upkeep. Not here: where runs are known from (`defs.publish`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+import duckdb
+
+_TABLE = """
+    create table if not exists ops_run (
+        run_id varchar primary key, job varchar, partition varchar, started_at timestamp, finished_at timestamp,
+        rows_per_source map(varchar, bigint), status varchar
+    )
+"""
+_COMMENTS = {
+    "run_id": "Run, as Dagster knows it.",
+    "job": "Job: daily, weekly, or __ASSET_JOB for a selection of assets.",
+    "partition": "Day or week, or first..last of a range; NULL if the run has none.",
+    "started_at": "UTC; NULL if it never started.",
+    "finished_at": "UTC; NULL if it had not ended when this copy was made.",
+    "rows_per_source": "Places or rows loaded by this run, by source; empty if it loaded nothing.",
+    "status": "success, failure, canceled, or a state of a run that had not ended.",
+}
+
+
+@dataclass(frozen=True)
+class RunFact:
+    """What is known of a run; times in UTC without zone."""
+
+    run_id: str
+    job: str
+    partition: str | None
+    started_at: dt.datetime | None
+    finished_at: dt.datetime | None
+    status: str
+
+
+def record_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunFact]) -> None:
+    """Enter new runs in `ops_run` and renew the state of known ones; what a run loaded is kept once it is known."""
+    connection.execute(_TABLE)
+    connection.execute("comment on table ops_run is 'Grain: run_id. Runs of the pipeline. Source: the orchestrator.'")
+    for column, comment in _COMMENTS.items():
+        connection.execute(f"comment on column ops_run.{column} is '{comment}'")
+    connection.begin()
+    for run in runs:
+        connection.execute(
+            """
+            insert into ops_run
+            select $1, $2, $3, $4, coalesce($5, case when $6 = 'success' then now()::timestamp end), map(), $6
+            on conflict (run_id) do update set
+                started_at = excluded.started_at, finished_at = excluded.finished_at, status = excluded.status
+            """,
+            astuple(run),
+        )
+    has_days = connection.execute(
+        "select 1 from duckdb_tables() where database_name = 'pipeline' and table_name = 'rankings_days'"
+    ).fetchone()
+    if has_days:
+        connection.execute(
+            """
+            update ops_run set rows_per_source = map {'rankings': loaded.places}
+            from (
+                select run_id, sum(distinct_places)::bigint as places
+                from pipeline.rankings.rankings_days where status = 'observed' group by run_id
+            ) as loaded
+            where ops_run.run_id = loaded.run_id and len(map_keys(ops_run.rows_per_source)) = 0
+            """
+        )
+    connection.commit()
