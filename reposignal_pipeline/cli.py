@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -23,15 +24,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     verb: Callable[[Settings, argparse.Namespace], int] = options.verb
     try:
-        return verb(load_settings(), options)
+        status = verb(load_settings(), options)
+        sys.stdout.flush()
+        return status
     except (CommandError, ConfigError) as error:
         print(f"reposignal: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        sys.stderr.close()
+        # whoever read the answer has enough: what is still to be flushed goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("reposignal: interrupted; what was loaded stays, and the same command goes on from there", file=sys.stderr)
+        print(
+            "reposignal: interrupted; what was loaded stays, and the same command goes on from there", file=sys.stderr
+        )
         return 130
 
 
@@ -58,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     explain = verb("explain", _explain, "the signal score of a repository, component by component")
     explain.add_argument("full_name", metavar="OWNER/NAME")
     explain.add_argument("--day", type=_day, help="YYYY-MM-DD (default: its last reading)")
-    verb("doctor", _doctor, "configuration, reachability, freshness and coverage of each source; exit 1 if something is wrong")
+    verb(
+        "doctor",
+        _doctor,
+        "configuration, reachability, freshness and coverage of each source; exit 1 if something is wrong",
+    )
     return parser
 
 
@@ -70,15 +80,13 @@ def _day(text: str) -> dt.date:
 
 
 def _demo(settings: Settings, _: argparse.Namespace) -> int:
-    import os  # noqa: PLC0415
-
-    from reposignal_pipeline.config import SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, Profile  # noqa: PLC0415
+    from reposignal_pipeline.config import SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, Profile
 
     if settings.profile is not Profile.DEMO:
         os.environ["REPOSIGNAL_PROFILE"] = Profile.DEMO
         settings = load_settings()
     status = _load(SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, only_missing=True)
-    from reposignal_pipeline.publishing.answers import week_in_words  # noqa: PLC0415
+    from reposignal_pipeline.publishing.answers import week_in_words
 
     print(week_in_words(settings, SAMPLE_LAST_DAY))
     return status
@@ -96,7 +104,7 @@ def _backfill(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _load(first: dt.date, last: dt.date, *, only_missing: bool) -> int:
-    from reposignal_pipeline.defs.runs import LaunchError, load_days  # noqa: PLC0415
+    from reposignal_pipeline.defs.runs import LaunchError, load_days
 
     try:
         refused = load_days(first, last, only_missing=only_missing)
@@ -108,7 +116,7 @@ def _load(first: dt.date, last: dt.date, *, only_missing: bool) -> int:
 
 
 def _sql(settings: Settings, options: argparse.Namespace) -> int:
-    from reposignal_pipeline.publishing.answers import AnswerError, answer  # noqa: PLC0415
+    from reposignal_pipeline.publishing.answers import AnswerError, answer
 
     query = sys.stdin.read() if options.query == "-" else options.query
     try:
@@ -119,7 +127,7 @@ def _sql(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _explain(settings: Settings, options: argparse.Namespace) -> int:
-    from reposignal_pipeline.publishing.answers import AnswerError, explanation  # noqa: PLC0415
+    from reposignal_pipeline.publishing.answers import AnswerError, explanation
 
     try:
         print(explanation(settings, options.full_name, options.day))
@@ -129,7 +137,7 @@ def _explain(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _doctor(settings: Settings, _: argparse.Namespace) -> int:
-    from reposignal_pipeline.publishing.doctor import examine  # noqa: PLC0415
+    from reposignal_pipeline.publishing.doctor import examine
 
     findings = examine(settings)
     width = max(len(finding.subject) for finding in findings)

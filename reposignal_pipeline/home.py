@@ -3,7 +3,6 @@
 Here: folders and the instance's configuration. Not here: the warehouse files, which the pipeline makes.
 """
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from reposignal_pipeline.config import PROJECT_ROOT, ConfigError, load_settings
 
 
 def ready_dagster_home() -> Path:
-    """Return Dagster's home with the project's `dagster.yaml` in it."""
+    """Return Dagster's home with the project's `dagster.yaml` in it, made for this place."""
     home = load_settings().dagster_home
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT_ROOT / "dagster.yaml", home / "dagster.yaml")
+    instance = (PROJECT_ROOT / "dagster.yaml").read_text().replace("DAGSTER_HOME", str(home))
+    (home / "dagster.yaml").write_text(instance)
     return home
 
 

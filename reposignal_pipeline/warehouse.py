@@ -28,6 +28,9 @@ from reposignal_pipeline.config import Settings
 BUILD_SCHEMA = "build"
 """schema of the record of what was built; the published copy is made without it"""
 
+ORPHAN_SECONDS = 600.0
+"""The dbt of a killed run goes on to its end: it holds the files, but nobody holds the lock any more."""
+
 
 @dataclass(frozen=True)
 class DayRange:
@@ -68,14 +71,30 @@ class Warehouse:
     @contextmanager
     def connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open both files: the marts as the default database, the pipeline's own as `pipeline`."""
-        config = {"memory_limit": self.settings.memory_limit, "temp_directory": f"{self.settings.marts_db}.tmp"}
-        with duckdb.connect(str(self.settings.marts_db), config=config) as connection:
-            connection.execute(f"attach '{_quoted(str(self.settings.pipeline_db))}' as pipeline")
+        config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": self.settings.memory_limit, "temp_directory": f"{self.settings.marts_db}.tmp"}
+        with self._opened(config) as connection:
             connection.execute(f"create schema if not exists {BUILD_SCHEMA}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.built {_LOADS}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.building {_LOADS}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished (first_day date)")
             yield connection
+
+    def _opened(self, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
+        """Return a connection with both files, once no orphan of a killed run holds either."""
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while True:
+            connection = None
+            try:
+                connection = duckdb.connect(str(self.settings.marts_db), config=config)
+                connection.execute(f"attach '{_quoted(str(self.settings.pipeline_db))}' as pipeline")
+            except duckdb.IOException as error:
+                if connection:
+                    connection.close()
+                if "lock" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+            else:
+                return connection
 
     def observed_days(self, source: str) -> frozenset[dt.date]:
         """Return the days whose readings stand in the warehouse."""
@@ -87,13 +106,17 @@ class Warehouse:
             ).fetchall()
         return frozenset(day for (day,) in rows)
 
-    def begin_build(self, source: str = "rankings") -> DayRange | None:
+    def begin_build(self, source: str = "rankings", since: dt.date | None = None) -> DayRange | None:
         """Note which loads the marts do not show yet, whichever run brought them, and return the days to rebuild.
 
         From here to `end_build` the marts are in the making and are not published.
 
+        Args:
+            since: rebuild from this day on, whatever was loaded.
+
         Returns:
-            From the first such load to the last observed day; that day alone if there is none; None if no day was observed.
+            From the first such load or `since` to the last observed day, that day alone if there is none; None if no day
+            was observed.
         """
         with self.connected() as connection, _transaction(connection):
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
@@ -105,7 +128,10 @@ class Warehouse:
                 insert into {BUILD_SCHEMA}.building
                 select $source, snapshot_date, fetched_at from {days} as loaded
                 anti join {BUILD_SCHEMA}.built as built
-                    on built.source = $source and loaded.snapshot_date = built.day and loaded.fetched_at = built.fetched_at
+                    on
+                        built.source = $source
+                        and loaded.snapshot_date = built.day
+                        and loaded.fetched_at = built.fetched_at
                 """,
                 {"source": source},
             )
@@ -113,7 +139,7 @@ class Warehouse:
             (first,) = _one(connection, f"select min(day) from {BUILD_SCHEMA}.building")
             if last is None:
                 return None
-            window = DayRange(min(first or last, last), last)
+            window = DayRange(min(first or last, since or last, last), last)
             connection.execute(f"insert into {BUILD_SCHEMA}.unpublished values (?)", [window.first])
             return window
 

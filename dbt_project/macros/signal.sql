@@ -1,6 +1,6 @@
-{#- Components of the signal score, in the order of `signal_weights`. -#}
+{#- Components of the signal score, in the order of `signal_weights`, separated by spaces. -#}
 {% macro signal_components() -%}
-    {{ return(["growth_28d", "growth_7d", "surprise", "persistence", "acceleration", "breadth"]) }}
+    growth_28d growth_7d surprise persistence acceleration breadth
 {%- endmacro %}
 
 {#- Changes whenever the same inputs would give another score. -#}

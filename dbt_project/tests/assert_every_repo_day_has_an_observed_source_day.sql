@@ -1,5 +1,25 @@
-select repo_days.day
-from (select distinct day, source from {{ ref('fct_repo_day') }} where {{ in_window() }}) as repo_days
-left join {{ ref('ops_source_coverage') }} as coverage
+with
+
+repo_days as (
+
+    select distinct
+        day,
+        source
+    from {{ ref('fct_repo_day') }}
+    where {{ in_window() }}
+
+),
+
+coverage as (
+
+    select * from {{ ref('ops_source_coverage') }}
+
+)
+
+select
+    repo_days.day,
+    repo_days.source
+from repo_days
+left join coverage
     on repo_days.day = coverage.day and repo_days.source = coverage.source
 where coverage.status is distinct from 'observed'

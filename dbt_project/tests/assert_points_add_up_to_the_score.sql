@@ -1,3 +1,4 @@
+-- and where there is no score there are no points
 select
     day,
     repo_key,
@@ -5,8 +6,9 @@ select
 from {{ ref('fct_repo_signal_day') }}
 where
     {{ in_window() }}
-    and abs(signal_score - (
-        {%- for component in signal_components() %}
-        {{ "+ " if not loop.first }}coalesce({{ component }}_points, 0)
-        {%- endfor %}
+    and abs(coalesce(signal_score, 0) - (
+        0
+        {% for component in signal_components().split() %}
+            + coalesce({{ component }}_points, 0)
+        {% endfor %}
     )) > 0.005

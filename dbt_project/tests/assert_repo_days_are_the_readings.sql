@@ -24,6 +24,30 @@ facts as (
 
 )
 
-(select * from readings except all select * from facts)
+(
+    select
+        day,
+        name_key,
+        stars_total
+    from readings
+    except all
+    select
+        day,
+        name_key,
+        stars_total
+    from facts
+)
 union all
-(select * from facts except all select * from readings)
+(
+    select
+        day,
+        name_key,
+        stars_total
+    from facts
+    except all
+    select
+        day,
+        name_key,
+        stars_total
+    from readings
+)

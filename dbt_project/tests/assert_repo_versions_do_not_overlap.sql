@@ -5,3 +5,4 @@ from {{ ref('dim_repo') }}
 qualify
     valid_to is distinct from lead(valid_from) over (partition by repo_key order by valid_from)
     or valid_to <= valid_from
+    or is_current is distinct from (valid_to is null)

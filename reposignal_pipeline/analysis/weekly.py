@@ -40,7 +40,10 @@ REPO_TRENDS = WeeklyTable(
         "language": ("VARCHAR", "Primary language; NULL if none."),
         "as_of_date": ("DATE", "UTC day of the last reading of the week; nothing later is used."),
         "stars_total": ("BIGINT", "Stars held at that reading."),
-        "stars_gained": ("BIGINT", "7 x velocity_7d of that reading, stars; NULL without a reading 7 to 9 days before."),
+        "stars_gained": (
+            "BIGINT",
+            "7 x velocity_7d of that reading, stars; NULL without a reading 7 to 9 days before.",
+        ),
         "stars_gained_basis": _BASIS,
         "growth_pct": ("DOUBLE", "stars_gained over the total of a week before, percent; NULL with stars_gained."),
         "signal_score": ("DOUBLE", "Score at that reading, 0-100; NULL without 28 days of history."),
@@ -52,13 +55,16 @@ REPO_TRENDS = WeeklyTable(
 
 LANGUAGE_TRENDS = WeeklyTable(
     "weekly_language_trends",
-    "Grain: week x language. Adds up weekly_repo_trends: the repositories read in that week. Source: weekly_repo_trends.",
+    "Grain: week x language. Adds up the repositories of weekly_repo_trends. Source: weekly_repo_trends.",
     {
         "week": _WEEK,
         "language": ("VARCHAR", "Primary language; none where GitHub names none."),
         "as_of_date": ("DATE", "UTC day of the last reading of the week; nothing later is used."),
         "repos": ("BIGINT", "Repositories read in the week."),
-        "share": ("DOUBLE", "repos over all repositories read in the week, 0-1. The sources list a fixed number a language."),
+        "share": (
+            "DOUBLE",
+            "repos over all read in the week, 0-1. The rankings list a fixed number a language.",
+        ),
         "share_change": ("DOUBLE", "share less that of the week before; NULL if that week was not observed."),
         "top50_repos": ("BIGINT", "Repositories among the 50 highest of the week by rank."),
         "top50_share": ("DOUBLE", "top50_repos over the repositories ranked 1-50, 0-1; NULL if none was ranked."),

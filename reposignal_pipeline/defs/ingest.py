@@ -68,7 +68,10 @@ def _pipeline() -> dlthub.Pipeline:
     pool=WRITER_POOL,
 )
 def rankings(
-    context: dg.AssetExecutionContext, config: IngestConfig, dlt: DagsterDltResource, warehouse: dg.ResourceParam[Warehouse]
+    context: dg.AssetExecutionContext,
+    config: IngestConfig,
+    dlt: DagsterDltResource,
+    warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Load the days of this run, some at a time; what is loaded stays if the rest fails."""
     asked = keys_to_dates(context.partition_key_range)
@@ -108,7 +111,9 @@ def _fail_without_any_file(outcomes: list[Day], asked: list[dt.date]) -> None:
 
 
 def _metadata(metadata: dict[str, Any], outcomes: list[Day], asked: int) -> dict[str, Any]:
-    by_status = {status: [day for day in outcomes if day.status == status] for status in ("observed", "missing", "refused")}
+    by_status = {
+        status: [day for day in outcomes if day.status == status] for status in ("observed", "missing", "refused")
+    }
     return metadata | {
         "dagster/partition_row_count": sum(day.places.get("distinct_places", 0) for day in outcomes),
         "days_asked": asked,
@@ -128,7 +133,9 @@ ranking_files = dg.AssetSpec(
 
 
 @dg.asset_check(asset=RANKINGS, description="No file of this run's days was refused.")
-def no_file_refused(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
+def no_file_refused(
+    context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.AssetCheckResult:
     """Name every refused file that this run loaded: the run goes on without them, and says so."""
     with warehouse.writing(f"run {context.run.run_id}: check", context.log), warehouse.connected() as connection:
         reasons = connection.execute(

@@ -18,14 +18,20 @@ RUNS_LOOKED_AT = 50
 
 
 @dg.asset(
-    deps=[*(key for key in marts.keys if key.path[-1].startswith(("dim_", "fct_", "ops_", "signal_weight"))), REPO_TRENDS.name, LANGUAGE_TRENDS.name],
+    deps=[
+        *(key for key in marts.keys if key.path[-1].startswith(("dim_", "fct_", "ops_", "signal_weight"))),
+        REPO_TRENDS.name,
+        LANGUAGE_TRENDS.name,
+    ],
     group_name="published",
     owners=OWNERS,
     kinds={"duckdb", "parquet"},
     pool=WRITER_POOL,
     description="The read-only copy that analysts open, with its Parquet files; replaced in one step.",
 )
-def published_warehouse(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[Any]:
+def published_warehouse(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult[Any]:
     """Record the runs, copy the marts aside, and put the copy in the place of the former one."""
     with warehouse.writing(f"run {context.run_id}: publish", context.log):
         with warehouse.connected() as connection:
@@ -51,7 +57,9 @@ def _runs(context: dg.AssetExecutionContext) -> list[RunFact]:
             started_at=_utc(record.start_time),
             finished_at=_utc(record.end_time),
             # this run ends with this step: it is a success if anyone reads this
-            status="success" if record.dagster_run.run_id == context.run_id else record.dagster_run.status.value.lower(),
+            status="success"
+            if record.dagster_run.run_id == context.run_id
+            else record.dagster_run.status.value.lower(),
         )
         for record in context.instance.get_run_records(limit=RUNS_LOOKED_AT)
     ]

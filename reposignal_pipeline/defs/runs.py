@@ -24,7 +24,7 @@ class LaunchError(Exception):
 
 
 def load_days(first: dt.date, last: dt.date, *, only_missing: bool) -> list[str]:
-    """Run the daily job for a range of days, then the weekly job for the weeks that it touches.
+    """Load a range of days, rebuild what depends on them, publish.
 
     Args:
         only_missing: leave out days that already stand in the warehouse.
@@ -42,53 +42,62 @@ def load_days(first: dt.date, last: dt.date, *, only_missing: bool) -> list[str]
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with dg.DagsterInstance.get() as instance:
         # the definitions are imported here, once the home exists: they place their files in it
-        from reposignal_pipeline.definitions import defs  # noqa: PLC0415
-        from reposignal_pipeline.defs.partitions import week_of  # noqa: PLC0415
-        from reposignal_pipeline.defs.resources import settings  # noqa: PLC0415
-        from reposignal_pipeline.warehouse import Warehouse  # noqa: PLC0415
+        from reposignal_pipeline.definitions import defs
+        from reposignal_pipeline.defs.partitions import week_of
+        from reposignal_pipeline.defs.partitions import weeks as weekly_partitions
+        from reposignal_pipeline.defs.resources import settings
+        from reposignal_pipeline.warehouse import Warehouse
 
         _bury_dead_runs(instance)
         definitions: dg.Definitions = defs()
         config = {"ops": {"rankings": {"config": {"only_missing": only_missing}}}}
-        result = _execute(definitions.resolve_job_def("daily"), instance, first, last, config)
-        refused = [
-            str(reason)
-            for evaluation in result.get_asset_check_evaluations()
-            if evaluation.check_name == "no_file_refused"
-            for reason in evaluation.metadata["refused"].value  # type: ignore[union-attr]
-        ]
+        loading = _execute(definitions, "daily" if first == last else "ingest", instance, (first, last), config)
+        if first != last:
+            _execute(definitions, "build", instance)
         observed = Warehouse(settings).observed_days("rankings")
-        if observed:
-            first_week, last_week = week_of(first), min(week_of(max(observed)), week_of(yesterday - dt.timedelta(days=6)))
-            first_week = max(first_week, week_of(RANKINGS_FIRST_DAY + dt.timedelta(days=6)))
-            if first_week <= last_week:
-                _execute(definitions.resolve_job_def("weekly"), instance, first_week, last_week, {})
-    return refused
+        newest = max(observed, default=first)
+        weeks = week_of(first), min(week_of(newest), week_of(yesterday - dt.timedelta(days=6)))
+        weeks = max(weeks[0], dt.date.fromisoformat(weekly_partitions.get_first_partition_key() or "")), weeks[1]
+        if weeks[0] <= weeks[1]:
+            _execute(definitions, "weekly", instance, weeks)
+        elif first != last:
+            _execute(definitions, "publish", instance)
+    return [
+        str(reason)
+        for evaluation in loading.get_asset_check_evaluations()
+        if evaluation.check_name == "no_file_refused"
+        for reason in evaluation.metadata["refused"].value  # type: ignore[union-attr]
+    ]
 
 
 def _execute(
-    job: dg.JobDefinition, instance: dg.DagsterInstance, first: dt.date, last: dt.date, config: dict[str, Any]
+    definitions: dg.Definitions,
+    job: str,
+    instance: dg.DagsterInstance,
+    partitions: tuple[dt.date, dt.date] | None = None,
+    config: dict[str, Any] | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Return the result of a run over a range of partitions.
+    """Return the result of a run, over a range of partitions if there is one.
 
     Raises:
         LaunchError: with the cause in one line, if the run fails.
     """
+    # who typed the command sees the error, and types it again
+    tags = {"dagster/max_retries": "0", PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"}
+    first, last = partitions or (None, None)
+    if first != last:
+        tags |= {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
     quiet = {"loggers": {"console": {"config": {"log_level": os.environ.get("REPOSIGNAL_LOG_LEVEL", "CRITICAL")}}}}
     with (load_settings().dagster_home / "cli.log").open("a") as log, redirect_stdout(log):  # what dbt prints
-        result = job.execute_in_process(
+        result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
-            run_config=config | quiet,
-            tags={
-                "dagster/asset_partition_range_start": first.isoformat(),
-                "dagster/asset_partition_range_end": last.isoformat(),
-                "dagster/max_retries": "0",  # who typed the command sees the error, and types it again
-                PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}",
-            },
+            run_config=(config or {}) | quiet,
+            partition_key=str(first) if first and first == last else None,
+            tags=tags,
             raise_on_error=False,
         )
     if not result.success:
-        raise LaunchError(f"run {result.run_id} of job {job.name} failed: {_cause(result)}")
+        raise LaunchError(f"run {result.run_id} of job {job} failed: {_cause(result)}")
     return result
 
 

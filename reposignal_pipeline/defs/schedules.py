@@ -10,24 +10,44 @@ from reposignal_pipeline.defs.resources import settings
 from reposignal_pipeline.defs.trends import weekly_trends
 from reposignal_pipeline.defs.warehouse import marts
 
+_ingest = dg.AssetSelection.assets(RANKINGS)
+_marts = dg.AssetSelection.assets(marts)
+_published = dg.AssetSelection.assets(published_warehouse)
+
 daily = dg.define_asset_job(
     "daily",
-    selection=dg.AssetSelection.assets(RANKINGS) | dg.AssetSelection.assets(marts) | dg.AssetSelection.assets(published_warehouse),
+    selection=_ingest | _marts | _published,
     partitions_def=days,
-    description="A day, or a range of days: upstream files, marts, published copy.",
+    description="One day, end to end: upstream file, marts, published copy.",
 )
 weekly = dg.define_asset_job(
     "weekly",
-    selection=dg.AssetSelection.assets(weekly_trends) | dg.AssetSelection.assets(published_warehouse),
+    selection=dg.AssetSelection.assets(weekly_trends) | _published,
     partitions_def=weeks,
     description="A week, or a range of weeks: weekly trend tables, published copy.",
+)
+# A run over a range logs every asset once a partition, so a range of days is loaded apart from what has no partitions.
+ingest = dg.define_asset_job(
+    "ingest", selection=_ingest, partitions_def=days, description="Upstream files of a range of days."
+)
+build = dg.define_asset_job("build", selection=_marts, description="Marts of every load that they do not show yet.")
+publish = dg.define_asset_job(
+    "publish", selection=_published, description="The published copy of the marts as they stand."
 )
 
 _status = dg.DefaultScheduleStatus.RUNNING if settings.profile is Profile.LOCAL else dg.DefaultScheduleStatus.STOPPED
 
 daily_schedule = dg.build_schedule_from_partitioned_job(
-    daily, hour_of_day=6, minute_of_hour=0, default_status=_status, description="Yesterday, when its file has long been out."
+    daily,
+    hour_of_day=6,
+    minute_of_hour=0,
+    default_status=_status,
+    description="Yesterday, when its file has long been out.",
 )
 weekly_schedule = dg.build_schedule_from_partitioned_job(
-    weekly, hour_of_day=8, minute_of_hour=0, default_status=_status, description="The week that ended on Sunday, after its last day."
+    weekly,
+    hour_of_day=8,
+    minute_of_hour=0,
+    default_status=_status,
+    description="The week that ended on Sunday, after its last day.",
 )

@@ -54,7 +54,9 @@ CLOSINGS = """
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=WRITER_POOL,
 )
-def weekly_trends(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.MaterializeResult[Any]]:
+def weekly_trends(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult[Any]]:
     """Replace the weeks of this run, a year at a time."""
     keys = context.partition_key_range
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
@@ -69,10 +71,14 @@ def weekly_trends(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam
             start = end + dt.timedelta(weeks=1)
         counts = dict(connection.execute("select table_name, estimated_size from duckdb_tables()").fetchall())
     for name, written in rows.items():
-        yield dg.MaterializeResult(asset_key=name, metadata={"dagster/row_count": counts.get(name, 0), "rows_written": written})
+        yield dg.MaterializeResult(
+            asset_key=name, metadata={"dagster/row_count": counts.get(name, 0), "rows_written": written}
+        )
 
 
-def _weeks(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date) -> Iterator[tuple[WeeklyTable, pd.DataFrame]]:
+def _weeks(
+    connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date
+) -> Iterator[tuple[WeeklyTable, pd.DataFrame]]:
     """Yield both tables' rows for the weeks from `first` to `last`, ranked against the week before them."""
     before = first - dt.timedelta(weeks=1)
     closings = connection.execute(CLOSINGS, {"first": before, "last": last + dt.timedelta(days=6)}).df()

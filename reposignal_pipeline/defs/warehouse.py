@@ -27,7 +27,9 @@ class BuildConfig(dg.Config):
 
 class _Translator(DagsterDbtTranslator):
     def __init__(self) -> None:
-        super().__init__(settings=DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_duplicate_source_asset_keys=True))
+        super().__init__(
+            settings=DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_duplicate_source_asset_keys=True)
+        )
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         if dbt_resource_props["resource_type"] == "source":
@@ -47,7 +49,10 @@ def dbt_build_args(window: DayRange | None, *, full_refresh: bool = False) -> li
     """Return the arguments of the dbt build of a window of days; all of them if None."""
     arguments = ["build", "--exclude-resource-type", "unit_test"]
     if window and not full_refresh:
-        arguments += ["--vars", json.dumps({"window_start": window.first.isoformat(), "window_end": window.last.isoformat()})]
+        arguments += [
+            "--vars",
+            json.dumps({"window_start": window.first.isoformat(), "window_end": window.last.isoformat()}),
+        ]
     return [*arguments, "--full-refresh"] if full_refresh else arguments
 
 
@@ -63,17 +68,22 @@ def marts(
 ) -> Iterator[Any]:
     """Rebuild the window of days that loads have changed, with the data tests of just those days."""
     with warehouse.writing(f"run {context.run_id}: marts", context.log):
-        window = warehouse.begin_build()
-        if window and config.rebuild_from:
-            window = DayRange(min(window.first, dt.date.fromisoformat(config.rebuild_from)), window.last)
+        since = (
+            dt.date.min if config.full_refresh else config.rebuild_from and dt.date.fromisoformat(config.rebuild_from)
+        )
+        window = warehouse.begin_build(since=since or None)
         context.log.info("rebuilding %s", window or "nothing: no day was observed yet")
         invocation = dbt.cli(
-            dbt_build_args(window, full_refresh=config.full_refresh), context=context, target_path=dbt_project.target_path
+            dbt_build_args(window, full_refresh=config.full_refresh),
+            context=context,
+            target_path=dbt_project.target_path,
         )
         events = list(invocation.stream())
         warehouse.end_build()
         rows = warehouse.row_counts()
     for event in events:
-        if isinstance(event, dg.Output) and (count := rows.get(context.asset_key_for_output(event.output_name).path[-1])):
+        if isinstance(event, dg.Output) and (
+            count := rows.get(context.asset_key_for_output(event.output_name).path[-1])
+        ):
             context.add_output_metadata({"dagster/row_count": count}, output_name=event.output_name)
         yield event

@@ -11,6 +11,7 @@ import datetime as dt
 import json
 import re
 import shutil
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 import duckdb
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from reposignal_pipeline.config import Settings
 
 # Control characters and bidirectional overrides: what could move a terminal's cursor or reverse a line.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -76,6 +77,7 @@ def table(names: list[str], rows: list[tuple[Any, ...]], kinds: list[str] | None
     numeric = [kind not in ("VARCHAR", "DATE", "BOOLEAN") for kind in kinds or []] or [
         all(isinstance(row[n], int | float | None) for row in rows) for n in range(len(names))
     ]
+    names = [_cell(name) for name in names]
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(name), *(len(row[n]) for row in cells)) if cells else len(name) for n, name in enumerate(names)]
     room = max(shutil.get_terminal_size((160, 24)).columns - 2 * (len(names) - 1), 4 * len(names))
@@ -119,35 +121,39 @@ def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
             raise AnswerError(f"{_cell(full_name)} was not observed by {day}")
         fact = dict(zip(names, row, strict=True))
         if day and fact["day"] != day:
-            raise AnswerError(f"{_cell(full_name)} was not observed on {day}; its last reading before is of {fact['day']}")
+            raise AnswerError(
+                f"{_cell(full_name)} was not observed on {day}; its last reading before is of {fact['day']}"
+            )
         (flags,) = _first(
-            connection, "select dq_flags from fct_repo_day where repo_key = ? and day = ?", [fact["repo_key"], fact["day"]]
+            connection,
+            "select dq_flags from fct_repo_day where repo_key = ? and day = ?",
+            [fact["repo_key"], fact["day"]],
         )
         (ranked,) = _first(
             connection, "select count(signal_rank) from fct_repo_signal_day where day = ?", [fact["day"]]
         )
-        weights = connection.execute("select component, weight, reason from signal_weight order by weight desc, component").fetchall()
+        weights = connection.execute(
+            "select component, weight, reason from signal_weight order by weight desc, component"
+        ).fetchall()
     return _explained(fact, flags, ranked, weights)
 
 
-_INPUTS = {
-    "growth_28d": ("growth_28d", lambda fact: _percent(fact["growth_28d"], "in 28 days")),
-    "growth_7d": ("growth_7d", lambda fact: _percent(fact["growth_7d"], "in 7 days")),
-    "surprise": (
-        "surprise",
-        lambda fact: _unknown(fact["surprise"])
-        or f"{fact['velocity_24h']:,.0f} stars in 24 h where {fact['expected_change']:,.1f} were expected: {fact['surprise']:+.1f} sd",
+_INPUTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "growth_28d": lambda fact: _percent(fact["growth_28d"], "in 28 days"),
+    "growth_7d": lambda fact: _percent(fact["growth_7d"], "in 7 days"),
+    "surprise": lambda fact: (
+        _unknown(fact["surprise"])
+        or f"{fact['velocity_24h']:,.0f} stars in 24 h where {fact['expected_change']:,.1f} were expected:"
+        f" {fact['surprise']:+.1f} sd"
     ),
-    "persistence": (
-        "persistence",
-        lambda fact: _unknown(fact["persistence"]) or f"above its usual pace on {fact['persistence']:.0%} of the last 28 days",
+    "persistence": lambda fact: (
+        _unknown(fact["persistence"]) or f"above its usual pace on {fact['persistence']:.0%} of the last 28 days"
     ),
-    "acceleration": (
-        "acceleration",
-        lambda fact: _unknown(fact["acceleration"])
-        or f"{fact['velocity_7d']:,.1f} stars/day this week, {fact['velocity_28d']:,.1f} this month",
+    "acceleration": lambda fact: (
+        _unknown(fact["acceleration"])
+        or f"{fact['velocity_7d']:,.1f} stars/day this week, {fact['velocity_28d']:,.1f} this month"
     ),
-    "breadth": ("breadth", lambda fact: _percent(fact["fork_growth_28d"], "more forks in 28 days")),
+    "breadth": lambda fact: _percent(fact["fork_growth_28d"], "more forks in 28 days"),
 }
 
 
@@ -155,13 +161,16 @@ def _explained(fact: dict[str, Any], flags: list[str], ranked: int, weights: lis
     head = f"{_cell(fact['full_name'])} on {fact['day']}: {fact['stars_total']:,} stars"
     if fact["signal_score"] is None:
         why = (
-            "it is on its way back to a former level" if "below_former_level" in flags else "less than 28 days of history"
+            "it is on its way back to a former level"
+            if "below_former_level" in flags
+            else "less than 28 days of history"
         )
         score = f"no signal score: {why}"
     else:
-        score = f"signal score {fact['signal_score']:.2f} of 100, rank {fact['signal_rank']:,} of {ranked:,} ({fact['model_version']})"
+        rank = f"rank {fact['signal_rank']:,} of {ranked:,} ({fact['model_version']})"
+        score = f"signal score {fact['signal_score']:.2f} of 100, {rank}"
     rows = [
-        (component, fact[f"{component}_points"], weight, _INPUTS[component][1](fact), reason)
+        (component, fact[f"{component}_points"], weight, _INPUTS[component](fact), reason)
         for component, weight, reason in weights
     ]
     total = ("sum", fact["signal_score"], sum(weight for _, weight, _ in weights), "", "")
@@ -186,7 +195,8 @@ def week_in_words(settings: Settings, day: dt.date) -> str:
     with opened(settings) as connection:
         repos = connection.execute(
             """
-            select rank, full_name, language, stars_total, stars_gained, growth_pct, signal_score, rank_change, is_breakout
+            select
+                rank, full_name, language, stars_total, stars_gained, growth_pct, signal_score, rank_change, is_breakout
             from weekly_repo_trends where week = ? and rank <= 15 order by rank
             """,
             [week],
@@ -211,7 +221,7 @@ def week_in_words(settings: Settings, day: dt.date) -> str:
             f"  warehouse  {settings.published_db}   (open it read-only with any DuckDB client)",
             f"  parquet    {published / 'parquet'}",
             f"  runs       {settings.dagster_home}   (make dev shows them)",
-            "\nNext:  reposignal explain thu-pacman/chitu    or    reposignal sql \"from weekly_repo_trends limit 5\"",
+            '\nNext:  reposignal explain thu-pacman/chitu    or    reposignal sql "from weekly_repo_trends limit 5"',
         ]
     )
 
@@ -237,4 +247,4 @@ def _spreadsheet_safe(value: Any) -> Any:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split("\n\n")[0].split())[:500]
+    return _cell(" ".join(str(error).split("\n\n")[0].split()))[:500]

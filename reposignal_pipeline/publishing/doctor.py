@@ -84,8 +84,14 @@ def _published(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> list[F
     ).fetchone() or (None, "no run")
     days = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     return [
-        Finding("rankings freshness", age <= STALE_AFTER_DAYS, f"last observed {last}, {max(age, 0)} days before {newest}"),
-        Finding("rankings coverage", low == 0, f"last {LOOK_BACK_DAYS} days: {low} low, lowest {lowest}; since {first}: {days}"),
+        Finding(
+            "rankings freshness", age <= STALE_AFTER_DAYS, f"last observed {last}, {max(age, 0)} days before {newest}"
+        ),
+        Finding(
+            "rankings coverage",
+            low == 0,
+            f"last {LOOK_BACK_DAYS} days: {low} low, lowest {lowest}; since {first}: {days}",
+        ),
         Finding("quarantine", True, f"{set_aside:,} rows or files set aside (ops_quarantine)"),
         Finding("published copy", True, f"of run ended {last_run} UTC, {status}"),
     ]

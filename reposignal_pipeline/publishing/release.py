@@ -3,8 +3,8 @@
 Here: the DuckDB file and the Parquet files of a release, and the swap.
 Not here: what stands in the tables.
 
-`published` is a symbolic link to a folder below `releases`. A release is whole before the link points at it; a reader with
-a file of the former release open keeps it, and the pipeline never waits for a reader.
+`published` is a symbolic link to a folder below `releases`. A release is whole before the link points at it; a reader
+with a file of the former release open keeps it, and the pipeline never waits for a reader.
 """
 
 from __future__ import annotations
@@ -24,9 +24,6 @@ from reposignal_pipeline.warehouse import BUILD_SCHEMA, Warehouse
 
 BY_MONTH = ("fct_repo_day", "fct_repo_signal_day")
 """Large tables: a folder with a file a month, of which a release writes only those that changed."""
-
-RELEASES_KEPT = 2
-"""The one in place and the one before it: a reader may be between looking and opening."""
 
 
 class HalfBuiltError(Exception):
@@ -64,7 +61,9 @@ def publish(settings: Settings, name: str) -> Release:
     shutil.copyfile(settings.marts_db, making / "reposignal.duckdb")
     with _opened(making / "reposignal.duckdb", settings) as connection:
         connection.execute(f"drop schema {BUILD_SCHEMA} cascade")
-        tables = [table for (table,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()]
+        tables = [
+            table for (table,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()
+        ]
         rows = {table: _count(connection, table) for table in tables}
         months_written = _export(connection, tables, making / "parquet", former, first_changed)
         connection.execute("checkpoint")
@@ -74,9 +73,8 @@ def publish(settings: Settings, name: str) -> Release:
     making.rename(path)
     _point(settings.published_dir, path)
     _forget_changes(settings)
-    kept = {path, former}
-    for old in sorted(releases.iterdir(), key=lambda folder: folder.stat().st_mtime)[: -RELEASES_KEPT]:
-        if old not in kept:
+    for old in releases.iterdir():  # a reader may be between looking at the former one and opening it
+        if old not in (path, former):
             shutil.rmtree(old)
     return Release(path, rows, months_written)
 
@@ -91,7 +89,9 @@ def _first_changed_day(settings: Settings) -> dt.date | None:
     """Return the first day that differs from the former release; None if none does."""
     with Warehouse(settings).connected() as connection:
         if _count(connection, f"{BUILD_SCHEMA}.building"):
-            raise HalfBuiltError("the marts are half built: a run that rebuilds them did not end; run the daily job again")
+            raise HalfBuiltError(
+                "the marts are half built: a run that rebuilds them did not end; run the daily job again"
+            )
         row = connection.execute(f"select min(first_day) from {BUILD_SCHEMA}.unpublished").fetchone()
         connection.execute("checkpoint")
     day: dt.date | None = row[0] if row else None
@@ -104,7 +104,11 @@ def _forget_changes(settings: Settings) -> None:
 
 
 def _export(
-    connection: duckdb.DuckDBPyConnection, tables: list[str], target: Path, former: Path | None, first_changed: dt.date | None
+    connection: duckdb.DuckDBPyConnection,
+    tables: list[str],
+    target: Path,
+    former: Path | None,
+    first_changed: dt.date | None,
 ) -> int:
     """Write every table as Parquet below `target`, linking the months that the former release has unchanged."""
     target.mkdir()
@@ -114,7 +118,9 @@ def _export(
             _copy(connection, f"select * from {table}", target / f"{table}.parquet")
             continue
         (target / table).mkdir()
-        months = connection.execute(f"select distinct date_trunc('month', day)::date from {table} order by 1").fetchall()
+        months = connection.execute(
+            f"select distinct date_trunc('month', day)::date from {table} order by 1"
+        ).fetchall()
         for (month,) in months:
             file = f"{table}/{month:%Y-%m}.parquet"
             before = former / "parquet" / file if former else None
@@ -123,7 +129,9 @@ def _export(
                 os.link(before, target / file)
                 continue
             end = (month + dt.timedelta(days=31)).replace(day=1)
-            _copy(connection, f"select * from {table} where day >= date '{month}' and day < date '{end}'", target / file)
+            _copy(
+                connection, f"select * from {table} where day >= date '{month}' and day < date '{end}'", target / file
+            )
             written += 1
     return written
 

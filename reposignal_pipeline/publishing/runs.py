@@ -51,11 +51,11 @@ def record_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunFact]) 
         connection.execute(
             """
             insert into ops_run
-            select $1, $2, $3, $4, coalesce($5, case when $6 = 'success' then now()::timestamp end), map(), $6
+            select $1, $2, $3, $4, coalesce($5, case when $6 = 'success' then $7 end), map(), $6
             on conflict (run_id) do update set
                 started_at = excluded.started_at, finished_at = excluded.finished_at, status = excluded.status
             """,
-            astuple(run),
+            [*astuple(run), dt.datetime.now(dt.UTC).replace(tzinfo=None)],
         )
     has_days = connection.execute(
         "select 1 from duckdb_tables() where database_name = 'pipeline' and table_name = 'rankings_days'"

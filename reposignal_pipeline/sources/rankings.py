@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,8 +21,8 @@ from typing import Any, Literal
 
 import dlt
 import duckdb
-import numpy as np
 import pyarrow as pa
+from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 from pyarrow import csv
 
@@ -106,118 +107,134 @@ def _parse(content: bytes, file: str) -> tuple[pa.Table, list[dict[str, Any]]]:
     if not content.strip():
         raise MalformedFileError(f"{file}, line 1: the file is empty")
     if head != HEADER.encode():
-        raise MalformedFileError(f"{file}, line 1: the header is {head[:80].decode(errors='replace')!r}, not {HEADER!r}")
+        raise MalformedFileError(
+            f"{file}, line 1: the header is {head[:80].decode(errors='replace')!r}, not {HEADER!r}"
+        )
     if not content.endswith(b"\n"):
         lines = content.count(b"\n") + 1
         raise MalformedFileError(f"{file}, line {lines}: the last line has no end: cut off")
 
-    content, set_aside = _without_undecodable_lines(content)
-    text, invalid = _read_csv(content, file)
-    while runaway := [number for number, row in invalid if "\n" in row]:
-        # A stray quote swallows the lines that follow it: blank the line where it stands and read again.
-        lines = content.split(b"\n")
-        at = _line_of_row(lines, dict(invalid)[runaway[0]])
-        set_aside.append(_aside(runaway[0], "a quote is never closed, or opens inside a field", lines[at].decode()))
-        lines[at] = _BLANKED
-        text, invalid = _read_csv(content := b"\n".join(lines), file)
-    set_aside += [
-        _aside(number, f"not {len(COLUMNS)} fields but {row.count(',') + 1}, or a broken quote", row)
-        for number, row in invalid
-        if row != _BLANKED.decode()
-    ]
-    numbers = np.delete(np.arange(2, text.num_rows + len(invalid) + 2), [number - 2 for number, _ in invalid])
-    text = text.append_column("file_row", pa.array(numbers, pa.int32()))
+    lines = content.count(b"\n")
+    text, set_aside = _read_csv(content), []
+    if text is None or text.num_rows != lines - 1 or _ends_inside_quotes(text):
+        text, set_aside = _sort_out(content)
+    else:
+        text = text.append_column("file_row", pa.array(range(2, lines + 1), pa.int32()))
     if not text.num_rows:
         cause = set_aside[0]["reason"] if set_aside else "no rows below the header"
         raise MalformedFileError(f"{file}, line 2: no good row: {cause}")
-    _refuse_if_cut_off(text, file)
+    _refuse_if_cut_off(text, set_aside, file)
     return text, set_aside
 
 
-def _read_csv(content: bytes, file: str) -> tuple[pa.Table, list[tuple[int, str]]]:
-    """Return (rows as text, (row number, text) of the rows that do not have the columns)."""
-    invalid: list[tuple[int, str]] = []
-
-    def skip(row: csv.InvalidRow) -> str:
-        invalid.append((row.number, row.text))
-        return "skip"
-
+def _read_csv(content: bytes) -> pa.Table | None:
+    """Return rows as text, or None when a row does not have the columns or is not UTF-8."""
     try:
-        text = csv.read_csv(
+        return csv.read_csv(
             pa.py_buffer(content),
             read_options=csv.ReadOptions(use_threads=False, block_size=len(content)),
-            parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+            parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types=dict.fromkeys(COLUMNS, pa.string()),
                 strings_can_be_null=False,
                 quoted_strings_can_be_null=False,
             ),
         )
-    except pa.ArrowInvalid as error:
-        raise MalformedFileError(f"{file}: not a CSV: {' '.join(str(error).split())[:200]}") from None
-    return text, invalid
+    except pa.ArrowInvalid:
+        return None
 
 
-_BLANKED = b"(blanked)"  # one field: always set aside by the reader
+def _ends_inside_quotes(text: pa.Table) -> bool:
+    return text.num_rows > 0 and str(text[COLUMNS[-1]][-1]).endswith("\n")
 
 
-def _line_of_row(lines: list[bytes], row: str) -> int:
-    first = row.split("\n", 1)[0].rstrip("\r").encode()
-    return next(number for number, line in enumerate(lines) if line.rstrip(b"\r") == first)
+_FIELD = r'(?:"(?:[^"]++|"")*+"[^,\n]*+|[^",\n][^,\n]*+|)'
+_RECORD = re.compile(rf"(?:{_FIELD},)*+{_FIELD}\n".encode())
+_CELLS = re.compile(r'(?:\A|,)(?:"((?:[^"]++|"")*+)"([^,\n]*+)|([^",\n][^,\n]*+|))')
+_ROW_BEGINS = re.compile(rf'(?m)^"?\d+"?,(?:{_FIELD},){{2}}"?\d+"?,(?:{_FIELD},){{4}}'.encode())
+"""what no line inside a quoted description looks like: a rank, and a star count three fields on"""
 
 
-def _without_undecodable_lines(content: bytes) -> tuple[bytes, list[dict[str, Any]]]:
-    """Return the file without the lines that are not UTF-8, and those lines set aside."""
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        pass
-    else:
-        return content, []
-    lines, set_aside = content.split(b"\n"), []
-    for number, line in enumerate(lines, start=1):
+def _sort_out(content: bytes) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """Return (rows as text, rows set aside) of a file with quoted newlines or broken rows.
+
+    A stray quote swallows what follows it up to the next quote, and can end as a row that has the columns; so a
+    record that holds the beginning of another row is set aside up to the end of its first line only.
+    """
+    rows: list[tuple[int, list[str]]] = []
+    set_aside: list[dict[str, Any]] = []
+    number, end = 1, content.index(b"\n") + 1
+    while (start := end) < len(content):
+        end = content.index(b"\n", start) + 1
+        if not content[start:end].strip(b"\r\n"):
+            continue
+        number += 1
+        record = _RECORD.match(content, start)
+        next_row = _ROW_BEGINS.search(content, end) if record and record.end() > end else None
+        is_runaway = record is None or (next_row is not None and next_row.start() < record.end())
+        if record and not is_runaway:
+            end = record.end()
+        row = content[start:end].removesuffix(b"\n").removesuffix(b"\r")
+        cause = None
         try:
-            line.decode()
+            cells = _CELLS.findall(row.decode())
         except UnicodeDecodeError as error:
-            cause = f"not UTF-8 at byte {error.start} of the line"
-            set_aside.append(_aside(number, cause, line.decode(errors="replace").rstrip("\r")))
-            lines[number - 1] = _BLANKED
-    return b"\n".join(lines), set_aside
+            cause = f"not UTF-8 at byte {error.start} of the row"
+        else:
+            if is_runaway:
+                cause = "a quote is never closed, or opens inside a field"
+            elif len(cells) != len(COLUMNS):
+                cause = f"not {len(COLUMNS)} fields but {len(cells)}"
+        if cause:
+            set_aside.append(_aside(number, cause, row.decode(errors="replace")))
+        else:
+            rows.append((number, [quoted.replace('""', '"') + rest + plain for quoted, rest, plain in cells]))
+    columns = zip(*(cells for _, cells in rows), strict=True) if rows else [()] * len(COLUMNS)
+    text = pa.table(dict(zip(COLUMNS, (pa.array(column, pa.string()) for column in columns), strict=True)))
+    return text.append_column("file_row", pa.array([number for number, _ in rows], pa.int32())), set_aside
 
 
 def _aside(file_row: int, reason: str, row_text: str) -> dict[str, Any]:
-    return {"file_row": file_row, "reason": f"row {file_row}: {reason}", "row_text": row_text[:10_000], "is_whole_file": False}
+    return {
+        "file_row": file_row,
+        "reason": f"row {file_row}: {reason}",
+        "row_text": row_text[:10_000],
+        "is_whole_file": False,
+    }
 
 
 _TEXT_SCHEMA = pa.schema(
     [("snapshot_date", pa.date32()), *((column, pa.string()) for column in COLUMNS), ("file_row", pa.int32())]
 )
 
-# GitHub's own rules for names; the bounds keep a shifted column from passing as one.
-_VERDICTS = r"""
+# GitHub's own rules for names; the bounds keep a shifted column from passing as one. A cast alone would round 1.5 to 2.
+_WHOLE = r"'[0-9]{1,18}(\.0)?'"
+_VERDICTS = rf"""
     select
         *,
         case
-            when not regexp_full_match(username, '[A-Za-z0-9_.-]{1,100}') then 'username is not a GitHub name'
-            when not regexp_full_match(repo_name, '[A-Za-z0-9_.-]{1,200}') then 'repo_name is not a GitHub name'
+            when not regexp_full_match(username, '[A-Za-z0-9_.-]{{1,100}}') then 'username is not a GitHub name'
+            when not regexp_full_match(repo_name, '[A-Za-z0-9_.-]{{1,200}}') then 'repo_name is not a GitHub name'
             when trim(item) = '' then 'item is empty'
-            when coalesce(try_cast(rank as integer), 0) < 1 then 'rank is not a number from 1'
-            when coalesce(try_cast(stars as bigint), -1) < 0 then 'stars is not a number from 0'
+            when not regexp_full_match(rank, {_WHOLE}) or coalesce(try_cast(rank as integer), 0) < 1
+                then 'rank is not a number from 1'
+            when not regexp_full_match(stars, {_WHOLE}) then 'stars is not a number from 0'
         end as bad,
         concat_ws('; ',
-            case when coalesce(try_cast(forks as bigint), -1) < 0 then 'forks is not a number from 0: kept as unknown' end,
-            case when coalesce(try_cast(issues as bigint), -1) < 0 then 'issues is not a number from 0: kept as unknown' end,
-            case when last_commit <> '' and try_cast(last_commit as timestamp) is null
+            case when not regexp_full_match(forks, {_WHOLE}) then 'forks is not a number from 0: kept as unknown' end,
+            case when not regexp_full_match(issues, {_WHOLE}) then 'issues is not a number from 0: kept as unknown' end,
+            case when last_commit <> '' and not coalesce(isfinite(try_cast(last_commit as timestamp)), false)
                 then 'last_commit is not a time: kept as unknown' end
         ) as unknown_cells
     from rows
 """
-_TYPED = """
+_TYPED = f"""
     select
         snapshot_date, file_row, rank::integer as rank, item, username, repo_name, stars::bigint as stars,
-        case when try_cast(forks as bigint) >= 0 then forks::bigint end as forks,
-        case when try_cast(issues as bigint) >= 0 then issues::bigint end as issues,
-        language, repo_url, try_cast(last_commit as timestamp) as last_commit_at, description
+        case when regexp_full_match(forks, {_WHOLE}) then forks::bigint end as forks,
+        case when regexp_full_match(issues, {_WHOLE}) then issues::bigint end as issues, language, repo_url,
+        case when isfinite(try_cast(last_commit as timestamp)) then last_commit::timestamp end as last_commit_at,
+        description
     from judged where bad is null order by snapshot_date, file_row
 """
 _BAD = f"""
@@ -257,27 +274,39 @@ def typed_rows(days: Sequence[Day]) -> pa.Table:
         day.set_aside += set_aside[day.day]
         day.places = good.get(day.day, {})
         if day.status == "observed" and not day.places:
-            refused = _refused(day.day, day.file, day.sha256 or "", f"{day.file}, line 2: no good row: {day.set_aside[0]['reason']}")
+            refused = _refused(
+                day.day, day.file, day.sha256 or "", f"{day.file}, line 2: no good row: {day.set_aside[0]['reason']}"
+            )
             days[index].__dict__.update(refused.__dict__)
     return typed
 
 
-def _refuse_if_cut_off(text: pa.Table, file: str) -> None:
-    """Refuse a file whose last list is shorter than its others: it was cut at a line's end.
+def _refuse_if_cut_off(text: pa.Table, set_aside: list[dict[str, Any]], file: str) -> None:
+    """Refuse a file whose last list ends before the length that most of its lists have: it was cut at a line's end.
 
-    Every list of every file from 2018-12-18 to 2025-06-24 has the length of its file's other lists, 100 or 60.
+    Every list of every file from 2018-12-18 to 2025-06-24 has the length of its file's other lists, 100 or 60. Some
+    files repeat rows, so ranks say how far a list goes; broken rows at the end count as the ranks they stand for.
     """
-    places = text.group_by("item").aggregate([("rank", "count_distinct")])  # some files repeat rows
-    counts = dict(zip(places["item"].to_pylist(), places["rank_count_distinct"].to_pylist(), strict=True))
-    last = text["item"][-1].as_py()
-    longest = max(counts.values())
-    if counts[last] < longest and len(counts) > 1:
-        line = text["file_row"][-1].as_py()
-        raise MalformedFileError(f"{file}, line {line}: the last list, {last!r}, ends after {counts[last]} of {longest} rows: cut off")
+    ranks: dict[str, set[int]] = defaultdict(set)
+    last, read_to = None, 1
+    for item, rank, row in zip(*(text[name].to_pylist() for name in ("item", "rank", "file_row")), strict=True):
+        if rank.isdecimal() and int(rank) > 0:
+            ranks[item].add(int(rank))
+            last, read_to = item, row
+    if last is None or len(ranks) == 1:
+        return
+    lengths = Counter(len(places) for places in ranks.values())
+    length = max(lengths, key=lambda places: (lengths[places], places))
+    end = max([text["file_row"][-1].as_py(), *(entry["file_row"] for entry in set_aside)])
+    reached = max(ranks[last])
+    if reached + end - read_to < length:
+        raise MalformedFileError(
+            f"{file}, row {end}: the last list, {last!r}, ends after {reached} of {length} rows: cut off"
+        )
 
 
 # Times are UTC without a zone: DuckDB reads zoned ones in the session's zone.
-_UTC = {"data_type": "timestamp", "timezone": False}
+_UTC: TColumnSchema = {"data_type": "timestamp", "timezone": False}
 
 _PLACE_COUNTS = ("lists", "longest_list", "distinct_places")
 _DAYS_SCHEMA = pa.schema(
@@ -309,10 +338,12 @@ _QUARANTINE_SCHEMA = pa.schema(
 
 
 @dlt.source(name="rankings")
-def rankings_source(readings: Sequence[Day] = (), *, observed: frozenset[dt.date] = frozenset(), run_id: str = "") -> DltResource:
+def rankings_source(
+    readings: Sequence[Day] = (), *, observed: frozenset[dt.date] = frozenset(), run_id: str = ""
+) -> DltResource:
     """Return the dlt source that replaces each read day as a whole, in three tables.
 
-    `rankings` holds a day's rows, `rankings_days` one row per day with its status, `rankings_quarantine` what was set aside.
+    `rankings` holds a day's rows, `rankings_days` one row a day with its status, `rankings_quarantine` what was set aside.
     A missing or refused day changes nothing of a day that stood before.
 
     Args:

@@ -6,11 +6,13 @@ Not here: what the bytes mean.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import requests
 from dlt.sources.helpers.requests import Client
+from dlt.sources.helpers.requests.retry import DEFAULT_RETRY_EXCEPTIONS
 from pyarrow import fs
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
@@ -22,11 +24,17 @@ class UpstreamError(Exception):
 
 
 def shown(address: str) -> str:
-    """Return the address without user, password, query and fragment: fit for logs and tables."""
-    parts = urlsplit(address)
-    if not parts.scheme or not parts.netloc:
+    """Return the address without user, password, query and fragment: fit for logs and tables.
+
+    Holds for addresses that are wrong as well, such as one with a raw `/` in its password.
+    """
+    scheme, colon, rest = address.partition(":")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) or not colon:
         return address
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    if not rest.startswith("//"):
+        return f"{scheme}:..."
+    place = re.sub(r"^(?:[^/?#]*|[^/:]+:(?!\d*(?:[/?#]|$)).*)@", "", rest.removeprefix("//"))
+    return f"{scheme}://{re.split('[?#]', place)[0]}"
 
 
 class Upstream:
@@ -43,9 +51,15 @@ class Upstream:
 
     def __init__(self, base: str, *, backoff_seconds: float = 1.0) -> None:
         self.base = base.rstrip("/")
-        scheme = urlsplit(base).scheme.lower()
+        try:
+            parts = urlsplit(base)
+        except ValueError as error:
+            raise UpstreamError(f"the base address is not one: {_one_line(error)}") from None
+        scheme = parts.scheme.lower()
         self._http: Client | None = None
         if scheme in ("http", "https"):
+            if not parts.hostname:
+                raise UpstreamError(f"{shown(base)}: no host")
             # dlt's client retries 429, 5xx, resets, time-outs and short bodies, and obeys retry-after.
             self._http = Client(
                 request_timeout=(CONNECT_SECONDS, READ_SECONDS),
@@ -58,9 +72,12 @@ class Upstream:
                 location = base if scheme else str(Path(base).expanduser().absolute())
                 self._files, self._root = fs.FileSystem.from_uri(location)
             except (OSError, ValueError) as error:
-                raise UpstreamError(f"{shown(base)}: {_one_line(error)}") from None
-            if scheme != "s3" and not Path(self._root).is_dir():
-                raise UpstreamError(f"{shown(base)}: no such folder")
+                raise UpstreamError(f"{shown(base)}: {_one_line(error).replace(base, shown(base))}") from None
+            self._container = self._root.partition("/")[0] if scheme == "s3" else self._root
+            if not self._container:
+                raise UpstreamError(f"{shown(base)}: no bucket")
+            if scheme != "s3":
+                self._require_container()
         else:
             raise UpstreamError(f"{shown(base)}: the scheme {scheme!r} is none of http, https, s3, file")
 
@@ -85,7 +102,8 @@ class Upstream:
             status = error.response.status_code if error.response is not None else "an HTTP error"
             raise UpstreamError(f"{self.address(name)}: answered {status} {ATTEMPTS} times") from None
         except requests.RequestException as error:
-            raise UpstreamError(f"{self.address(name)}: {type(error).__name__} after {ATTEMPTS} attempts") from None
+            tried = f" after {ATTEMPTS} attempts" if isinstance(error, DEFAULT_RETRY_EXCEPTIONS) else ""
+            raise UpstreamError(f"{self.address(name)}: {type(error).__name__}{tried}") from None
         if response.status_code in (404, 410):
             return None
         if response.status_code != 200:
@@ -97,9 +115,19 @@ class Upstream:
             with self._files.open_input_file(f"{self._root}/{name}") as file:
                 return bytes(file.read())
         except FileNotFoundError:
+            self._require_container()
             return None
         except OSError as error:
             raise UpstreamError(f"{self.address(name)}: {_one_line(error)}") from None
+
+    def _require_container(self) -> None:
+        """Raise unless the folder or bucket is there: without it, a file that is not there says nothing."""
+        try:
+            kind = self._files.get_file_info(self._container).type
+        except OSError as error:
+            raise UpstreamError(f"{shown(self.base)}: {_one_line(error)}") from None
+        if kind != fs.FileType.Directory:
+            raise UpstreamError(f"{shown(self.base)}: no such folder or bucket")
 
 
 def _one_line(error: BaseException) -> str:

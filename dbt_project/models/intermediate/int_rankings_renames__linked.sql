@@ -12,7 +12,7 @@ days as (
     select
         day,
         lag(day) over (order by day) as previous_day
-    from (select distinct day from repo_days)
+    from (select distinct repo_days.day from repo_days) as days_read
 
 ),
 
@@ -28,8 +28,8 @@ pairs_of_days as (
 leavers as materialized (
 
     select
-        pairs_of_days.day,
-        repo_days.*
+        repo_days.* exclude (day), -- noqa: RF02
+        pairs_of_days.day
     from pairs_of_days
     inner join repo_days on pairs_of_days.previous_day = repo_days.day
     anti join repo_days as still
@@ -53,8 +53,6 @@ alike as (
         entrants.day,
         leavers.name_key as old_name_key,
         entrants.name_key as new_name_key,
-        leavers.stars_total as old_stars_total,
-        entrants.stars_total as new_stars_total,
         split_part(leavers.name_key, '/', 2) = split_part(entrants.name_key, '/', 2) as is_same_name,
         split_part(leavers.name_key, '/', 1) = split_part(entrants.name_key, '/', 1) as is_same_owner,
         coalesce(leavers.description = entrants.description, false) as is_same_description
@@ -70,9 +68,9 @@ alike as (
 
 strong as (
 
-    -- the counts agree already; two of three words must too, or the name where there is no description
+    -- the counts agree already; words must too: an owner has many repositories, a name seldom two owners
     select * from alike
-    where is_same_name::int + is_same_owner::int + is_same_description::int >= 2 or is_same_name
+    where is_same_name or (is_same_owner and is_same_description)
 
 ),
 
@@ -85,7 +83,7 @@ unambiguous as materialized (
 
 ),
 
--- two names seen on one day are two repositories
+-- two names seen on one day, as far back as is remembered, are two repositories
 days_of_old_name as materialized (
 
     select
@@ -95,7 +93,10 @@ days_of_old_name as materialized (
         repo_days.day
     from unambiguous
     inner join repo_days
-        on unambiguous.old_name_key = repo_days.name_key and unambiguous.day > repo_days.day
+        on
+            unambiguous.old_name_key = repo_days.name_key
+            and unambiguous.day > repo_days.day
+            and unambiguous.day <= repo_days.day + {{ constant('memory_days') }}
 
 ),
 

@@ -8,7 +8,9 @@ repo_days as (
         full_name,
         language,
         description,
-        md5_number_lower(concat_ws(chr(31), full_name, coalesce(language, chr(30)), coalesce(description, chr(30)))) as attributes
+        md5_number_lower(
+            concat_ws(chr(31), full_name, coalesce(language, chr(30)), coalesce(description, chr(30)))
+        ) as attributes
     from {{ ref('int_repo_days__stepped') }}
     where {{ in_window(lookback=constant('memory_days') | int) }}
 

@@ -6,7 +6,9 @@ repo_days as (
         *,
         -- what was given or taken star by star over one night; unknown over a gap or a break of the level
         case
-            when gap_hours <= {{ constant('longest_gap_hours') }} and not is_dropped and not is_restored and not is_purged
+            when
+                gap_hours <= {{ constant('longest_gap_hours') }}
+                and not (is_dropped or is_restored or is_purged)
                 then step * 24.0 / gap_hours
         end as daily_change
     from {{ ref('int_repo_days__stepped') }}
@@ -25,6 +27,8 @@ framed as (
         last_value(day) over month_ago as day_month_ago,
         sum(excluded_step) over this_week as excluded_week,
         sum(excluded_step) over this_month as excluded_month,
+        bool_or(is_dropped or is_restored) over this_week as has_break_this_week,
+        bool_or(is_dropped or is_restored) over this_month as has_break_this_month,
         avg(daily_change) over usual as usual_change,
         count(daily_change) over usual as usual_readings
     from repo_days
@@ -71,10 +75,21 @@ paced as (
         *,
         round((stars_total - total_week_ago - excluded_week)::double / days_since_week_ago, 3) as velocity_7d,
         round((stars_total - total_month_ago - excluded_month)::double / days_since_month_ago, 3) as velocity_28d,
-        round(7.0 * (stars_total - total_week_ago - excluded_week) / days_since_week_ago / nullif(total_week_ago, 0), 6)
-            as growth_7d,
-        round(28.0 * (stars_total - total_month_ago - excluded_month) / days_since_month_ago / nullif(total_month_ago, 0), 6)
-            as growth_28d,
+        -- over a break neither level is a base: stars that come back would be many beside the few that were left
+        case
+            when not has_break_this_week
+                then round(
+                    7.0 * (stars_total - total_week_ago - excluded_week)
+                    / days_since_week_ago / nullif(total_week_ago, 0), 6
+                )
+        end as growth_7d,
+        case
+            when not has_break_this_month
+                then round(
+                    28.0 * (stars_total - total_month_ago - excluded_month)
+                    / days_since_month_ago / nullif(total_month_ago, 0), 6
+                )
+        end as growth_28d,
         round((forks_total - forks_month_ago)::double / nullif(forks_month_ago, 0), 6) as fork_growth_28d,
         median(case when usual_readings >= {{ constant('usual_days_min') }} then usual_change end)
             over (partition by day) as median_usual_change
@@ -115,11 +130,23 @@ tailed as (
     select
         *,
         {{ normal_upper_tail('surprise') }} as p_value,
-        case when surprise is not null
-            then row_number() over (partition by day, surprise is null order by surprise desc)
+        case
+            when surprise is not null
+                then row_number() over (partition by day, surprise is null order by surprise desc)
         end as surprise_rank,
         count(surprise) over (partition by day) as tests
     from surprised
+
+),
+
+tested as (
+
+    select
+        *,
+        case
+            when p_value <= {{ constant('false_discovery_rate') }} * surprise_rank / tests then surprise_rank
+        end as surprise_rank_passed
+    from tailed
 
 ),
 
@@ -142,15 +169,11 @@ final as (
         surprise,
         daily_change > expected_change as is_above_usual,
         -- Benjamini-Hochberg (1995): all up to the largest rank k with p <= q k / m
-        case when surprise is not null
-            then coalesce(
-                surprise_rank <= max(case
-                    when p_value <= {{ constant('false_discovery_rate') }} * surprise_rank / tests then surprise_rank
-                end) over (partition by day),
-                false
-            )
+        case
+            when surprise is not null
+                then coalesce(surprise_rank <= max(surprise_rank_passed) over (partition by day), false)
         end as is_surprising
-    from tailed
+    from tested
     order by day, repo_key
 
 )

@@ -47,9 +47,10 @@ remembered as (
 stepped as (
 
     select
-        * exclude (previous_day, previous_total),
+        * exclude (previous_day, previous_total, previous_name_key),
         case when day - previous_day <= {{ constant('memory_days') }} then previous_day end as previous_day,
-        case when day - previous_day <= {{ constant('memory_days') }} then previous_total end as previous_total
+        case when day - previous_day <= {{ constant('memory_days') }} then previous_total end as previous_total,
+        case when day - previous_day <= {{ constant('memory_days') }} then previous_name_key end as previous_name_key
     from remembered
 
 ),
@@ -61,13 +62,15 @@ judged as (
         stars_total - previous_total as step,
         24 * (day - previous_day) as gap_hours,
         coalesce(
-            previous_total - stars_total >= greatest({{ constant('break_stars') }}, {{ constant('break_share') }} * previous_total),
+            previous_total - stars_total
+            >= greatest({{ constant('break_stars') }}, {{ constant('break_share') }} * previous_total),
             false
         ) as is_dropped,
         -- a leap while below the former level is a way back to it
         coalesce(
             previous_total < (1 - {{ constant('break_share') }}) * peak_total
-            and stars_total - previous_total >= greatest({{ constant('break_stars') }}, {{ constant('break_share') }} * peak_total),
+            and stars_total - previous_total
+            >= greatest({{ constant('break_stars') }}, {{ constant('break_share') }} * peak_total),
             false
         ) as is_restored,
         coalesce(stars_total < (1 - {{ constant('break_share') }}) * peak_total, false) as is_below_peak

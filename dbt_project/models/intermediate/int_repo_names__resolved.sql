@@ -40,6 +40,14 @@ taken_again as (
 
 ),
 
+seen as (
+
+    select * from first_seen
+    union
+    select * from taken_again
+
+),
+
 starts as (
 
     select
@@ -52,14 +60,13 @@ starts as (
     union all
 
     select
-        name_key,
-        starts_on,
+        seen.name_key,
+        seen.starts_on,
         null as old_name_key,
         null as evidence
-    from (select * from first_seen union select * from taken_again) as seen
-    where not exists (
-        select 1 from renames where renames.new_name_key = seen.name_key and renames.day = seen.starts_on
-    )
+    from seen
+    anti join renames
+        on seen.name_key = renames.new_name_key and seen.starts_on = renames.day
 
 ),
 

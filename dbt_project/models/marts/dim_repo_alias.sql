@@ -37,9 +37,9 @@ links as (
     select
         repo_key,
         name_key,
-        arg_min(evidence, starts_on) as evidence
+        -- of the first time: a first name that is taken up again was not inferred
+        arg_min_null(evidence, starts_on) as evidence
     from names
-    where evidence is not null
     group by repo_key, name_key
 
 ),

@@ -45,7 +45,7 @@ final as (
                 case when repo_days.stars_spread > 0 then 'lists_disagree' end,
                 case when repo_days.is_renamed then 'renamed' end
             ],
-            lambda flag: flag is not null
+            lambda flag: flag is not null -- noqa: RF02
         )::varchar[] as dq_flags
     from repo_days
     left join coverage on repo_days.day = coverage.day

@@ -10,9 +10,10 @@ paced as (
 weights as (
 
     select
-        {%- for component in signal_components() %}
-        any_value(weight) filter (where component = '{{ component }}') as {{ component }}{{ "," if not loop.last }}
-        {%- endfor %}
+        {% for component in signal_components().split() %}
+            any_value(weight) filter (where component = '{{ component }}') as {{ component }},
+        {% endfor %}
+        count(*) as components
     from {{ ref('signal_weights') }}
 
 ),
@@ -20,8 +21,7 @@ weights as (
 framed as (
 
     select
-        * exclude (is_surprising),
-        is_surprising,
+        *,
         avg(is_above_usual::int) over this_month as share_above_usual,
         count(is_above_usual) over this_month as readings_this_month,
         sum(is_surprising::int) over three_days as surprising_days,
@@ -45,8 +45,10 @@ measured as (
     select
         *,
         round(velocity_7d - velocity_28d, 3) as acceleration,
-        case when readings_this_month >= {{ constant('usual_days_min') }} then round(share_above_usual, 4) end as persistence,
-        -- what happens on the way back to a former level says nothing of new interest
+        case
+            when readings_this_month >= {{ constant('usual_days_min') }} then round(share_above_usual, 4)
+        end as persistence,
+        -- what happens on the way back to a former level, or within 28 days of a break, says nothing of new interest
         not is_below_peak and growth_28d is not null as is_scored
     from framed
 
@@ -69,10 +71,12 @@ ranked as (
 pointed as (
 
     select
-        ranked.*,
-        {%- for component in signal_components() %}
-        case when is_scored then round(weights.{{ component }} * {{ component }}_percentile, 2) end as {{ component }}_points{{ "," if not loop.last }}
-        {%- endfor %}
+        {% for component in signal_components().split() %}
+            case
+                when ranked.is_scored then round(weights.{{ component }} * ranked.{{ component }}_percentile, 2)
+            end as {{ component }}_points,
+        {% endfor %}
+        ranked.*
     from ranked
     cross join weights
 
@@ -82,11 +86,15 @@ scored as (
 
     select
         *,
-        case when is_scored then round(
-            {%- for component in signal_components() %}
-            {{ "+ " if not loop.first }}coalesce({{ component }}_points, 0)
-            {%- endfor %}, 2
-        ) end as signal_score
+        case
+            when is_scored
+                then round(
+                    0
+                    {% for component in signal_components().split() %}
+                        + coalesce({{ component }}_points, 0)
+                    {% endfor %}, 2
+                )
+        end as signal_score
     from pointed
 
 ),
@@ -110,15 +118,19 @@ final as (
         surprise,
         persistence,
         null::varchar as authenticity,
-        {%- for component in signal_components() %}
-        {{ component }}_points,
-        {%- endfor %}
+        {% for component in signal_components().split() %}
+            {{ component }}_points,
+        {% endfor %}
         signal_score,
-        case when signal_score is not null
-            then row_number() over (partition by day, signal_score is null order by signal_score desc, growth_28d desc, repo_key)
+        case
+            when signal_score is not null
+                then row_number() over (
+                    partition by day, signal_score is null
+                    order by signal_score desc, growth_28d desc, repo_key asc
+                )
         end::integer as signal_rank,
         case
-            when not is_scored or judged_days < 2 then null
+            when not is_scored or is_surprising is null or judged_days < 2 then null
             else is_surprising and surprising_days >= 2
         end as is_breakout,
         '{{ signal_model_version() }}' as model_version

@@ -9,7 +9,7 @@ final as (
         weight,
         reason
     from {{ ref('signal_weights') }}
-    order by weight desc, component
+    order by weight desc, component asc
 
 )
 

@@ -1,0 +1,68 @@
+"""Dagster's SQLite event log with its connections kept open, for runs over thousands of partitions.
+
+Here: how connections are made. Not here: what is stored; tables and files are Dagster's own.
+
+A run over a range logs two events a partition. Dagster opens and closes a database for each, and SQLite checkpoints
+with a sync to disk at every close: 10-100 ms an event, 2-6 minutes for 2,400 days. Kept open, it is about 2 ms.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as db
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy.pool import StaticPool
+
+BUSY_SECONDS = 60
+SHARDS_OPEN = 8
+"""the index, and the runs that are written or looked at just now"""
+
+
+class PooledSqliteEventLogStorage(SqliteEventLogStorage):
+    """One open connection a shard, used by one thread at a time under the storage's own lock.
+
+    In WAL mode `synchronous = normal` keeps the database whole whatever happens to the process; a loss of power may
+    cost the last events of a run, never a row of the warehouse.
+    """
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines: OrderedDict[str, db.Engine] = OrderedDict()
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> "PooledSqliteEventLogStorage":
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[db.Connection]:
+        with self._db_lock:
+            engine = self._engine(shard)
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.connect() as connection, connection.begin():
+                yield connection
+
+    def _engine(self, shard: str) -> db.Engine:
+        if shard not in self._engines:
+            engine = db.create_engine(
+                self.conn_string_for_shard(shard),
+                poolclass=StaticPool,
+                connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+            )
+            db.event.listen(engine, "connect", lambda opened, _: opened.execute("pragma synchronous = normal"))
+            self._engines[shard] = engine
+            while len(self._engines) > SHARDS_OPEN:
+                self._engines.popitem(last=False)[1].dispose()
+        self._engines.move_to_end(shard)
+        return self._engines[shard]
+
+    def dispose(self) -> None:
+        while self._engines:
+            self._engines.popitem()[1].dispose()
+        super().dispose()

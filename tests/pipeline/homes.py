@@ -1,0 +1,177 @@
+"""Homes, upstreams and the command line for the tests of the pipeline: real processes on real files.
+
+Here: what several test modules share. Not here: fixtures (`conftest.py`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from shutil import copytree
+
+import duckdb
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = str(Path(sys.executable).with_name("reposignal"))
+Rows = list[tuple[str, ...]]
+
+FIRST = dt.date(2024, 3, 1)  # a Friday: 14 days touch three weeks
+NEVER_PUBLISHED = dt.date(2024, 3, 9)
+HEADER = "rank,item,repo_name,stars,forks,language,repo_url,username,issues,last_commit,description\n"
+
+
+def day_number(number: int) -> dt.date:
+    """Return the day of a small upstream, the first being 1."""
+    return FIRST + dt.timedelta(number - 1)
+
+
+def file_of(day: dt.date) -> str:
+    """Return the upstream's name of a day's file."""
+    return f"github-ranking-{day}.csv"
+
+
+def content_of(day: dt.date) -> str:
+    """Return a file of two lists of twenty: one repository is renamed on the sixth day, one enters on the eleventh."""
+    number = (day - FIRST).days
+    rows = []
+    for item in ("Python", "Rust"):
+        for rank in range(1, 21):
+            name = f"{item.lower()}-{rank:02}"
+            if (item, rank) == ("Rust", 20) and number >= 10:
+                name = "rust-newcomer"
+            owner = "moved" if (item, rank) == ("Python", 5) and number >= 5 else "owner"
+            stars = 40_000 - 1_500 * rank + number * (rank * 7 % 23) + (300 if (rank, number) == (7, 8) else 0)
+            rows.append(
+                f"{rank},{item},{name},{stars},{stars // 9},{item},https://github.com/{owner}/{name},{owner},3,"
+                f"{day}T01:00:00Z,what {name} is\n"
+            )
+    return HEADER + "".join(rows)
+
+
+def write_upstream(folder: Path, numbers: range) -> Path:
+    """Return the folder with a small upstream's days in it; one day in it was never published."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for day in map(day_number, numbers):
+        if day != NEVER_PUBLISHED:
+            (folder / file_of(day)).write_text(content_of(day))
+    return folder
+
+
+@dataclass
+class Home:
+    """A home of the pipeline and the environment that goes with it."""
+
+    path: Path
+    rankings_url: str | None = None
+    profile: str = "local"
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("REPOSIGNAL_", "DAGSTER_", "DBT_"))}
+        given = {"REPOSIGNAL_HOME": str(self.path), "REPOSIGNAL_PROFILE": self.profile, **self.extra}
+        if self.rankings_url:
+            given["REPOSIGNAL_RANKINGS_URL"] = self.rankings_url
+        return kept | given
+
+    @property
+    def published(self) -> Path:
+        return self.path / "published" / "reposignal.duckdb"
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Return how `reposignal ARGUMENTS` ended."""
+        return subprocess.run(
+            [COMMAND, *arguments], env=self.environment, input=stdin, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    def load(self, first: int, last: int) -> subprocess.CompletedProcess[str]:
+        """Return how a backfill of days of the small upstream ended."""
+        return self.run("backfill", "rankings", "--from", str(day_number(first)), "--to", str(day_number(last)))
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        """Return rows of the published copy."""
+        with duckdb.connect(str(self.published), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def tables(self) -> dict[str, Rows]:
+        """Return every row of every published table but `ops_run`, as text, in a fixed order."""
+        with duckdb.connect(str(self.published), read_only=True) as connection:
+            names = [name for (name,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()]
+            return {
+                name: connection.execute(f"select columns(*)::varchar from {name} order by all").fetchall()
+                for name in names
+                if name != "ops_run"
+            }
+
+    def copied(self, path: Path) -> Home:
+        """Return a home of its own with all that stands in this one; `published` stays a relative link."""
+        copytree(self.path, path, symlinks=True)
+        return Home(path, self.rankings_url, self.profile, dict(self.extra))
+
+
+def assert_alike(one: dict[str, Rows], other: dict[str, Rows]) -> None:
+    """Fail with the first rows that differ: a whole diff of two warehouses says nothing."""
+    assert one.keys() == other.keys()
+    for name, rows in one.items():
+        if rows != other[name]:
+            left, right = set(rows), set(other[name])
+            only = (sorted(left - right, key=str)[:2], sorted(right - left, key=str)[:2])
+            raise AssertionError(f"{name}: {len(rows)} rows against {len(other[name])}; only here, only there: {only}")
+
+
+def assert_one_line(text: str) -> None:
+    """Fail unless an error is told as one line, with no traceback."""
+    assert text.startswith("reposignal: "), text
+    assert len(text.strip().splitlines()) == 1, text
+    assert "Traceback" not in text
+
+
+@contextmanager
+def served(folder: Path, status: int | None = None, pause: float = 0) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder on the loopback, or one status for whatever is asked; yield host:port and the paths asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            time.sleep(pause)
+            file = folder / self.path.partition("?")[0].rpartition("/")[2]
+            found = status is None and file.is_file()
+            content = file.read_bytes() if found else b""
+            self.send_response(status or (200 if found else 404))
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+Demo = tuple[Home, subprocess.CompletedProcess[str]]
+_demos: dict[Path, Demo] = {}
+
+
+def run_demo_once(folder: Path) -> Demo:
+    """Return the session's home in which `reposignal demo` ran once, and how it ended. Read it; to write, copy it."""
+    if folder not in _demos:
+        # the far time zone shows a time that is not kept in UTC
+        home = Home(folder / "demo-home", profile="demo", extra={"TZ": "Asia/Tokyo"})
+        _demos[folder] = home, home.run("demo")
+    return _demos[folder]

@@ -1,0 +1,97 @@
+"""The definitions as Dagster sees them: the asset graph, jobs, schedules, pools.
+
+Renew the snapshot with `REPOSIGNAL_RENEW=1 .venv/bin/python -m pytest tests/pipeline/test_definitions.py -k snapshot`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipeline.homes import ROOT, Home
+
+SNAPSHOT = Path(__file__).with_name("asset_graph.json")
+RENEW = "REPOSIGNAL_RENEW" in os.environ  # read before tests/conftest.py's fixtures drop it
+WINDOW = ["--vars", '{"window_start": "2024-03-04", "window_end": "2024-03-10"}']
+BUILD = ["build", "--exclude-resource-type", "unit_test"]
+
+
+def report(home: Home) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.pipeline.graph"],
+        env=home.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def read(home: Home) -> dict[str, Any]:
+    ran = report(home)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def local(fresh: Home) -> dict[str, Any]:
+    return read(fresh)
+
+
+def test_the_asset_graph_is_that_of_the_snapshot(local: dict[str, Any]) -> None:
+    if RENEW:
+        SNAPSHOT.write_text(json.dumps(local["graph"], indent=1) + "\n")
+    assert local["graph"] == json.loads(SNAPSHOT.read_text())
+
+
+def test_every_asset_has_owners_and_a_description_and_kinds(local: dict[str, Any]) -> None:
+    assert {key: node["has"] for key, node in local["graph"].items() if len(node["has"]) < 3} == {}
+
+
+def test_every_asset_is_made_in_the_writer_pool(local: dict[str, Any]) -> None:
+    assert {pool for pools in local["pools"].values() for pool in pools} == {"warehouse_writer"}
+    assert all(local["pools"].values())
+
+
+def test_daily_and_weekly_jobs_end_with_the_published_copy(local: dict[str, Any]) -> None:
+    daily, weekly = local["jobs"]["daily"], local["jobs"]["weekly"]
+    assert {"rankings", "fct_repo_signal_day", "published_warehouse"} <= set(daily)
+    assert set(weekly) == {"weekly_repo_trends", "weekly_language_trends", "published_warehouse"}
+
+
+def test_a_range_is_loaded_apart_from_what_has_no_partitions(local: dict[str, Any]) -> None:
+    jobs = local["jobs"]
+    assert jobs["ingest"] == ["rankings"]
+    assert sorted(jobs["ingest"] + jobs["build"] + jobs["publish"]) == jobs["daily"]
+
+
+def test_schedules_run_on_their_own_against_live_upstreams(local: dict[str, Any]) -> None:
+    assert local["schedules"] == {
+        "daily_schedule": ["daily", "0 6 * * *", "RUNNING"],
+        "weekly_schedule": ["weekly", "0 8 * * 1", "RUNNING"],
+    }
+
+
+def test_schedules_stand_still_on_the_sample_and_a_broken_manifest_is_made_anew(demo: Home, tmp_path: Path) -> None:
+    home = demo.copied(tmp_path / "home")
+    manifest = home.path / "dbt" / "target" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:1000])  # killed while it was written
+    found = read(home)
+    assert {status for *_, status in found["schedules"].values()} == {"STOPPED"}
+    assert len(found["graph"]) == len(json.loads(SNAPSHOT.read_text()))
+
+
+def test_an_unknown_profile_fails_with_its_name(tmp_path: Path) -> None:
+    ran = report(Home(tmp_path / "home", profile="prod"))
+    assert ran.returncode != 0
+    assert "REPOSIGNAL_PROFILE='prod' is not a profile; there are: demo, local" in ran.stderr
+
+
+def test_dbt_builds_a_window_or_everything(local: dict[str, Any]) -> None:
+    assert local["dbt_build_args"] == [BUILD, [*BUILD, *WINDOW], [*BUILD, "--full-refresh"], [*BUILD, "--full-refresh"]]

@@ -1,0 +1,112 @@
+"""The main job on the embedded sample: one command, a published warehouse."""
+
+import datetime as dt
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.pipeline.homes import Demo, Home, assert_alike
+
+# contract.md, as far as rankings can feed it
+POINTS = ("growth_28d", "growth_7d", "surprise", "persistence", "acceleration", "breadth")
+CONTRACT = {
+    "dim_repo": "repo_key repo_id full_name owner name language topics description is_archived is_fork created_at state"
+    " valid_from valid_to is_current",
+    "dim_repo_alias": "repo_key full_name seen_from seen_to",
+    "fct_repo_day": "repo_key day full_name stars_total stars_gained net_delta_24h gap_hours coverage source dq_flags",
+    "fct_repo_signal_day": "repo_key day full_name language stars_total velocity_24h velocity_7d velocity_28d acceleration"
+    " surprise persistence authenticity signal_score signal_rank is_breakout model_version "
+    + " ".join(f"{component}_points" for component in POINTS),
+    "fct_language_day": "universe language day repos share share_low share_high stars_gained stars_gained_share",
+    "weekly_language_trends": "week language repos share share_change stars_gained rank",
+    "weekly_repo_trends": "week repo_key full_name stars_gained growth_pct signal_score rank rank_change is_breakout",
+    "ops_source_coverage": "source day expected observed coverage status reason",
+    "ops_run": "run_id started_at finished_at job partition rows_per_source status",
+}
+
+
+@pytest.fixture(scope="module")
+def again(demo: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A copy of the demo's home in which the demo ran a second time."""
+    home = demo.copied(tmp_path_factory.mktemp("again") / "home")
+    ran = home.run("demo")
+    assert ran.returncode == 0, ran.stderr
+    return home
+
+
+def test_it_ends_well_with_the_trends_and_where_things_lie(demo_run: Demo) -> None:
+    home, ran = demo_run
+    assert ran.returncode == 0, ran.stderr
+    assert "Repositories of the week of 2026-02-23" in ran.stdout
+    assert "thu-pacman/chitu" in ran.stdout
+    assert "Languages of the week of 2026-02-23" in ran.stdout
+    for path in (home.published, home.path / "published" / "parquet", home.path / "dagster"):
+        assert str(path) in ran.stdout
+        assert path.exists()
+
+
+def test_the_published_file_opens_read_only_and_cannot_be_written(demo: Home) -> None:
+    assert demo.query("select count(*) > 10000 from fct_repo_day") == [(True,)]
+    assert not demo.published.stat().st_mode & 0o222
+    with (
+        duckdb.connect(str(demo.published), read_only=True) as connection,
+        pytest.raises(duckdb.InvalidInputException, match="read-only"),
+    ):
+        connection.execute("delete from fct_repo_day")
+
+
+@pytest.mark.parametrize("table", CONTRACT)
+def test_a_table_of_the_contract_has_its_columns(demo: Home, table: str) -> None:
+    found = {name for (name,) in demo.query(f"select column_name from duckdb_columns() where table_name = '{table}'")}
+    assert set(CONTRACT[table].split()) - found == set()
+
+
+def test_every_table_and_column_has_a_comment(demo: Home) -> None:
+    assert demo.query("select table_name from duckdb_tables() where coalesce(trim(comment), '') = ''") == []
+    assert (
+        demo.query("select table_name || '.' || column_name from duckdb_columns() where coalesce(trim(comment), '') = ''")
+        == []
+    )
+
+
+def test_nothing_but_the_tables_is_published(demo: Home) -> None:
+    assert demo.query("select distinct schema_name from duckdb_tables()") == [("main",)]
+    assert demo.query("select view_name from duckdb_views() where not internal") == []
+
+
+def test_parquet_files_hold_the_rows_of_the_tables(demo: Home) -> None:
+    parquet = demo.published.parent / "parquet"
+    tables = [name for (name,) in demo.query("select table_name from duckdb_tables()")]
+    assert {path.name.removesuffix(".parquet") for path in parquet.iterdir()} == set(tables)
+    with duckdb.connect(str(demo.published), read_only=True) as connection:
+        for table in tables:
+            files = parquet / table / "*.parquet" if (parquet / table).is_dir() else parquet / f"{table}.parquet"
+            here, there = (f"select columns(*)::varchar from {source}" for source in (table, f"read_parquet('{files}')"))
+            differing = f"from (({here} except all {there}) union all ({there} except all {here}))"
+            assert connection.execute(differing).fetchall() == [], table
+
+
+def test_the_runs_are_told_with_what_they_loaded(demo: Home) -> None:
+    runs = demo.query("select job, status, rows_per_source, started_at, finished_at from ops_run order by started_at")
+    assert {status for _, status, *_ in runs} == {"success"}
+    loaded = [rows["rankings"] for _, _, rows, *_ in runs if rows]
+    assert loaded == [demo.query("select sum(observed)::bigint from ops_source_coverage")[0][0]]
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    for *_, started_at, finished_at in runs:
+        assert started_at <= finished_at <= now  # UTC, whatever the zone of the machine
+        assert now - started_at < dt.timedelta(hours=2)
+
+
+def test_the_demo_again_changes_nothing(demo: Home, again: Home) -> None:
+    assert_alike(demo.tables(), again.tables())
+
+
+def test_runs_of_the_demo_again_are_added(demo: Home, again: Home) -> None:
+    before, after = (set(home.query("select run_id, job, started_at from ops_run")) for home in (demo, again))
+    assert before < after
+
+
+def test_the_link_is_relative_so_that_a_home_can_be_moved(demo: Home) -> None:
+    assert not (demo.path / "published").readlink().is_absolute()
+    assert Path(demo.published).resolve().is_relative_to(demo.path.resolve())

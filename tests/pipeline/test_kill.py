@@ -1,0 +1,100 @@
+"""`kill -9` at any moment costs nothing but the time: the same command goes on, and readers never notice."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.pipeline.homes import COMMAND, Home, assert_alike, day_number, served
+
+BACKFILL = ("backfill", "rankings", "--from", str(day_number(1)), "--to", str(day_number(14)))
+PATIENCE_SECONDS = 120
+
+
+class Reader(threading.Thread):
+    """Opens the published file anew again and again, and counts."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(daemon=True)
+        self.home, self.stopping = home, threading.Event()
+        self.seen: list[tuple[int, int]] = []
+        self.troubles: list[str] = []
+
+    def run(self) -> None:
+        while not self.stopping.wait(0.05):
+            try:
+                with duckdb.connect(str(self.home.published), read_only=True) as connection:
+                    row = connection.execute(
+                        "select count(distinct day), (select count(*) from weekly_repo_trends) from fct_repo_day"
+                    ).fetchone()
+                    assert row
+                    self.seen.append(row)
+            except Exception as error:
+                self.troubles.append(repr(error))
+
+
+def lock_says(home: Home, step: str) -> bool:
+    return f": {step}," in (home.path / "warehouse" / "writer.lock").read_text()
+
+
+def kill_when(home: Home, sign: Callable[[], bool]) -> None:
+    """Start the backfill and kill it, without warning, as soon as the sign is there."""
+    process = subprocess.Popen([COMMAND, *BACKFILL], env=home.environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not sign():
+        assert process.poll() is None, f"it ended before the sign: {process.communicate()}"
+        assert time.monotonic() < deadline, "the sign never came"
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.slow
+def test_a_backfill_killed_at_five_moments_ends_as_if_it_never_was(half: Home, whole: Home, tmp_path: Path) -> None:
+    home = half.copied(tmp_path / "home")
+    started = time.time()
+    ran_model = home.path / "dbt" / "target" / "run" / "reposignal" / "models" / "marts" / "fct_repo_day.sql"
+    reader = Reader(home)
+    reader.start()
+    with served(Path(str(half.rankings_url)), pause=0.5) as (address, asked):
+        home.rankings_url = f"http://{address}"
+        signs: dict[str, Callable[[], bool]] = {
+            "download": lambda: bool(asked),
+            "load": lambda: any((home.path / "dlt" / "rankings" / "load" / "normalized").glob("*/started_jobs/*")),
+            "dbt": lambda: lock_says(home, "marts") and ran_model.exists() and ran_model.stat().st_mtime > started,
+            "weekly": lambda: lock_says(home, "weekly_trends"),
+            "publish": lambda: lock_says(home, "publish") and any((home.path / "releases").glob("*.making")),
+        }
+        for moment, sign in signs.items():
+            before = home.published.resolve()
+            kill_when(home, sign)
+            assert home.published.resolve() == before, moment
+            assert home.query("select max(day) from fct_repo_day") == [(day_number(7),)], moment
+        ran = home.run(*BACKFILL)
+    reader.stopping.set()
+    reader.join()
+    assert ran.returncode == 0, ran.stderr
+    assert_alike(whole.tables(), home.tables())
+    assert reader.troubles == []
+    assert len(reader.seen) > 100
+    first, last = home_counts(half), home_counts(whole)
+    assert set(reader.seen) <= {first, last}  # the old copy or the new one, never anything between
+    killed = home.query(f"select job, status from ops_run where status <> 'success' and started_at > '{_utc(started)}'")
+    assert {status for _, status in killed} == {"failure"}
+    assert len(killed) == len(signs)
+    assert list((home.path / "releases").glob("*.making")) == []
+
+
+def home_counts(home: Home) -> tuple[int, int]:
+    (row,) = home.query("select count(distinct day), (select count(*) from weekly_repo_trends) from fct_repo_day")
+    return row  # type: ignore[return-value]
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds - 1))

@@ -1,0 +1,281 @@
+"""A file is there, is not there, or cannot be read: three answers, from every kind of base."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from conftest import Fault, UpstreamServer, answers, cuts_short, resets, stalls
+from moto.server import ThreadedMotoServer
+
+from reposignal_pipeline.sources import transport
+from reposignal_pipeline.sources.transport import ATTEMPTS, Upstream, UpstreamError, shown
+
+CONTENT = bytes(range(256)) * 40
+SECRETS = ("hunter2", "t0ken", "alice")
+
+
+@pytest.fixture
+def server(upstream_server: UpstreamServer) -> UpstreamServer:
+    upstream_server.put("day.csv", CONTENT)
+    return upstream_server
+
+
+def over_http(server: UpstreamServer) -> Upstream:
+    return Upstream(server.base, backoff_seconds=0.01)
+
+
+def error_of(base: str, name: str = "day.csv") -> str:
+    """Return the message of what reading raises, after checking what holds for every message."""
+    with pytest.raises(UpstreamError) as raised:
+        Upstream(base, backoff_seconds=0.01).read(name)
+    message = str(raised.value)
+    assert message
+    assert "\n" not in message
+    traced = "".join(traceback.format_exception(raised.value))
+    assert not [secret for secret in SECRETS if secret in traced]
+    return message
+
+
+def test_http_gives_the_bytes_as_they_are(server: UpstreamServer) -> None:
+    assert over_http(server).read("day.csv") == CONTENT
+    assert server.requests == ["/day.csv"]
+
+
+def test_http_reads_below_a_folder_with_or_without_a_last_slash(server: UpstreamServer) -> None:
+    server.put("a/b/day.csv", b"deep")
+    assert Upstream(f"{server.base}/a/b").read("day.csv") == b"deep"
+    assert Upstream(f"{server.base}/a/b/").read("day.csv") == b"deep"
+
+
+def test_an_empty_file_is_a_file(server: UpstreamServer) -> None:
+    server.put("empty.csv", b"")
+    assert over_http(server).read("empty.csv") == b""
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_file_that_is_not_there_is_asked_for_once(server: UpstreamServer, status: int) -> None:
+    server.fail("day.csv", answers(status))
+    assert over_http(server).read("day.csv") is None
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [204, 304, 400, 401, 403, 451])
+def test_a_refusal_is_an_error_at_once(server: UpstreamServer, status: int) -> None:
+    server.fail("day.csv", answers(status))
+    assert error_of(server.base) == f"{server.base}/day.csv: answered {status}"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(answers(429), id="429"),
+        pytest.param(answers(500), id="500"),
+        pytest.param(answers(502), id="502"),
+        pytest.param(answers(503), id="503"),
+        pytest.param(resets, id="reset"),
+        pytest.param(cuts_short, id="short body"),
+    ],
+)
+def test_what_passes_is_tried_again(server: UpstreamServer, fault: Fault) -> None:
+    server.fail("day.csv", fault, times=ATTEMPTS - 1)
+    assert over_http(server).read("day.csv") == CONTENT
+    assert len(server.requests) == ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        pytest.param(answers(429), "answered 429", id="429"),
+        pytest.param(answers(502), "answered 502", id="502"),
+        pytest.param(resets, f"ConnectionError after {ATTEMPTS} attempts", id="reset"),
+        pytest.param(cuts_short, f"ChunkedEncodingError after {ATTEMPTS} attempts", id="short body"),
+    ],
+)
+def test_what_does_not_pass_is_an_error_after_the_last_attempt(
+    server: UpstreamServer, fault: Fault, cause: str
+) -> None:
+    server.fail("day.csv", fault)
+    assert cause in error_of(server.base)
+    assert len(server.requests) == ATTEMPTS
+
+
+def test_retry_after_is_obeyed(server: UpstreamServer) -> None:
+    server.fail("day.csv", answers(429, Retry_After="1"), times=1)
+    began = time.monotonic()
+    assert over_http(server).read("day.csv") == CONTENT
+    assert time.monotonic() - began >= 1
+
+
+def test_a_body_that_stalls_is_given_up_and_asked_for_again(
+    server: UpstreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "READ_SECONDS", 0.2)
+    server.fail("day.csv", stalls(1.0), times=1)
+    assert over_http(server).read("day.csv") == CONTENT
+    assert len(server.requests) == 2
+
+
+def test_a_slow_body_is_a_body(server: UpstreamServer) -> None:
+    server.fail("day.csv", stalls(0.3))
+    assert over_http(server).read("day.csv") == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_a_redirect_is_followed_and_a_ring_of_them_is_an_error(server: UpstreamServer) -> None:
+    server.fail("moved.csv", answers(301, Location="/day.csv"))
+    server.fail("ring.csv", answers(302, Location="/ring.csv"))
+    assert over_http(server).read("moved.csv") == CONTENT
+    assert error_of(server.base, "ring.csv") == f"{server.base}/ring.csv: TooManyRedirects"
+
+
+def test_nobody_listening_is_an_error(server: UpstreamServer) -> None:
+    server.stop()
+    assert f"ConnectionError after {ATTEMPTS} attempts" in error_of(server.base)
+
+
+def test_credentials_reach_the_upstream_and_no_message(server: UpstreamServer) -> None:
+    base = f"http://alice:hunter2@{server.address}?token=t0ken"
+    assert Upstream(base).read("day.csv") == CONTENT
+    assert server.requests == ["/day.csv?token=t0ken"]
+    assert Upstream(base).address("day.csv") == f"{server.base}/day.csv"
+    for fault in (answers(403), answers(502), resets, cuts_short):
+        server.fail("day.csv", fault)
+        error_of(base)
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("http://alice:hunter2@host:8080/a/b?token=t0ken#part", "http://host:8080/a/b"),
+        ("https://alice@host", "https://host"),
+        ("https://host:443/@scope/a?mail=alice@b", "https://host:443/@scope/a"),
+        ("s3://AKIA:hun/ter2+x@bucket/a", "s3://bucket/a"),
+        ("https://alice:hun#ter2@host/a", "https://host/a"),
+        ("https:/alice:hunter2@host/a", "https:..."),
+        ("file:///a/b", "file:///a/b"),
+        ("/data/a@b", "/data/a@b"),
+        ("data/rankings", "data/rankings"),
+    ],
+)
+def test_shown_is_the_address_without_its_secrets(address: str, text: str) -> None:
+    assert shown(address) == text
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "ftp://alice:hunter2@host/a?token=t0ken",
+        "http://",
+        "http:/alice:hunter2@host",
+        "http://[alice",
+        "http://alice:hunter2@host:99999/a?token=t0ken",
+        "s3://",
+        "s3://alice:hunter2@/a",
+        "s3://alice:hun ter2 hunter2@bucket",
+        "s3://alice:a/hunter2@bucket",
+        "s3://alice:hunter2@bucket?unknown=t0ken",
+        "file://alice:hunter2@host/a",
+        "file://",
+    ],
+)
+def test_a_base_that_is_not_one_is_an_error_without_its_secrets(base: str) -> None:
+    error_of(base)
+
+
+def test_an_unknown_scheme_is_told_which_there_are() -> None:
+    assert "'ftp' is none of http, https, s3, file" in error_of("ftp://host/a")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "mirror with space"
+    path.mkdir()
+    (path / "day.csv").write_bytes(CONTENT)
+    return path
+
+
+def test_a_folder_is_a_base(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Upstream(str(folder)).read("day.csv") == CONTENT
+    assert Upstream(f"{folder}/").read("day.csv") == CONTENT
+    assert Upstream(str(folder)).read("other.csv") is None
+    assert Upstream(str(folder)).address("day.csv") == f"{folder}/day.csv"
+    monkeypatch.chdir(folder.parent)
+    assert Upstream(folder.name).read("day.csv") == CONTENT
+
+
+def test_a_file_address_is_a_base(folder: Path) -> None:
+    assert Upstream(folder.as_uri()).read("day.csv") == CONTENT
+    assert Upstream(folder.as_uri()).read("other.csv") is None
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for base in (str(tmp_path / "none"), (tmp_path / "none").as_uri(), str(tmp_path / "file")):
+        assert "no such folder" in error_of(base)
+
+
+def test_a_folder_that_goes_away_does_not_turn_its_files_into_missing_ones(folder: Path) -> None:
+    upstream = Upstream(str(folder))
+    folder.rename(folder.parent / "unmounted")
+    with pytest.raises(UpstreamError, match="no such folder"):
+        upstream.read("day.csv")
+
+
+def test_a_file_that_cannot_be_read_is_an_error(folder: Path) -> None:
+    (folder / "day.csv").unlink()
+    (folder / "day.csv").mkdir()
+    error_of(str(folder))
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    variables = {
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "hunter2",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="mirror")
+    client.put_object(Bucket="mirror", Key="rankings/day.csv", Body=CONTENT)
+    return "mirror"
+
+
+def test_s3_gives_the_bytes_as_they_are(bucket: str) -> None:
+    assert Upstream(f"s3://{bucket}/rankings").read("day.csv") == CONTENT
+    assert Upstream(f"s3://{bucket}/rankings/").read("day.csv") == CONTENT
+    assert Upstream(f"s3://{bucket}").read("rankings/day.csv") == CONTENT
+
+
+def test_a_missing_key_is_a_missing_file(bucket: str) -> None:
+    assert Upstream(f"s3://{bucket}/rankings").read("other.csv") is None
+    assert Upstream(f"s3://{bucket}/nothing/here").read("day.csv") is None
+
+
+def test_a_missing_bucket_is_an_error(bucket: str) -> None:
+    assert "s3://nobody/rankings: no such" in error_of("s3://nobody/rankings")
+
+
+def test_credentials_in_an_s3_address_are_in_no_message(bucket: str) -> None:
+    base = f"s3://alice:hunter2@{bucket}/rankings"
+    assert Upstream(base).read("day.csv") == CONTENT
+    assert Upstream(base).address("day.csv") == f"s3://{bucket}/rankings/day.csv"
+    error_of("s3://alice:hunter2@nobody/rankings")

@@ -1,0 +1,121 @@
+"""The house stands as docs and lint promise: rooms, doors, and who may read the environment."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "reposignal_pipeline"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+WITHOUT_DAGSTER = ("sources", "analysis", "publishing", "sample")
+
+TOUCH_THE_ENVIRONMENT = {
+    "config.py",
+    "defs/resources.py",
+    "defs/runs.py",
+    "cli.py:_demo",
+}
+"""`config` reads it; the others hand it on to Dagster, dlt and dbt"""
+
+LAYOUT = (
+    "pyproject.toml",
+    "requirements.txt",
+    "requirements-dev.txt",
+    "Makefile",
+    "workspace.yaml",
+    "dagster.yaml",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "data/README.md",
+    "data/sample",
+    "dbt_project/dbt_project.yml",
+    ".ci/run",
+    "docs",
+    "benchmarks",
+)
+
+
+def name_of(module: Path) -> str:
+    return module.relative_to(PACKAGE).as_posix()
+
+
+def tree_of(module: Path) -> ast.Module:
+    return ast.parse(module.read_text(encoding="utf-8"), str(module))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def touches_environment(node: ast.AST) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "os" and any(alias.name in {"environ", "getenv", "putenv"} for alias in node.names)
+    return isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv", "putenv", "unsetenv"}
+
+
+def environment_touched(tree: ast.Module) -> Iterator[str]:
+    """Yield the top-level function around each touch, or nothing for the module's own body."""
+    for statement in tree.body:
+        if any(touches_environment(node) for node in ast.walk(statement)):
+            yield statement.name if isinstance(statement, ast.FunctionDef | ast.ClassDef) else ""
+
+
+@pytest.mark.parametrize("room", WITHOUT_DAGSTER)
+def test_the_rooms_beside_defs_know_nothing_of_dagster(room: str) -> None:
+    modules = sorted((PACKAGE / room).rglob("*.py"))
+    assert modules
+    known = {
+        (name_of(module), name)
+        for module in modules
+        for name in imported(tree_of(module))
+        if name.partition(".")[0].startswith("dagster") or name.startswith("reposignal_pipeline.defs")
+    }
+    assert known == set()
+
+
+def test_only_these_touch_the_environment() -> None:
+    touching = {
+        (name_of(module), f"{name_of(module)}:{function}")
+        for module in MODULES
+        for function in environment_touched(tree_of(module))
+    }
+    assert [place for place in sorted(touching) if not TOUCH_THE_ENVIRONMENT.intersection(place)] == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_every_module_opens_with_its_charter(module: Path) -> None:
+    charter = ast.get_docstring(tree_of(module))
+    assert charter
+    assert charter.splitlines()[0].endswith((".", ":"))
+
+
+def test_no_room_is_a_drawer_for_anything() -> None:
+    drawers = {"utils", "helpers", "common", "core", "misc"}
+    assert [name_of(module) for module in MODULES if drawers.intersection(module.with_suffix("").parts)] == []
+
+
+@pytest.mark.parametrize("path", LAYOUT)
+def test_the_layout_of_the_house_is_there(path: str) -> None:
+    found = ROOT / path
+    assert found.exists()
+    assert found.is_dir() or found.stat().st_size > 0
+
+
+@pytest.mark.parametrize("requirements", sorted(ROOT.glob("requirements*.txt")), ids=lambda path: path.name)
+def test_requirements_name_packages_and_no_address(requirements: Path) -> None:
+    lines = [line for line in requirements.read_text(encoding="utf-8").splitlines() if line.strip()]
+    assert [line for line in lines if re.search(r"\w+://|git\+|--(?:extra-)?index-url|--find-links", line)] == []
+    pins = [line for line in lines if not line.lstrip().startswith("#")]
+    assert pins
+    assert [line for line in pins if "==" not in line] == []

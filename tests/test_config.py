@@ -1,0 +1,80 @@
+"""The environment becomes settings, or one line that says what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from reposignal_pipeline.config import (
+    PROJECT_ROOT,
+    RANKINGS_UPSTREAM,
+    SAMPLE_DIR,
+    ConfigError,
+    Profile,
+    Settings,
+    load_settings,
+)
+
+
+def test_nothing_set_means_live_sources_and_the_home_in_the_project() -> None:
+    settings = load_settings({})
+    assert settings == Settings(PROJECT_ROOT / "data" / "home", Profile.LOCAL, RANKINGS_UPSTREAM)
+    assert settings.memory_limit == "2GB"
+
+
+def test_the_demo_reads_the_embedded_sample() -> None:
+    settings = load_settings({"REPOSIGNAL_PROFILE": "demo"})
+    assert settings.profile is Profile.DEMO
+    assert Path(settings.rankings_base) == SAMPLE_DIR / "rankings"
+    assert Path(settings.rankings_base).is_dir()
+
+
+@pytest.mark.parametrize("profile", list(Profile))
+def test_a_given_address_wins_over_the_default_of_every_profile(profile: Profile) -> None:
+    given = {"REPOSIGNAL_PROFILE": profile.value, "REPOSIGNAL_RANKINGS_URL": "s3://mirror/data"}
+    assert load_settings(given).rankings_base == "s3://mirror/data"
+
+
+@pytest.mark.parametrize("name", ["prod", "DEMO", "demo ", "local,demo", "x\ny"])
+def test_an_unknown_profile_is_one_line_that_names_the_variable_and_the_choices(name: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_settings({"REPOSIGNAL_PROFILE": name})
+    message = str(raised.value)
+    assert "\n" not in message
+    assert "REPOSIGNAL_PROFILE" in message
+    assert repr(name) in message
+    assert all(profile in message for profile in Profile)
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t\n"])
+def test_an_empty_variable_counts_as_unset(empty: str) -> None:
+    names = ("REPOSIGNAL_HOME", "REPOSIGNAL_PROFILE", "REPOSIGNAL_RANKINGS_URL", "REPOSIGNAL_MEMORY_LIMIT")
+    assert load_settings(dict.fromkeys(names, empty)) == load_settings({})
+
+
+def test_the_home_is_absolute_wherever_the_process_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert load_settings({"REPOSIGNAL_HOME": "mine"}).home == tmp_path / "mine"
+    assert load_settings({"REPOSIGNAL_HOME": "~/mine"}).home == Path("/somewhere/mine")
+
+
+def test_every_path_lies_below_the_home(tmp_path: Path) -> None:
+    settings = load_settings({"REPOSIGNAL_HOME": str(tmp_path)})
+    paths = [getattr(settings, name) for name, value in vars(Settings).items() if isinstance(value, property)]
+    assert len(paths) == len(set(paths)) >= 8
+    assert all(path.is_relative_to(tmp_path) and path != tmp_path for path in paths)
+    assert settings.published_db == tmp_path / "published" / "reposignal.duckdb"
+
+
+def test_loading_settings_creates_nothing(home: Path) -> None:
+    assert load_settings().home == home
+    assert not home.exists()
+
+
+def test_the_environment_is_read_when_asked_not_at_import(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPOSIGNAL_MEMORY_LIMIT", "512MB")
+    assert load_settings().memory_limit == "512MB"
+
+
+def test_names_of_others_do_not_matter() -> None:
+    assert load_settings({"PROFILE": "x", "DBT_PROFILE": "x"}) == load_settings({})
