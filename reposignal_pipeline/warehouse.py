@@ -71,7 +71,10 @@ class Warehouse:
     @contextmanager
     def connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open both files: the marts as the default database, the pipeline's own as `pipeline`."""
-        config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": self.settings.memory_limit, "temp_directory": f"{self.settings.marts_db}.tmp"}
+        config: dict[str, Any] = {
+            "memory_limit": self.settings.memory_limit,
+            "temp_directory": f"{self.settings.marts_db}.tmp",
+        }
         with self._opened(config) as connection:
             connection.execute(f"create schema if not exists {BUILD_SCHEMA}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.built {_LOADS}")
@@ -79,7 +82,7 @@ class Warehouse:
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished (first_day date)")
             yield connection
 
-    def _opened(self, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
+    def _opened(self, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
         """Return a connection with both files, once no orphan of a killed run holds either."""
         deadline = time.monotonic() + ORPHAN_SECONDS
         while True:
@@ -115,8 +118,8 @@ class Warehouse:
             since: rebuild from this day on, whatever was loaded.
 
         Returns:
-            From the first such load or `since` to the last observed day, that day alone if there is none; None if no day
-            was observed.
+            From the first such load or `since` to the last observed day, that day alone if there is none; None if no
+            day was observed.
         """
         with self.connected() as connection, _transaction(connection):
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
@@ -153,10 +156,14 @@ class Warehouse:
             connection.execute(f"insert into {BUILD_SCHEMA}.built from {BUILD_SCHEMA}.building")
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
 
-    def row_counts(self) -> dict[str, int]:
-        """Return the number of rows of every table of both files, by its name."""
-        with self.connected() as connection:
-            return dict(connection.execute("select table_name, estimated_size from duckdb_tables()").fetchall())
+
+def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Return the number of rows of every table of both files, by its name."""
+    tables = connection.execute("select database_name, schema_name, table_name from duckdb_tables()").fetchall()
+    return {
+        table: _one(connection, f'select count(*) from "{database}"."{schema}"."{table}"')[0]
+        for database, schema, table in tables
+    }
 
 
 def replace_weeks(

@@ -10,16 +10,17 @@ OWNERS = ["team:reposignal"]
 WRITER_POOL = "warehouse_writer"
 """one run at a time writes the warehouse files (see dagster.yaml)"""
 
+
+def week_of(day: dt.date) -> dt.date:
+    """Return the Monday of a day's week."""
+    return day - dt.timedelta(days=day.weekday())
+
+
 days = dg.DailyPartitionsDefinition(start_date=RANKINGS_FIRST_DAY.isoformat(), timezone="UTC")
-weeks = dg.WeeklyPartitionsDefinition(start_date=RANKINGS_FIRST_DAY.isoformat(), day_offset=1, timezone="UTC")
+weeks = dg.WeeklyPartitionsDefinition(start_date=week_of(RANKINGS_FIRST_DAY).isoformat(), day_offset=1, timezone="UTC")
 
 
 def keys_to_dates(keys: dg.PartitionKeyRange) -> list[dt.date]:
     """Return every day of a range of daily partition keys."""
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
     return [first + dt.timedelta(days=n) for n in range((last - first).days + 1)]
-
-
-def week_of(day: dt.date) -> dt.date:
-    """Return the Monday of a day's week."""
-    return day - dt.timedelta(days=day.weekday())

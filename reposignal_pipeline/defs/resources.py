@@ -36,9 +36,19 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
 def _prepared(project: DbtProject) -> DbtProject:
     """Return the project with a manifest at least as new as its files."""
     newest = max(path.stat().st_mtime for path in DBT_PROJECT_DIR.rglob("*") if path.suffix in {".sql", ".yml", ".csv"})
-    if not project.manifest_path.exists() or project.manifest_path.stat().st_mtime < newest:
+    if not _is_whole(project.manifest_path) or project.manifest_path.stat().st_mtime < newest:
         project.preparer.prepare(project)
     return project
+
+
+def _is_whole(manifest: Path) -> bool:
+    """Return whether dbt wrote the manifest to its end; it writes in place, and may be killed meanwhile."""
+    try:
+        with manifest.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"}"
+    except OSError:
+        return False
 
 
 # dbt is found, and runs, in this environment whether or not it is activated; its settings reach it as variables.

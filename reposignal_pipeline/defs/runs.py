@@ -44,7 +44,6 @@ def load_days(first: dt.date, last: dt.date, *, only_missing: bool) -> list[str]
         # the definitions are imported here, once the home exists: they place their files in it
         from reposignal_pipeline.definitions import defs
         from reposignal_pipeline.defs.partitions import week_of
-        from reposignal_pipeline.defs.partitions import weeks as weekly_partitions
         from reposignal_pipeline.defs.resources import settings
         from reposignal_pipeline.warehouse import Warehouse
 
@@ -54,10 +53,11 @@ def load_days(first: dt.date, last: dt.date, *, only_missing: bool) -> list[str]
         loading = _execute(definitions, "daily" if first == last else "ingest", instance, (first, last), config)
         if first != last:
             _execute(definitions, "build", instance)
-        observed = Warehouse(settings).observed_days("rankings")
-        newest = max(observed, default=first)
+        warehouse = Warehouse(settings)
+        with warehouse.writing("reposignal: which weeks to renew"):
+            newest = max(warehouse.observed_days("rankings"), default=first)
+        # a later day's row depends on earlier ones, so every week since the first is renewed; the last one has ended
         weeks = week_of(first), min(week_of(newest), week_of(yesterday - dt.timedelta(days=6)))
-        weeks = max(weeks[0], dt.date.fromisoformat(weekly_partitions.get_first_partition_key() or "")), weeks[1]
         if weeks[0] <= weeks[1]:
             _execute(definitions, "weekly", instance, weeks)
         elif first != last:

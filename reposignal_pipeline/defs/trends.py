@@ -10,7 +10,7 @@ import pandas as pd
 
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS, WeeklyTable, language_trends, repo_trends
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, weeks
-from reposignal_pipeline.warehouse import Warehouse, replace_weeks
+from reposignal_pipeline.warehouse import Warehouse, replace_weeks, row_counts
 
 WEEKS_AT_ONCE = 52
 """Bounds memory: a year of closings of 4,000 repositories is about 100 MB."""
@@ -69,7 +69,7 @@ def weekly_trends(
                 replace_weeks(connection, table, frame, start, end)
                 rows[table.name] += len(frame)
             start = end + dt.timedelta(weeks=1)
-        counts = dict(connection.execute("select table_name, estimated_size from duckdb_tables()").fetchall())
+        counts = row_counts(connection)
     for name, written in rows.items():
         yield dg.MaterializeResult(
             asset_key=name, metadata={"dagster/row_count": counts.get(name, 0), "rows_written": written}

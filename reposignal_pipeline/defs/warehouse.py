@@ -11,7 +11,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtC
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
 from reposignal_pipeline.defs.resources import dbt_project
-from reposignal_pipeline.warehouse import DayRange, Warehouse
+from reposignal_pipeline.warehouse import DayRange, Warehouse, row_counts
 
 LAYER_GROUPS = {"staging": "staging", "intermediate": "intermediate", "marts": "marts"}
 
@@ -80,7 +80,8 @@ def marts(
         )
         events = list(invocation.stream())
         warehouse.end_build()
-        rows = warehouse.row_counts()
+        with warehouse.connected() as connection:
+            rows = row_counts(connection)
     for event in events:
         if isinstance(event, dg.Output) and (
             count := rows.get(context.asset_key_for_output(event.output_name).path[-1])

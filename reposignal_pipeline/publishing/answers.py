@@ -12,6 +12,8 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TextIO
 
 import duckdb
@@ -66,7 +68,8 @@ def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
         writer.writerows([_spreadsheet_safe(value) for value in row] for row in rows)
     elif form == "json":
         names = [name for name, _ in columns]
-        json.dump([dict(zip(names, row, strict=True)) for row in rows], out, default=str, ensure_ascii=False, indent=1)
+        records = [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
+        json.dump(records, out, default=str, ensure_ascii=False, indent=1)
         out.write("\n")
     else:
         out.write(table([name for name, _ in columns], rows, [kind for _, kind in columns]) + "\n")
@@ -240,6 +243,15 @@ def _cell(value: Any) -> str:
 
 def _clipped(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: it knows neither NaN nor infinity."""
+    if isinstance(value, float | Decimal):
+        return float(value) if isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _spreadsheet_safe(value: Any) -> Any:

@@ -115,7 +115,8 @@ def _parse(content: bytes, file: str) -> tuple[pa.Table, list[dict[str, Any]]]:
         raise MalformedFileError(f"{file}, line {lines}: the last line has no end: cut off")
 
     lines = content.count(b"\n")
-    text, set_aside = _read_csv(content), []
+    text = _read_csv(content)
+    set_aside: list[dict[str, Any]] = []
     if text is None or text.num_rows != lines - 1 or _ends_inside_quotes(text):
         text, set_aside = _sort_out(content)
     else:
@@ -270,14 +271,14 @@ def typed_rows(days: Sequence[Day]) -> pa.Table:
     for row in bad:
         set_aside[row["snapshot_date"]].append(_aside(row["file_row"], row["reason"], row["row_text"]))
     good = {row.pop("snapshot_date"): row for row in places}
-    for index, day in enumerate(days):
+    for day in days:
         day.set_aside += set_aside[day.day]
         day.places = good.get(day.day, {})
         if day.status == "observed" and not day.places:
             refused = _refused(
                 day.day, day.file, day.sha256 or "", f"{day.file}, line 2: no good row: {day.set_aside[0]['reason']}"
             )
-            days[index].__dict__.update(refused.__dict__)
+            vars(day).update(vars(refused))
     return typed
 
 
@@ -343,7 +344,8 @@ def rankings_source(
 ) -> DltResource:
     """Return the dlt source that replaces each read day as a whole, in three tables.
 
-    `rankings` holds a day's rows, `rankings_days` one row a day with its status, `rankings_quarantine` what was set aside.
+    `rankings` holds a day's rows, `rankings_days` one row a day with its status, `rankings_quarantine` what was set
+    aside.
     A missing or refused day changes nothing of a day that stood before.
 
     Args:

@@ -1,6 +1,6 @@
 """The definitions as Dagster sees them: the asset graph, jobs, schedules, pools.
 
-Renew the snapshot with `REPOSIGNAL_RENEW=1 .venv/bin/python -m pytest tests/pipeline/test_definitions.py -k snapshot`.
+Renew the snapshot with `RENEW_ASSET_GRAPH=1 .venv/bin/python -m pytest tests/pipeline/test_definitions.py -k snapshot`.
 """
 
 import json
@@ -15,7 +15,7 @@ import pytest
 from tests.pipeline.homes import ROOT, Home
 
 SNAPSHOT = Path(__file__).with_name("asset_graph.json")
-RENEW = "REPOSIGNAL_RENEW" in os.environ  # read before tests/conftest.py's fixtures drop it
+RENEW = "RENEW_ASSET_GRAPH" in os.environ
 WINDOW = ["--vars", '{"window_start": "2024-03-04", "window_end": "2024-03-10"}']
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
 

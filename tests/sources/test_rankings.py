@@ -12,10 +12,10 @@ from typing import Any
 import dlt
 import duckdb
 import pytest
-from conftest import UpstreamServer, answers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rankings_files import COLUMNS, HEADER, file_of, file_of_lines, line, lists, row
+from upstream_server import UpstreamServer, answers
 
 from reposignal_pipeline.sources import rankings
 from reposignal_pipeline.sources.rankings import Day, file_name, parse_day, rankings_source, read_days, typed_rows
@@ -520,7 +520,8 @@ def test_every_table_is_there_and_typed_after_a_first_load_of_nothing(loads: Loa
     with duckdb.connect(str(loads.file), read_only=True) as connection:
         kinds = dict(
             connection.execute(
-                "select table_name || '.' || column_name, data_type from duckdb_columns() where schema_name = 'rankings'"
+                "select concat_ws('.', table_name, column_name), data_type from duckdb_columns()"
+                " where schema_name = 'rankings'"
             ).fetchall()
         )
     assert kinds["rankings.last_commit_at"] == kinds["rankings_days.fetched_at"] == "TIMESTAMP"
@@ -536,7 +537,7 @@ def test_text_arrives_in_the_warehouse_as_it_was(loads: Loads) -> None:
 
 @pytest.mark.real
 def test_every_recorded_year_begins_with_a_file_that_is_whole(real_data: Path) -> None:
-    days = []
+    days: list[Day] = []
     with duckdb.connect() as connection:
         for path in sorted((real_data / "rankings").glob("rankings-*.parquet")):
             rows = connection.execute(

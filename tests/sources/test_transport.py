@@ -9,8 +9,8 @@ from pathlib import Path
 
 import boto3
 import pytest
-from conftest import Fault, UpstreamServer, answers, cuts_short, resets, stalls
 from moto.server import ThreadedMotoServer
+from upstream_server import Fault, UpstreamServer, answers, cuts_short, resets, stalls
 
 from reposignal_pipeline.sources import transport
 from reposignal_pipeline.sources.transport import ATTEMPTS, Upstream, UpstreamError, shown

@@ -1,0 +1,130 @@
+"""Raw tables and dbt builds for tests: each in a folder of its own, through dlt and dbt as the pipeline uses them.
+
+Here: loading days, running dbt, reading rows. Not here: Dagster, publishing and what the rows should be (test modules).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb
+
+from reposignal_pipeline.sources.rankings import Day, rankings_source
+
+ROOT = Path(__file__).resolve().parents[2]
+Rows = list[tuple[Any, ...]]
+
+# One process for a series of invocations: dbt takes some seconds to start and to parse.
+_DRIVER = """
+import json, sys
+from dbt.cli.main import dbtRunner
+parsed = dbtRunner().invoke(["parse", "--profiles-dir", ".", "--quiet"])
+if not parsed.success:
+    sys.exit(str(parsed.exception))
+statuses = {}
+for arguments in json.loads(sys.argv[1]):
+    done = dbtRunner(manifest=parsed.result).invoke([*arguments, "--profiles-dir", ".", "--quiet"])
+    if done.exception:
+        sys.exit(str(done.exception))
+    statuses |= {result.node.unique_id: [str(result.status), result.message] for result in done.result.results}
+print("\\n" + json.dumps(statuses))
+"""
+
+
+def window(first: dt.date, last: dt.date) -> list[str]:
+    """Return the dbt arguments for a window of days."""
+    return ["--vars", json.dumps({"window_start": str(first), "window_end": str(last)})]
+
+
+@dataclass(frozen=True)
+class BuiltHome:
+    """A folder with the pipeline's two DuckDB files."""
+
+    folder: Path
+
+    @property
+    def pipeline_db(self) -> Path:
+        return self.folder / "pipeline.duckdb"
+
+    @property
+    def marts_db(self) -> Path:
+        return self.folder / "reposignal.duckdb"
+
+    def load(self, readings: Sequence[Day]) -> None:
+        """Load days into the raw tables."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        pipeline = dlt.pipeline(
+            "rankings",
+            destination=dlt.destinations.duckdb(str(self.pipeline_db)),
+            dataset_name="rankings",
+            pipelines_dir=str(self.folder / "dlt"),
+        )
+        pipeline.run(rankings_source(readings, run_id="test"))
+
+    def dbt(self, *invocations: list[str]) -> dict[str, tuple[str, str]]:
+        """Return (status, message) of every node that the invocations ran, by its unique id."""
+        environment = os.environ | {
+            "REPOSIGNAL_PIPELINE_DB": str(self.pipeline_db),
+            "REPOSIGNAL_MARTS_DB": str(self.marts_db),
+            "DBT_TARGET_PATH": str(self.folder / "target"),
+            "DBT_LOG_PATH": str(self.folder / "log"),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", _DRIVER, json.dumps(invocations)],
+            cwd=ROOT / "dbt_project", env=environment, capture_output=True, text=True, timeout=600, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        statuses = json.loads(done.stdout.splitlines()[-1])
+        return {node: (status, message) for node, (status, message) in statuses.items()}
+
+    def built(self, *invocations: list[str]) -> BuiltHome:
+        """Return this home after dbt invocations of which nothing failed; one `run` of everything if none is given."""
+        statuses = self.dbt(*(invocations or (["run"],)))
+        bad = {node: outcome for node, outcome in statuses.items() if outcome[0] not in ("success", "pass")}
+        assert not bad, bad
+        return self
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what the last invocation left in its manifest, compiled SQL included."""
+        return dict(json.loads((self.folder / "target" / "manifest.json").read_text()))
+
+    def connect(self, *, read_only: bool = True) -> duckdb.DuckDBPyConnection:
+        """Open both files as dbt does: the pipeline's as default, the marts as `reposignal`."""
+        connection = duckdb.connect(str(self.pipeline_db), read_only=read_only)
+        mode = " (read_only)" if read_only else ""
+        connection.execute(f"attach '{self.marts_db}' as reposignal{mode}")
+        connection.execute("set threads = 2")
+        return connection
+
+    def query(self, sql: str, *parameters: Any) -> Rows:
+        """Return rows; marts are called `reposignal.main.NAME`."""
+        with self.connect() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    def raw_copy(self, folder: Path, last: dt.date | None = None) -> BuiltHome:
+        """Return a home with the raw tables alone, of the days until `last`."""
+        folder.mkdir(parents=True)
+        until = f"where snapshot_date <= date '{last}'" if last else ""
+        with duckdb.connect(str(folder / "pipeline.duckdb")) as connection:
+            connection.execute(f"attach '{self.pipeline_db}' as original (read_only)")
+            connection.execute("create schema rankings")
+            for table in ("rankings", "rankings_days", "rankings_quarantine"):
+                connection.execute(f"create table rankings.{table} as from original.rankings.{table} {until}")
+        return BuiltHome(folder)
+
+    def copy(self, folder: Path) -> BuiltHome:
+        """Return a home with the same two files."""
+        folder.mkdir(parents=True)
+        shutil.copy(self.pipeline_db, folder)
+        shutil.copy(self.marts_db, folder)
+        return BuiltHome(folder)

@@ -1,0 +1,234 @@
+"""The dbt project keeps its own rules, its tests can fail, and a day is built from that day's past alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from built_homes import BuiltHome, window
+
+from reposignal_pipeline.sample import generate
+from reposignal_pipeline.sources.rankings import parse_day
+
+DAILY_MARTS = ("fct_repo_day", "fct_repo_signal_day", "fct_language_day")
+MARTS = (*DAILY_MARTS, "dim_repo", "dim_repo_alias", "ops_source_coverage", "ops_quarantine", "signal_weight")
+LAYER_NAMES = {
+    "staging": r"stg_[a-z]+(_[a-z]+)*__[a-z_]+",
+    "intermediate": r"int_[a-z]+(_[a-z]+)*__[a-z]+",
+    "marts": r"(fct|dim|ops)_[a-z_]+|signal_weight",  # the last is the seed as analysts see it
+}
+READABLE_LAYERS = {
+    "staging": {"source", "seed", "staging"},
+    "intermediate": {"staging", "intermediate"},
+    "marts": {"seed", "staging", "intermediate", "marts"},
+}
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
+    """The embedded sample, all days in one build."""
+    home = BuiltHome(tmp_path_factory.mktemp("sample") / "full")
+    readings = []
+    for day in generate.DAYS:
+        path = generate.DEFAULT_TARGET / f"github-ranking-{day}.csv"
+        readings.append(parse_day(day, path.read_bytes() if path.exists() else None, path.name))
+    home.load(readings)
+    return home.built(["build", "--exclude-resource-type", "unit_test"])
+
+
+@pytest.fixture(scope="module")
+def manifest(sample: BuiltHome) -> dict[str, Any]:
+    return sample.manifest()
+
+
+@pytest.fixture(scope="module")
+def models(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+
+
+def layer_of(node: dict[str, Any]) -> str:
+    return str(node["fqn"][1]) if node["resource_type"] == "model" else str(node["resource_type"])
+
+
+# --- rules of the house
+
+
+def test_every_unit_test_passes(sample: BuiltHome, tmp_path: Path, manifest: dict[str, Any]) -> None:
+    outcomes = sample.copy(tmp_path / "home").dbt(["test", "--select", "test_type:unit"])
+    assert outcomes.keys() == manifest["unit_tests"].keys()
+    assert {node: message for node, (status, message) in outcomes.items() if status != "pass"} == {}
+
+
+def test_every_model_with_a_formula_has_a_unit_test(manifest: dict[str, Any], models: dict[str, Any]) -> None:
+    tested = {test["model"] for test in manifest["unit_tests"].values()}
+    passing_on = {"stg_rankings__days", "stg_rankings__quarantine", "ops_quarantine", "signal_weight"}
+    assert models.keys() - tested - passing_on == {"int_repo_attributes__changed"}  # dim_repo's and look-ahead tests
+
+
+def test_layers_read_only_what_lies_below(manifest: dict[str, Any], models: dict[str, Any]) -> None:
+    nodes = manifest["nodes"] | manifest["sources"]
+    astray = [
+        (name, parent)
+        for name, node in models.items()
+        for parent in node["depends_on"]["nodes"]
+        if layer_of(nodes[parent]) not in READABLE_LAYERS[layer_of(node)]
+    ]
+    assert astray == []
+
+
+def test_names_follow_their_layer(models: dict[str, Any]) -> None:
+    assert [name for name, node in models.items() if not re.fullmatch(LAYER_NAMES[layer_of(node)], name)] == []
+
+
+def test_everything_is_described(sample: BuiltHome, models: dict[str, Any]) -> None:
+    columns = sample.query("select table_name, column_name from duckdb_columns() where not internal")
+    undescribed = [name for name, node in models.items() if not node["description"]]
+    undescribed += [
+        f"{table}.{column}"
+        for table, column in columns
+        if table in models and not models[table]["columns"].get(column, {}).get("description")
+    ]
+    assert undescribed == []
+    stale = [
+        f"{name}.{column}" for name, node in models.items() for column in node["columns"] if (name, column) not in set(columns)
+    ]
+    assert stale == []
+
+
+def test_comments_stand_in_the_file(sample: BuiltHome) -> None:
+    with duckdb.connect(str(sample.marts_db), read_only=True) as connection:
+        assert connection.execute("select table_name from duckdb_tables() where comment is null").fetchall() == []
+        silent = "select table_name, column_name from duckdb_columns() where comment is null and not internal"
+        assert connection.execute(silent).fetchall() == []
+
+
+def test_every_mart_has_an_enforced_contract(models: dict[str, Any]) -> None:
+    marts = {name: node for name, node in models.items() if layer_of(node) == "marts"}
+    assert marts.keys() == set(MARTS)
+    assert [name for name, node in marts.items() if not node["config"]["contract"]["enforced"]] == []
+    assert [name for name, node in marts.items() if not node["description"].startswith("Grain: ")] == []
+
+
+# --- the tests are tested
+
+SINGULAR_PLANTS = {
+    "assert_points_add_up_to_the_score": [
+        "update {signal} set signal_score = signal_score - 0.02 where rowid = (select min(rowid) from {signal} where signal_score > 1)",
+        "update {signal} set surprise_points = 1 where rowid = (select min(rowid) from {signal} where signal_score is null)",
+    ],
+    "assert_language_shares_add_up": [
+        "update {language} set share = share + 0.001 where rowid = 0",
+        "update {language} set repos = repos + 1 where rowid = (select min(rowid) from {language} where universe = 'all')",
+        "update {language} set repos = repos + 50 where rowid = (select min(rowid) from {language} where universe = 'top50')",
+        "delete from {repo} where rowid = 0",
+    ],
+    "assert_repo_days_are_the_readings": [
+        "update {repo} set stars_total = stars_total + 1 where rowid = 0",
+        "delete from {repo} where rowid = 0",
+        "insert into {repo} from {repo} where rowid = 0",
+        "update {repo} set full_name = 'never/read' where rowid = 0",
+    ],
+    "assert_every_repo_day_has_an_observed_source_day": [
+        "update {coverage} set status = 'missing' where rowid = 0",
+        "delete from {coverage} where rowid = 0",
+        "insert into {repo} select * replace (date '2025-11-12' as day) from {repo} where rowid = 0",
+    ],
+    "assert_repo_versions_do_not_overlap": [
+        "update {dim} set valid_to = valid_to + 1 where rowid = (select min(rowid) from {dim} where valid_to is not null)",
+        "update {dim} set valid_to = valid_from where rowid = (select min(rowid) from {dim} where valid_to is not null)",
+        "update {dim} set is_current = false where rowid = (select min(rowid) from {dim} where is_current)",
+        "insert into {dim} select * replace (valid_from + 1 as valid_from) from {dim} where is_current limit 1",
+    ],
+}  # fmt: skip
+SHORT = {
+    "repo": "fct_repo_day", "signal": "fct_repo_signal_day", "language": "fct_language_day",
+    "coverage": "ops_source_coverage", "dim": "dim_repo",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def planted(sample: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a copy; what is planted there is rolled back."""
+    with sample.copy(tmp_path_factory.mktemp("planted") / "home").connect(read_only=False) as connection:
+        yield connection
+
+
+def mart_tests(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the data tests that read a mart."""
+    models = {id for id, node in manifest["nodes"].items() if node["resource_type"] == "model" and layer_of(node) == "marts"}
+    tests = [node for node in manifest["nodes"].values() if node["resource_type"] == "test"]
+    return [test for test in tests if models & set(test["depends_on"]["nodes"])]
+
+
+def rows_found(connection: duckdb.DuckDBPyConnection, test: dict[str, Any], plant: str) -> int:
+    """Return how many rows a test finds after a statement, which is undone."""
+    connection.begin()
+    try:
+        connection.execute(plant)
+        return len(connection.execute(test["compiled_code"]).fetchall())
+    finally:
+        connection.rollback()
+
+
+def plants_for(test: dict[str, Any]) -> list[str]:
+    """Return the statements each of which must make a generic test fail."""
+    arguments = test["test_metadata"]["kwargs"]
+    table = f"reposignal.main.{re.search(r'fct_[a-z_]+|dim_[a-z_]+|ops_[a-z_]+|signal_weight', arguments['model'])[0]}"  # type: ignore[index]
+    column = arguments.get("column_name")
+    match test["test_metadata"]["name"]:
+        case "unique_together" | "unique":
+            return [f"insert into {table} from {table} where rowid = 0"]
+        case "between":
+            values = [f"{arguments['low']} - 0.01"] if "low" in arguments else []
+            values += [f"{arguments['high']} + 0.01"] if "high" in arguments else []
+            whole = f"case when typeof({column}) in ('BIGINT', 'INTEGER') then 1 else 0.01 end"
+            return [f"update {table} set {column} = {value.replace('0.01', whole)} where rowid = 0" for value in values]
+        case "accepted_values":
+            return [f"update {table} set {column} = 'anything else' where rowid = 0"]
+        case other:
+            raise AssertionError(f"no plant for the generic test {other}")
+
+
+def test_every_data_test_of_the_marts_finds_what_is_planted(
+    manifest: dict[str, Any], planted: duckdb.DuckDBPyConnection
+) -> None:
+    tests = mart_tests(manifest)
+    singular = {test["name"]: test for test in tests if "test_metadata" not in test}
+    assert singular.keys() == SINGULAR_PLANTS.keys()
+    names = {short: f"reposignal.main.{name}" for short, name in SHORT.items()}
+    plants = [(singular[name], plant.format(**names)) for name, given in SINGULAR_PLANTS.items() for plant in given]
+    plants += [(test, plant) for test in tests if "test_metadata" in test for plant in plants_for(test)]
+    assert len({test["name"] for test, _ in plants}) == len(tests) > 30
+    assert [test["name"] for test in tests if rows_found(planted, test, "select 1")] == []
+    assert [(test["name"], plant) for test, plant in plants if not rows_found(planted, test, plant)] == []
+
+
+# --- no look-ahead, and the order of loading does not matter
+
+
+def rows_of(home: BuiltHome, table: str, day: dt.date | None = None) -> list[tuple[Any, ...]]:
+    where = f"where day = date '{day}'" if day else ""
+    return home.query(f"select * from reposignal.main.{table} {where} order by all")
+
+
+@pytest.mark.parametrize("day", [dt.date(2025, 12, 20), dt.date(2026, 1, 23), dt.date(2026, 2, 12)], ids=str)
+def test_nothing_later_is_used(sample: BuiltHome, tmp_path: Path, day: dt.date) -> None:
+    past = sample.raw_copy(tmp_path / "past", day).built(["seed"], ["run"])
+    for table in DAILY_MARTS:
+        rows = rows_of(past, table, day)
+        assert rows
+        assert rows == rows_of(sample, table, day), table
+
+
+def test_day_by_day_equals_all_at_once(sample: BuiltHome, tmp_path: Path) -> None:
+    days = [day for day in generate.DAYS if day not in generate.MISSING_DAYS]
+    home = sample.raw_copy(tmp_path / "daily")
+    runs = [["run", *window(day, day)] for day in days[-10:]]
+    home.built(["seed"], ["run", *window(days[0], days[-11])], *runs)
+    for table in MARTS:
+        assert rows_of(home, table) == rows_of(sample, table), table

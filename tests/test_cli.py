@@ -1,0 +1,323 @@
+"""The command line as users meet it: words in, words out, exit status."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import socket
+import subprocess
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+from tests.pipeline.homes import COMMAND, Home, assert_one_line, day_number, run_demo_once, served, write_upstream
+
+SECRET = "s3cr3t"
+BREAKOUT = "synthetic-80/sync-box"
+RENAMED = ("synthetic-01/crawl-web", "synthetic-46/crawl-web")  # on 2025-12-15
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home, ran = run_demo_once(tmp_path_factory.getbasetemp())
+    assert ran.returncode == 0, ran.stderr
+    return home
+
+
+def sql(home: Home, query: str, form: str = "table") -> str:
+    ran = home.run("sql", query, "--format", form)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def refused(home: Home, *arguments: str, stdin: str = "") -> str:
+    """Return the one line with which a command ends that ends with status 1."""
+    ran = home.run(*arguments, stdin=stdin)
+    assert ran.returncode == 1, ran.stdout
+    assert ran.stdout == ""
+    assert_one_line(ran.stderr)
+    return ran.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["unknown"],
+        ["run", "--day", "yesterday"],
+        ["run", "--source", "unknown"],
+        ["backfill", "rankings"],
+        ["backfill", "unknown", "--from", "2024-03-01", "--to", "2024-03-02"],
+        ["sql", "select 1", "--format", "yaml"],
+        ["explain"],
+    ],
+)
+def test_wrong_usage_ends_with_2(tmp_path: Path, arguments: list[str]) -> None:
+    ran = Home(tmp_path).run(*arguments)
+    assert ran.returncode == 2
+    assert "usage: reposignal" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_help_names_every_verb(tmp_path: Path) -> None:
+    ran = Home(tmp_path).run("--help")
+    assert ran.returncode == 0
+    assert all(verb in ran.stdout for verb in ("demo", "run", "backfill", "sql", "explain", "doctor"))
+
+
+def test_an_unknown_profile_is_told(tmp_path: Path) -> None:
+    assert "REPOSIGNAL_PROFILE='prod'" in refused(Home(tmp_path, profile="prod"), "sql", "select 1")
+
+
+@pytest.mark.parametrize("verb", [("sql", "select 1"), ("explain", "a/b")])
+def test_without_a_published_copy_a_question_says_what_to_run(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    assert "nothing is published yet" in refused(Home(tmp_path), *verb)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_range_that_ends_before_it_begins_is_told(tmp_path: Path) -> None:
+    told = refused(Home(tmp_path), "backfill", "rankings", "--from", "2024-03-02", "--to", "2024-03-01")
+    assert "--from 2024-03-02 is after --to 2024-03-01" in told
+
+
+@pytest.mark.parametrize("day", ["2018-12-17", "2999-01-01"])
+def test_a_day_that_no_file_can_have_is_told(tmp_path: Path, day: str) -> None:
+    assert "days run from 2018-12-18 to " in refused(Home(tmp_path), "run", "--day", day)
+
+
+# sql
+
+
+def test_sql_answers_as_a_table(demo: Home) -> None:
+    assert sql(demo, "select 1 as one, 'two' as two, null as none").splitlines() == [
+        "one  two  none",
+        "---  ---  ----",
+        "  1  two  NULL",
+        "(1 row)",
+    ]
+
+
+def test_sql_answers_as_csv(demo: Home) -> None:
+    found = sql(demo, "select * from (values ('a,b', 1), ('say \"c\"', null)) as t(text, number)", "csv")
+    assert list(csv.reader(io.StringIO(found))) == [["text", "number"], ["a,b", "1"], ['say "c"', ""]]
+
+
+def test_sql_answers_as_json(demo: Home) -> None:
+    found = sql(demo, "select day, stars_total, dq_flags from fct_repo_day order by day, repo_key limit 2", "json")
+    assert [(row["day"], type(row["stars_total"]), type(row["dq_flags"])) for row in json.loads(found)] == [
+        ("2025-10-20", int, list)
+    ] * 2
+
+
+def test_json_is_json_whatever_the_numbers_and_keeps_every_column(demo: Home) -> None:
+    found = sql(demo, "select 'nan'::double as x, 1.50::decimal(9, 2) as y, {'z': 'inf'::double} as s", "json")
+    assert json.loads(found, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) == [
+        {"x": None, "y": 1.5, "s": {"z": None}}
+    ]
+
+
+@pytest.mark.parametrize("arguments", [("sql",), ("sql", "-")])
+def test_sql_reads_standard_input(demo: Home, arguments: tuple[str, ...]) -> None:
+    ran = demo.run(*arguments, "--format", "csv", stdin="select 6 * 7 as answer\n")
+    assert (ran.returncode, ran.stdout) == (0, "answer\n42\n")
+
+
+def test_csv_has_no_formula_for_a_spreadsheet(demo: Home) -> None:
+    query = "select unnest(['=1+1', '+1', '-1', '@a', chr(9) || 'a', chr(13) || 'a', 'a=1']) as t, -1 as number"
+    rows = list(csv.reader(io.StringIO(sql(demo, query, "csv"), newline="")))[1:]
+    assert [text[0] for text, _ in rows] == ["'"] * 6 + ["a"]
+    assert {number for _, number in rows} == {"-1"}
+    descriptions = sql(demo, "select description from dim_repo where full_name like '%/graph-bay'", "csv")
+    assert not re.search(r'^"?[=+@-]', descriptions, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "code", [0x00, 0x07, 0x08, 0x0D, 0x1B, 0x7F, 0x9B, 0x061C, 0x200E, 0x200F, 0x202A, 0x202E, 0x2066, 0x2069]
+)
+def test_a_table_shows_what_moves_a_cursor_or_turns_a_line_as_a_harmless_sign(demo: Home, code: int) -> None:
+    found = sql(demo, f"select 'a' || chr({code}) || 'b' as text")
+    assert chr(code) not in found.replace("\r\n", "\n") or code == 0x0D
+    assert "a\N{REPLACEMENT CHARACTER}b" in found
+
+
+def test_names_of_columns_and_errors_are_as_harmless_as_cells(demo: Home) -> None:
+    assert "\x1b" not in sql(demo, 'select 1 as "\x1b[31mred"')
+    assert "\x1b" not in refused(demo, "sql", "select (chr(27) || '[31m')::integer")
+
+
+def test_hostile_descriptions_of_the_sample_stay_in_their_rows(demo: Home) -> None:
+    found = sql(demo, "select full_name, description from dim_repo order by full_name")
+    (count,) = demo.query("select count(*) from dim_repo")[0]
+    assert len(found.splitlines()) == int(str(count)) + 3
+    assert "\u202e" not in found
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "delete from fct_repo_day",
+        "drop table fct_repo_day",
+        "create table mine as select 1",
+        "update dim_repo set name = 'x'",
+        "copy fct_repo_day to 'stolen.csv'",
+        "attach 'other.duckdb' as other",
+        "export database 'stolen'",
+    ],
+)
+def test_sql_only_reads(demo: Home, query: str) -> None:
+    before = demo.published.read_bytes()
+    refused(demo, "sql", query)
+    assert demo.published.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from read_text('/etc/hostname')",
+        "from '/etc/hostname'",
+        "select * from read_csv('/etc/passwd', header = false)",
+        "from glob('/*')",
+        "set enable_external_access = true; select * from read_text('/etc/hostname')",
+        "load httpfs; select 1",
+    ],
+)
+def test_sql_reads_no_other_file(demo: Home, query: str) -> None:
+    refused(demo, "sql", query)
+
+
+@pytest.mark.parametrize("query", ["", "  \n", ";", "-- nothing"])
+def test_an_empty_query_is_told(demo: Home, query: str) -> None:
+    refused(demo, "sql", "-", stdin=query)
+
+
+@pytest.mark.parametrize("query", ["selec 1", "select * from no_such_table", "select no_such from dim_repo", "select 'a'::int"])
+def test_an_error_of_the_query_is_one_line(demo: Home, query: str) -> None:
+    assert "Error" in refused(demo, "sql", query)
+
+
+def test_a_reader_that_has_enough_is_no_error(demo: Home) -> None:
+    query = "select * from fct_repo_day"
+    ran = subprocess.run(
+        f"'{COMMAND}' sql '{query}' --format csv | head -1; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        env=demo.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(ran.stdout.splitlines()) == 1
+
+
+# explain
+
+
+def explained(home: Home, *arguments: str) -> str:
+    ran = home.run("explain", *arguments)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def points(text: str) -> list[float]:
+    """Return the points of the components, then their sum."""
+    names = ("growth_28d", "growth_7d", "surprise", "persistence", "acceleration", "breadth", "sum")
+    found = {line.split()[0]: line.split()[1] for line in text.splitlines() if line.startswith(names)}
+    assert set(found) == set(names)
+    return [float(found[name]) for name in names]
+
+
+@pytest.mark.parametrize("full_name", [BREAKOUT, "thu-pacman/chitu", "fatedier/frp"])
+def test_components_add_up_to_the_score(demo: Home, full_name: str) -> None:
+    text = explained(demo, full_name)
+    *components, total = points(text)
+    assert sum(components) == pytest.approx(total, abs=0.005)
+    ((score, rank),) = demo.query(
+        f"select signal_score, signal_rank from fct_repo_signal_day where full_name = '{full_name}' and day = '2026-02-27'"
+    )
+    assert total == pytest.approx(score)
+    assert f"signal score {score:.2f} of 100, rank {rank} of " in text
+
+
+def test_a_name_is_found_whatever_its_case(demo: Home) -> None:
+    assert explained(demo, BREAKOUT.upper()) == explained(demo, BREAKOUT)
+
+
+def test_a_former_name_leads_to_the_repository(demo: Home) -> None:
+    former, name = RENAMED
+    assert explained(demo, former) == explained(demo, name)
+    assert explained(demo, former).startswith(f"{name} on 2026-02-27")
+    assert explained(demo, name, "--day", "2025-12-14").startswith(f"{former} on 2025-12-14")
+
+
+def test_too_short_a_history_is_said_to_be_the_reason(demo: Home) -> None:
+    assert "no signal score: less than 28 days of history" in explained(demo, BREAKOUT, "--day", "2025-10-25")
+
+
+def test_an_unknown_repository_is_told(demo: Home) -> None:
+    assert "no repository was ever seen under the name 'no/such'" in refused(demo, "explain", "no/such")
+
+
+def test_a_day_without_a_reading_is_told_with_the_last_before(demo: Home) -> None:
+    told = refused(demo, "explain", BREAKOUT, "--day", "2025-11-12")
+    assert f"{BREAKOUT} was not observed on 2025-11-12; its last reading before is of 2025-11-11" in told
+    assert "was not observed by 2025-10-01" in refused(demo, "explain", BREAKOUT, "--day", "2025-10-01")
+
+
+# doctor
+
+
+def test_the_doctor_finds_a_good_home_well(demo: Home) -> None:
+    ran = demo.run("doctor")
+    assert ran.returncode == 0, ran.stdout
+    assert "WRONG" not in ran.stdout
+    assert all(word in ran.stdout for word in ("configuration", "upstream", "rate limit", "freshness", "coverage"))
+
+
+def test_the_doctor_finds_an_empty_home_wrong(tmp_path: Path) -> None:
+    ran = Home(tmp_path / "home", profile="demo").run("doctor")
+    assert ran.returncode == 1
+    assert re.search(r"^WRONG +published copy +nothing is published yet", ran.stdout, re.MULTILINE)
+    assert "Traceback" not in ran.stderr
+
+
+def test_the_doctor_finds_an_upstream_that_is_down_wrong(demo: Home, tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        down = f"http://user:{SECRET}@127.0.0.1:{closed.getsockname()[1]}"
+        ran = Home(demo.path, down, profile="demo").run("doctor")
+    assert ran.returncode == 1
+    assert re.search(r"^WRONG +rankings upstream +http://127.0.0.1:", ran.stdout, re.MULTILINE)
+    assert SECRET not in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+# secrets
+
+
+def test_no_secret_is_printed_logged_or_stored(demo: Home, tmp_path: Path) -> None:
+    copytree(demo.path / "dbt", tmp_path / "home" / "dbt")
+    home, said = Home(tmp_path / "home", extra={"REPOSIGNAL_LOG_LEVEL": "DEBUG"}), ""
+    upstream = write_upstream(tmp_path / "upstream", range(1, 3))
+    with served(upstream) as (address, asked):
+        home.rankings_url = f"http://user:{SECRET}@{address}/?token={SECRET}"
+        ran = home.load(1, 2)
+        assert ran.returncode == 0, ran.stderr
+        assert all(f"token={SECRET}" in path for path in asked)
+        said += ran.stdout + ran.stderr
+    with served(upstream, status=403) as (address, _):
+        home.rankings_url = f"http://user:{SECRET}@{address}/?token={SECRET}"
+        ran = home.run("run", "--day", str(day_number(3)))
+        assert ran.returncode == 1
+        said += ran.stdout + ran.stderr
+    ran = home.run("run", "--day", str(day_number(3)))  # nobody listens any more
+    assert ran.returncode == 1
+    said += ran.stdout + ran.stderr
+    assert said.splitlines()
+    assert SECRET not in said
+    files = [path for path in home.path.rglob("*") if path.is_file()]
+    assert {"runs.db", "pipeline.duckdb", "cli.log"} <= {path.name for path in files}
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []

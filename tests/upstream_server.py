@@ -1,0 +1,133 @@
+"""A real HTTP server on the loopback that fails as it is told."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, upstream: UpstreamServer, *args: Any) -> None:
+        self.upstream = upstream
+        super().__init__(*args, directory=str(upstream.folder))
+
+    def do_GET(self) -> None:
+        name = self.path.partition("?")[0].lstrip("/")
+        self.upstream.requests.append(self.path)
+        fault = self.upstream.next_fault(name)
+        if fault:
+            fault(self)
+        else:
+            super().do_GET()
+
+    def content(self) -> bytes:
+        return Path(self.translate_path(self.path)).read_bytes()
+
+    def begin(self, status: int, length: int, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+Fault = Callable[[_Handler], None]
+
+
+def answers(status: int, body: bytes = b"", **headers: str) -> Fault:
+    """A fault: this status instead of the file. `_` in a header's name stands for `-`."""
+
+    def fault(handler: _Handler) -> None:
+        handler.begin(status, len(body), **headers)
+        handler.wfile.write(body)
+
+    return fault
+
+
+def resets(handler: _Handler) -> None:
+    """A fault: the connection is reset before any answer."""
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+    handler.close_connection = True
+
+
+def cuts_short(handler: _Handler) -> None:
+    """A fault: half of the body that Content-Length promises, then the end of the connection."""
+    content = handler.content()
+    handler.begin(200, len(content))
+    handler.wfile.write(content[: len(content) // 2])
+    handler.close_connection = True
+
+
+def stalls(seconds: float) -> Fault:
+    """A fault: a pause in the middle of the body."""
+
+    def fault(handler: _Handler) -> None:
+        content = handler.content()
+        handler.begin(200, len(content))
+        handler.wfile.write(content[: len(content) // 2])
+        handler.wfile.flush()
+        time.sleep(seconds)
+        handler.close_connection = True
+        with suppress(OSError):
+            handler.wfile.write(content[len(content) // 2 :])
+
+    return fault
+
+
+class UpstreamServer:
+    """A real HTTP server on the loopback that serves `folder`, and fails where a test says so."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.requests: list[str] = []
+        """path and query of every request, in order of arrival"""
+        self._always: dict[str, Fault] = {}
+        self._next: dict[str, deque[Fault]] = defaultdict(deque)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
+        self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self._server.server_port}"
+
+    @property
+    def base(self) -> str:
+        return f"http://{self.address}"
+
+    def put(self, name: str, content: bytes) -> None:
+        """Serve `content` as `name`."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    def fail(self, name: str, fault: Fault, times: int | None = None) -> None:
+        """Answer the next `times` requests for `name` with `fault`, or all of them."""
+        if times is None:
+            self._always[name] = fault
+        else:
+            self._next[name].extend([fault] * times)
+
+    def next_fault(self, name: str) -> Fault | None:
+        return self._next[name].popleft() if self._next[name] else self._always.get(name)
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
