@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# more variables than one: a home, a profile and a port can be given on the command line
+# make dev PORT=3001 REPOSIGNAL_HOME=/somewhere/else
 export REPOSIGNAL_HOME ?= $(CURDIR)/data/home
 PORT ?= 3000
 
@@ -14,8 +14,8 @@ demo: $(VENV)/.installed
 
 dev: $(VENV)/.installed
 	$(BIN)/python -m reposignal_pipeline.home
-	DAGSTER_HOME="$(REPOSIGNAL_HOME)/dagster" PATH="$(CURDIR)/$(BIN):$$PATH" \
-		$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+	DAGSTER_HOME="$(abspath $(REPOSIGNAL_HOME))/dagster" PATH="$(CURDIR)/$(BIN):$$PATH" \
+		dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -79,12 +79,12 @@ def _day(text: str) -> dt.date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day, YYYY-MM-DD") from None
 
 
-def _demo(settings: Settings, _: argparse.Namespace) -> int:
+def _demo(_: Settings, __: argparse.Namespace) -> int:
     from reposignal_pipeline.config import SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, Profile
 
-    if settings.profile is not Profile.DEMO:
-        os.environ["REPOSIGNAL_PROFILE"] = Profile.DEMO
-        settings = load_settings()
+    os.environ["REPOSIGNAL_PROFILE"] = Profile.DEMO
+    os.environ.pop("REPOSIGNAL_RANKINGS_URL", None)
+    settings = load_settings()
     status = _load(SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, only_missing=True)
     from reposignal_pipeline.publishing.answers import week_in_words
 

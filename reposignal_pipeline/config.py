@@ -23,6 +23,9 @@ SAMPLE_FIRST_DAY = dt.date(2025, 10, 20)
 SAMPLE_LAST_DAY = dt.date(2026, 2, 27)
 SOURCES = ("rankings",)
 
+PROFILE_MARK = "profile"
+"""file of the home that names the profile that fills it"""
+
 
 class ConfigError(Exception):
     """A setting that cannot be used; the message is one line and names the setting."""
@@ -89,17 +92,26 @@ class Settings:
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings that the environment gives; an empty variable counts as unset.
 
+    A home belongs to the profile that first filled it, so that sample and live days never mix: it is the default
+    there, and another is refused.
+
     Raises:
         ConfigError: one line that names the variable and what it may be.
     """
     given = {name: value for name, value in environment.items() if value.strip()}
-    name = given.get("REPOSIGNAL_PROFILE", Profile.LOCAL)
+    home = Path(given.get("REPOSIGNAL_HOME", PROJECT_ROOT / "data" / "home")).expanduser().absolute()
+    mark = home / PROFILE_MARK
+    filled_by = mark.read_text().strip() if mark.exists() else None
+    name = given.get("REPOSIGNAL_PROFILE", filled_by or Profile.LOCAL)
     try:
         profile = Profile(name)
     except ValueError:
         known = ", ".join(Profile)
         raise ConfigError(f"REPOSIGNAL_PROFILE={name!r} is not a profile; there are: {known}") from None
-    home = Path(given.get("REPOSIGNAL_HOME", PROJECT_ROOT / "data" / "home")).expanduser().absolute()
+    if filled_by and filled_by != profile:
+        raise ConfigError(
+            f"REPOSIGNAL_HOME={home} holds data of profile {filled_by!r}, not {profile.value!r}: name another home"
+        )
     default_base = str(SAMPLE_DIR / "rankings") if profile is Profile.DEMO else RANKINGS_UPSTREAM
     return Settings(
         home=home,

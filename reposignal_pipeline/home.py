@@ -6,13 +6,15 @@ Here: folders and the instance's configuration. Not here: the warehouse files, w
 import sys
 from pathlib import Path
 
-from reposignal_pipeline.config import PROJECT_ROOT, ConfigError, load_settings
+from reposignal_pipeline.config import PROFILE_MARK, PROJECT_ROOT, ConfigError, load_settings
 
 
 def ready_dagster_home() -> Path:
     """Return Dagster's home with the project's `dagster.yaml` in it, made for this place."""
-    home = load_settings().dagster_home
+    settings = load_settings()
+    home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
+    (settings.home / PROFILE_MARK).write_text(f"{settings.profile}\n")
     instance = (PROJECT_ROOT / "dagster.yaml").read_text().replace("DAGSTER_HOME", str(home))
     (home / "dagster.yaml").write_text(instance)
     return home

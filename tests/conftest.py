@@ -12,12 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from upstream_server import UpstreamServer
 
 KEPT = {"REPOSIGNAL_REAL_DATA"}
 FOREIGN_PREFIXES = ("REPOSIGNAL_", "AWS_", "DAGSTER_", "DBT_", "DESTINATION__", "RUNTIME__")
 FOREIGN_NAMES = {"GITHUB_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 SESSION_HOME = pytest.StashKey[str]()
+
+# a busy machine is no failure, and a run leaves nothing behind in the tree
+settings.register_profile("hermetic", deadline=None, database=None)
+settings.load_profile("hermetic")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -193,7 +193,7 @@ def test_an_empty_query_is_told(demo: Home, query: str) -> None:
     refused(demo, "sql", "-", stdin=query)
 
 
-@pytest.mark.parametrize("query", ["selec 1", "select * from no_such_table", "select no_such from dim_repo", "select 'a'::int"])
+@pytest.mark.parametrize("query", ["selec 1", "from no_such_table", "select no_such from dim_repo", "select 'a'::int"])
 def test_an_error_of_the_query_is_one_line(demo: Home, query: str) -> None:
     assert "Error" in refused(demo, "sql", query)
 
@@ -236,7 +236,8 @@ def test_components_add_up_to_the_score(demo: Home, full_name: str) -> None:
     *components, total = points(text)
     assert sum(components) == pytest.approx(total, abs=0.005)
     ((score, rank),) = demo.query(
-        f"select signal_score, signal_rank from fct_repo_signal_day where full_name = '{full_name}' and day = '2026-02-27'"
+        "select signal_score, signal_rank from fct_repo_signal_day"
+        f" where full_name = '{full_name}' and day = '2026-02-27'"
     )
     assert total == pytest.approx(score)
     assert f"signal score {score:.2f} of 100, rank {rank} of " in text

@@ -87,7 +87,7 @@ def _execute(
     first, last = partitions or (None, None)
     if first != last:
         tags |= {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
-    quiet = {"loggers": {"console": {"config": {"log_level": os.environ.get("REPOSIGNAL_LOG_LEVEL", "CRITICAL")}}}}
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with (load_settings().dagster_home / "cli.log").open("a") as log, redirect_stdout(log):  # what dbt prints
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,

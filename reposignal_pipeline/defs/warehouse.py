@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
 
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
@@ -30,6 +30,11 @@ class _Translator(DagsterDbtTranslator):
         super().__init__(
             settings=DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_duplicate_source_asset_keys=True)
         )
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        # seeds wait for the loads too, so that a backfill builds all of dbt in one run
+        return spec.merge_attributes(deps=[RANKINGS]) if unique_id.startswith("seed.") else spec
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         if dbt_resource_props["resource_type"] == "source":
@@ -79,7 +84,9 @@ def marts(
             target_path=dbt_project.target_path,
         )
         events = list(invocation.stream())
-        warehouse.end_build()
+        if not context.is_subset:
+            # a part of the models leaves new loads half built: they stay unpublished until all models are built
+            warehouse.end_build()
         with warehouse.connected() as connection:
             rows = row_counts(connection)
     for event in events:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
+import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from math import isfinite
@@ -180,7 +182,9 @@ def _explained(fact: dict[str, Any], flags: list[str], ranked: int, weights: lis
     breakout = {True: "a breakout", False: "no breakout", None: "not judged for a breakout"}[fact["is_breakout"]]
     told = [flag for flag in flags if flag != "stars_gained_not_observed"]
     shown = table(["component", "points", "of", "from", "why it counts"], [*rows, total]).rsplit("\n", 1)[0]
-    notes = f"notes on the reading: {', '.join(told)}" if told else "nothing odd about the reading"
+    notes = (
+        f"notes on how the total was read: {', '.join(told)}" if told else "nothing odd about how the total was read"
+    )
     return f"{head}\n{score}; {breakout}\n\n{shown}\n\n{notes}"
 
 
@@ -214,6 +218,7 @@ def week_in_words(settings: Settings, day: dt.date) -> str:
         )
         language_names, language_rows = [name for name, *_ in languages.description or ()], languages.fetchall()
     published = settings.published_dir
+    command = "reposignal" if shutil.which("reposignal") else os.path.relpath(sys.argv[0])
     return "\n".join(
         [
             f"\nRepositories of the week of {week}, by signal (not by stars)\n",
@@ -224,7 +229,7 @@ def week_in_words(settings: Settings, day: dt.date) -> str:
             f"  warehouse  {settings.published_db}   (open it read-only with any DuckDB client)",
             f"  parquet    {published / 'parquet'}",
             f"  runs       {settings.dagster_home}   (make dev shows them)",
-            '\nNext:  reposignal explain thu-pacman/chitu    or    reposignal sql "from weekly_repo_trends limit 5"',
+            f'\nNext:  {command} explain thu-pacman/chitu\n       {command} sql "from weekly_repo_trends limit 5"',
         ]
     )
 

@@ -19,7 +19,7 @@ _TABLE = """
 """
 _COMMENTS = {
     "run_id": "Run, as Dagster knows it.",
-    "job": "Job: daily, weekly, or __ASSET_JOB for a selection of assets.",
+    "job": "Job: daily, weekly, ingest, build, publish, or __ASSET_JOB for a selection made in the UI.",
     "partition": "Day or week, or first..last of a range; NULL if the run has none.",
     "started_at": "UTC; NULL if it never started.",
     "finished_at": "UTC; NULL if it had not ended when this copy was made.",

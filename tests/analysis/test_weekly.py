@@ -18,7 +18,12 @@ UNKNOWN = {"velocity_7d": None, "growth_7d": None, "growth_28d": None, "signal_s
 
 def closing(week: pd.Timestamp, repo_key: int, **known: Any) -> dict[str, Any]:
     """Return a repository's last reading of a week: on Friday."""
-    usual = {"full_name": f"owner/{repo_key}", "language": "Go", "as_of_date": week + pd.Timedelta(days=4), "stars_total": 100}
+    usual = {
+        "full_name": f"owner/{repo_key}",
+        "language": "Go",
+        "as_of_date": week + pd.Timedelta(days=4),
+        "stars_total": 100,
+    }
     return {"week": week, "repo_key": repo_key, **usual, **UNKNOWN, **known}
 
 

@@ -31,7 +31,11 @@ def graph(definitions: dg.Definitions) -> dict[str, Any]:
 
 
 def _partitions(partitions: dg.PartitionsDefinition[Any] | None) -> str | None:
-    return str(partitions.schedule_type.value).lower() if isinstance(partitions, dg.TimeWindowPartitionsDefinition) else None
+    return (
+        str(partitions.schedule_type.value).lower()
+        if isinstance(partitions, dg.TimeWindowPartitionsDefinition)
+        else None
+    )
 
 
 def report() -> dict[str, Any]:

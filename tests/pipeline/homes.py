@@ -77,7 +77,11 @@ class Home:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("REPOSIGNAL_", "DAGSTER_", "DBT_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("REPOSIGNAL_", "DAGSTER_", "DBT_"))
+        }
         given = {"REPOSIGNAL_HOME": str(self.path), "REPOSIGNAL_PROFILE": self.profile, **self.extra}
         if self.rankings_url:
             given["REPOSIGNAL_RANKINGS_URL"] = self.rankings_url
@@ -90,7 +94,13 @@ class Home:
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Return how `reposignal ARGUMENTS` ended."""
         return subprocess.run(
-            [COMMAND, *arguments], env=self.environment, input=stdin, capture_output=True, text=True, timeout=300, check=False
+            [COMMAND, *arguments],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
 
     def load(self, first: int, last: int) -> subprocess.CompletedProcess[str]:
@@ -105,7 +115,9 @@ class Home:
     def tables(self) -> dict[str, Rows]:
         """Return every row of every published table but `ops_run`, as text, in a fixed order."""
         with duckdb.connect(str(self.published), read_only=True) as connection:
-            names = [name for (name,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()]
+            names = [
+                name for (name,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()
+            ]
             return {
                 name: connection.execute(f"select columns(*)::varchar from {name} order by all").fetchall()
                 for name in names

@@ -15,8 +15,8 @@ CONTRACT = {
     " valid_from valid_to is_current",
     "dim_repo_alias": "repo_key full_name seen_from seen_to",
     "fct_repo_day": "repo_key day full_name stars_total stars_gained net_delta_24h gap_hours coverage source dq_flags",
-    "fct_repo_signal_day": "repo_key day full_name language stars_total velocity_24h velocity_7d velocity_28d acceleration"
-    " surprise persistence authenticity signal_score signal_rank is_breakout model_version "
+    "fct_repo_signal_day": "repo_key day full_name language stars_total velocity_24h velocity_7d velocity_28d"
+    " acceleration surprise persistence authenticity signal_score signal_rank is_breakout model_version "
     + " ".join(f"{component}_points" for component in POINTS),
     "fct_language_day": "universe language day repos share share_low share_high stars_gained stars_gained_share",
     "weekly_language_trends": "week language repos share share_change stars_gained rank",
@@ -64,7 +64,9 @@ def test_a_table_of_the_contract_has_its_columns(demo: Home, table: str) -> None
 
 def test_every_table_and_column_has_a_comment(demo: Home) -> None:
     assert demo.query("select table_name from duckdb_tables() where coalesce(trim(comment), '') = ''") == []
-    bare = "select table_name, column_name from duckdb_columns() where not internal and coalesce(trim(comment), '') = ''"
+    bare = (
+        "select table_name, column_name from duckdb_columns() where not internal and coalesce(trim(comment), '') = ''"
+    )
     assert demo.query(bare) == []
 
 
@@ -80,7 +82,9 @@ def test_parquet_files_hold_the_rows_of_the_tables(demo: Home) -> None:
     with duckdb.connect(str(demo.published), read_only=True) as connection:
         for table in tables:
             files = parquet / table / "*.parquet" if (parquet / table).is_dir() else parquet / f"{table}.parquet"
-            here, there = (f"select columns(*)::varchar from {source}" for source in (table, f"read_parquet('{files}')"))
+            here, there = (
+                f"select columns(*)::varchar from {source}" for source in (table, f"read_parquet('{files}')")
+            )
             differing = f"from (({here} except all {there}) union all ({there} except all {here}))"
             assert connection.execute(differing).fetchall() == [], table
 

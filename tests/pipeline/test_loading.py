@@ -47,7 +47,9 @@ def test_the_marts_do_not_depend_on_the_order_of_loading(fresh: Home, whole: Hom
 
 
 def test_the_small_upstream_has_what_makes_order_matter(whole: Home) -> None:
-    assert whole.query("select count(*) from (from dim_repo_alias select repo_key group by all having count(*) > 1)") == [(1,)]
+    assert whole.query(
+        "select count(*) from (from dim_repo_alias select repo_key group by all having count(*) > 1)"
+    ) == [(1,)]
     assert whole.query("select count(distinct day), count(distinct repo_key) from fct_repo_day") == [(13, 41)]
     assert whole.query("select count(distinct week) from weekly_repo_trends where rank_change is null") == [(3,)]
 
@@ -60,7 +62,9 @@ def test_a_day_twice_changes_nothing(mine: Home, whole: Home) -> None:
 
 
 def test_a_day_never_published_is_missing_with_a_reason(whole: Home) -> None:
-    told = whole.query(f"select status, observed, coverage, reason from ops_source_coverage where day = '{NEVER_PUBLISHED}'")
+    told = whole.query(
+        f"select status, observed, coverage, reason from ops_source_coverage where day = '{NEVER_PUBLISHED}'"
+    )
     assert told == [("missing", None, None, "no file published for this day")]
 
 
@@ -88,7 +92,11 @@ def test_a_malformed_republication_leaves_the_rows_and_the_published_copy(mine: 
     raw = []
     for home in (whole, mine):
         with duckdb.connect(str(home.path / "warehouse" / "pipeline.duckdb"), read_only=True) as connection:
-            raw.append(connection.execute("select snapshot_date, item, rank, repo_name, stars from rankings.rankings order by all").fetchall())
+            raw.append(
+                connection.execute(
+                    "select snapshot_date, item, rank, repo_name, stars from rankings.rankings order by all"
+                ).fetchall()
+            )
             assert connection.execute(
                 f"select status from rankings.rankings_days where snapshot_date = '{day_number(5)}'"
             ).fetchall() == [("observed",)]

@@ -21,7 +21,8 @@ READER = """
 import sys, duckdb
 with duckdb.connect(sys.argv[1], read_only=True) as connection:
     for _ in sys.stdin:
-        print(connection.execute("select min(edition), max(edition), count(*) from fct_repo_day").fetchone(), flush=True)
+        found = connection.execute("select min(edition), max(edition), count(*) from fct_repo_day").fetchone()
+        print(found, flush=True)
 """
 
 
@@ -37,15 +38,15 @@ class Desk:
             connection.execute("create table fct_repo_day (day date, repo_key bigint, edition integer)")
             connection.execute("create table dim_repo (repo_key bigint, full_name varchar)")
             connection.execute("create schema pipeline.rankings")
-            connection.execute(
-                "create table pipeline.rankings.rankings_days (snapshot_date date, status varchar, fetched_at timestamp)"
-            )
+            columns = "(snapshot_date date, status varchar, fetched_at timestamp)"
+            connection.execute(f"create table pipeline.rankings.rankings_days {columns}")
         self.load(dt.date(2024, 1, 5))
 
     def load(self, day: dt.date) -> None:
         """Note a reading of a day that the marts do not show."""
         with self.warehouse.connected() as connection:
-            connection.execute("insert into pipeline.rankings.rankings_days values (?, 'observed', now()::timestamp)", [day])
+            loaded = [day, dt.datetime.now(dt.UTC).replace(tzinfo=None)]
+            connection.execute("insert into pipeline.rankings.rankings_days values (?, 'observed', ?)", loaded)
 
     def build(self) -> None:
         """Bring a new edition of every row into the marts."""
@@ -53,7 +54,8 @@ class Desk:
         with self.warehouse.connected() as connection:
             connection.execute("delete from fct_repo_day")
             connection.execute(
-                "insert into fct_repo_day select date '2024-01-01' + d::integer, r, ? from range(91) d(d), range(50) r(r)",
+                "insert into fct_repo_day"
+                " select date '2024-01-01' + d::integer, r, ? from range(91) d(d), range(50) r(r)",
                 [self.editions],
             )
 

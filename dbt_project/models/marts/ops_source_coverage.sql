@@ -41,7 +41,7 @@ final as (
             when days.status is null then 'never asked for'
             when days.status <> 'observed' then days.reason
             when days.distinct_places < expected.places
-                then (expected.places - days.distinct_places) || ' places of lists without a good row'
+                then 'places of lists without a good row: ' || (expected.places - days.distinct_places)
         end as reason
     from calendar
     left join days on calendar.day = days.day
