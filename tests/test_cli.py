@@ -8,12 +8,22 @@ import json
 import re
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
 
 import pytest
 
-from tests.pipeline.homes import COMMAND, Home, assert_one_line, day_number, run_demo_once, served, write_upstream
+from tests.pipeline.homes import (
+    COMMAND,
+    Home,
+    Session,
+    assert_one_line,
+    day_number,
+    run_demo_once,
+    served,
+    write_upstream,
+)
 
 SECRET = "s3cr3t"
 BREAKOUT = "synthetic-80/sync-box"
@@ -27,15 +37,22 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
-def sql(home: Home, query: str, form: str = "table") -> str:
+@pytest.fixture(scope="module")
+def asked(demo: Home) -> Iterator[Session]:
+    """One process that answers many questions to the demo's home."""
+    with Home(demo.path, profile="demo", extra={"COLUMNS": "160"}).session() as session:
+        yield session
+
+
+def sql(home: Home | Session, query: str, form: str = "table") -> str:
     ran = home.run("sql", query, "--format", form)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
 
-def refused(home: Home, *arguments: str, stdin: str = "") -> str:
+def refused(home: Home | Session, *arguments: str) -> str:
     """Return the one line with which a command ends that ends with status 1."""
-    ran = home.run(*arguments, stdin=stdin)
+    ran = home.run(*arguments)
     assert ran.returncode == 1, ran.stdout
     assert ran.stdout == ""
     assert_one_line(ran.stderr)
@@ -91,8 +108,8 @@ def test_a_day_that_no_file_can_have_is_told(tmp_path: Path, day: str) -> None:
 # sql
 
 
-def test_sql_answers_as_a_table(demo: Home) -> None:
-    assert sql(demo, "select 1 as one, 'two' as two, null as none").splitlines() == [
+def test_sql_answers_as_a_table(asked: Session) -> None:
+    assert sql(asked, "select 1 as one, 'two' as two, null as none").splitlines() == [
         "one  two  none",
         "---  ---  ----",
         "  1  two  NULL",
@@ -100,20 +117,20 @@ def test_sql_answers_as_a_table(demo: Home) -> None:
     ]
 
 
-def test_sql_answers_as_csv(demo: Home) -> None:
-    found = sql(demo, "select * from (values ('a,b', 1), ('say \"c\"', null)) as t(text, number)", "csv")
+def test_sql_answers_as_csv(asked: Session) -> None:
+    found = sql(asked, "select * from (values ('a,b', 1), ('say \"c\"', null)) as t(text, number)", "csv")
     assert list(csv.reader(io.StringIO(found))) == [["text", "number"], ["a,b", "1"], ['say "c"', ""]]
 
 
-def test_sql_answers_as_json(demo: Home) -> None:
-    found = sql(demo, "select day, stars_total, dq_flags from fct_repo_day order by day, repo_key limit 2", "json")
+def test_sql_answers_as_json(asked: Session) -> None:
+    found = sql(asked, "select day, stars_total, dq_flags from fct_repo_day order by day, repo_key limit 2", "json")
     assert [(row["day"], type(row["stars_total"]), type(row["dq_flags"])) for row in json.loads(found)] == [
         ("2025-10-20", int, list)
     ] * 2
 
 
-def test_json_is_json_whatever_the_numbers_and_keeps_every_column(demo: Home) -> None:
-    found = sql(demo, "select 'nan'::double as x, 1.50::decimal(9, 2) as y, {'z': 'inf'::double} as s", "json")
+def test_json_is_json_whatever_the_numbers_and_keeps_every_column(asked: Session) -> None:
+    found = sql(asked, "select 'nan'::double as x, 1.50::decimal(9, 2) as y, {'z': 'inf'::double} as s", "json")
     assert json.loads(found, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) == [
         {"x": None, "y": 1.5, "s": {"z": None}}
     ]
@@ -125,31 +142,28 @@ def test_sql_reads_standard_input(demo: Home, arguments: tuple[str, ...]) -> Non
     assert (ran.returncode, ran.stdout) == (0, "answer\n42\n")
 
 
-def test_csv_has_no_formula_for_a_spreadsheet(demo: Home) -> None:
+def test_csv_has_no_formula_for_a_spreadsheet(asked: Session) -> None:
     query = "select unnest(['=1+1', '+1', '-1', '@a', chr(9) || 'a', chr(13) || 'a', 'a=1']) as t, -1 as number"
-    rows = list(csv.reader(io.StringIO(sql(demo, query, "csv"), newline="")))[1:]
+    rows = list(csv.reader(io.StringIO(sql(asked, query, "csv"), newline="")))[1:]
     assert [text[0] for text, _ in rows] == ["'"] * 6 + ["a"]
     assert {number for _, number in rows} == {"-1"}
-    descriptions = sql(demo, "select description from dim_repo where full_name like '%/graph-bay'", "csv")
+    descriptions = sql(asked, "select description from dim_repo where full_name like '%/graph-bay'", "csv")
     assert not re.search(r'^"?[=+@-]', descriptions, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "code", [0x00, 0x07, 0x08, 0x0D, 0x1B, 0x7F, 0x9B, 0x061C, 0x200E, 0x200F, 0x202A, 0x202E, 0x2066, 0x2069]
-)
-def test_a_table_shows_what_moves_a_cursor_or_turns_a_line_as_a_harmless_sign(demo: Home, code: int) -> None:
-    found = sql(demo, f"select 'a' || chr({code}) || 'b' as text")
-    assert chr(code) not in found.replace("\r\n", "\n") or code == 0x0D
-    assert "a\N{REPLACEMENT CHARACTER}b" in found
+def test_a_table_shows_what_moves_a_cursor_or_turns_a_line_as_a_harmless_sign(asked: Session) -> None:
+    codes = [0x00, 0x07, 0x08, 0x0D, 0x1B, 0x7F, 0x9B, 0x061C, 0x200E, 0x200F, 0x202A, 0x202E, 0x2066, 0x2069]
+    found = sql(asked, f"select 'a' || chr(unnest({codes})) || 'b' as text")
+    assert found.count("a\N{REPLACEMENT CHARACTER}b") == len(codes)
 
 
-def test_names_of_columns_and_errors_are_as_harmless_as_cells(demo: Home) -> None:
-    assert "\x1b" not in sql(demo, 'select 1 as "\x1b[31mred"')
-    assert "\x1b" not in refused(demo, "sql", "select (chr(27) || '[31m')::integer")
+def test_names_of_columns_and_errors_are_as_harmless_as_cells(asked: Session) -> None:
+    assert "\x1b" not in sql(asked, 'select 1 as "\x1b[31mred"')
+    assert "\x1b" not in refused(asked, "sql", "select (chr(27) || '[31m')::integer")
 
 
-def test_hostile_descriptions_of_the_sample_stay_in_their_rows(demo: Home) -> None:
-    found = sql(demo, "select full_name, description from dim_repo order by full_name")
+def test_hostile_descriptions_of_the_sample_stay_in_their_rows(demo: Home, asked: Session) -> None:
+    found = sql(asked, "select full_name, description from dim_repo order by full_name")
     (count,) = demo.query("select count(*) from dim_repo")[0]
     assert len(found.splitlines()) == int(str(count)) + 3
     assert "\u202e" not in found
@@ -167,9 +181,9 @@ def test_hostile_descriptions_of_the_sample_stay_in_their_rows(demo: Home) -> No
         "export database 'stolen'",
     ],
 )
-def test_sql_only_reads(demo: Home, query: str) -> None:
+def test_sql_only_reads(demo: Home, asked: Session, query: str) -> None:
     before = demo.published.read_bytes()
-    refused(demo, "sql", query)
+    refused(asked, "sql", query)
     assert demo.published.read_bytes() == before
 
 
@@ -184,18 +198,18 @@ def test_sql_only_reads(demo: Home, query: str) -> None:
         "load httpfs; select 1",
     ],
 )
-def test_sql_reads_no_other_file(demo: Home, query: str) -> None:
-    refused(demo, "sql", query)
+def test_sql_reads_no_other_file(asked: Session, query: str) -> None:
+    refused(asked, "sql", query)
 
 
 @pytest.mark.parametrize("query", ["", "  \n", ";", "-- nothing"])
-def test_an_empty_query_is_told(demo: Home, query: str) -> None:
-    refused(demo, "sql", "-", stdin=query)
+def test_an_empty_query_is_told(asked: Session, query: str) -> None:
+    refused(asked, "sql", query)
 
 
 @pytest.mark.parametrize("query", ["selec 1", "from no_such_table", "select no_such from dim_repo", "select 'a'::int"])
-def test_an_error_of_the_query_is_one_line(demo: Home, query: str) -> None:
-    assert "Error" in refused(demo, "sql", query)
+def test_an_error_of_the_query_is_one_line(asked: Session, query: str) -> None:
+    assert "Error" in refused(asked, "sql", query)
 
 
 def test_a_reader_that_has_enough_is_no_error(demo: Home) -> None:
@@ -216,7 +230,7 @@ def test_a_reader_that_has_enough_is_no_error(demo: Home) -> None:
 # explain
 
 
-def explained(home: Home, *arguments: str) -> str:
+def explained(home: Home | Session, *arguments: str) -> str:
     ran = home.run("explain", *arguments)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
@@ -231,8 +245,8 @@ def points(text: str) -> list[float]:
 
 
 @pytest.mark.parametrize("full_name", [BREAKOUT, "thu-pacman/chitu", "fatedier/frp"])
-def test_components_add_up_to_the_score(demo: Home, full_name: str) -> None:
-    text = explained(demo, full_name)
+def test_components_add_up_to_the_score(demo: Home, asked: Session, full_name: str) -> None:
+    text = explained(asked, full_name)
     *components, total = points(text)
     assert sum(components) == pytest.approx(total, abs=0.005)
     ((score, rank),) = demo.query(
@@ -243,29 +257,29 @@ def test_components_add_up_to_the_score(demo: Home, full_name: str) -> None:
     assert f"signal score {score:.2f} of 100, rank {rank} of " in text
 
 
-def test_a_name_is_found_whatever_its_case(demo: Home) -> None:
-    assert explained(demo, BREAKOUT.upper()) == explained(demo, BREAKOUT)
+def test_a_name_is_found_whatever_its_case(asked: Session) -> None:
+    assert explained(asked, BREAKOUT.upper()) == explained(asked, BREAKOUT)
 
 
-def test_a_former_name_leads_to_the_repository(demo: Home) -> None:
+def test_a_former_name_leads_to_the_repository(asked: Session) -> None:
     former, name = RENAMED
-    assert explained(demo, former) == explained(demo, name)
-    assert explained(demo, former).startswith(f"{name} on 2026-02-27")
-    assert explained(demo, name, "--day", "2025-12-14").startswith(f"{former} on 2025-12-14")
+    assert explained(asked, former) == explained(asked, name)
+    assert explained(asked, former).startswith(f"{name} on 2026-02-27")
+    assert explained(asked, name, "--day", "2025-12-14").startswith(f"{former} on 2025-12-14")
 
 
-def test_too_short_a_history_is_said_to_be_the_reason(demo: Home) -> None:
-    assert "no signal score: less than 28 days of history" in explained(demo, BREAKOUT, "--day", "2025-10-25")
+def test_too_short_a_history_is_said_to_be_the_reason(asked: Session) -> None:
+    assert "no signal score: less than 28 days of history" in explained(asked, BREAKOUT, "--day", "2025-10-25")
 
 
-def test_an_unknown_repository_is_told(demo: Home) -> None:
-    assert "no repository was ever seen under the name 'no/such'" in refused(demo, "explain", "no/such")
+def test_an_unknown_repository_is_told(asked: Session) -> None:
+    assert "no repository was ever seen under the name 'no/such'" in refused(asked, "explain", "no/such")
 
 
-def test_a_day_without_a_reading_is_told_with_the_last_before(demo: Home) -> None:
-    told = refused(demo, "explain", BREAKOUT, "--day", "2025-11-12")
+def test_a_day_without_a_reading_is_told_with_the_last_before(asked: Session) -> None:
+    told = refused(asked, "explain", BREAKOUT, "--day", "2025-11-12")
     assert f"{BREAKOUT} was not observed on 2025-11-12; its last reading before is of 2025-11-11" in told
-    assert "was not observed by 2025-10-01" in refused(demo, "explain", BREAKOUT, "--day", "2025-10-01")
+    assert "was not observed by 2025-10-01" in refused(asked, "explain", BREAKOUT, "--day", "2025-10-01")
 
 
 # doctor
@@ -301,23 +315,18 @@ def test_the_doctor_finds_an_upstream_that_is_down_wrong(demo: Home, tmp_path: P
 
 def test_no_secret_is_printed_logged_or_stored(demo: Home, tmp_path: Path) -> None:
     copytree(demo.path / "dbt", tmp_path / "home" / "dbt")
-    home, said = Home(tmp_path / "home", extra={"REPOSIGNAL_LOG_LEVEL": "DEBUG"}), ""
-    upstream = write_upstream(tmp_path / "upstream", range(1, 3))
-    with served(upstream) as (address, asked):
-        home.rankings_url = f"http://user:{SECRET}@{address}/?token={SECRET}"
-        ran = home.load(1, 2)
-        assert ran.returncode == 0, ran.stderr
-        assert all(f"token={SECRET}" in path for path in asked)
-        said += ran.stdout + ran.stderr
-    with served(upstream, status=403) as (address, _):
-        home.rankings_url = f"http://user:{SECRET}@{address}/?token={SECRET}"
-        ran = home.run("run", "--day", str(day_number(3)))
-        assert ran.returncode == 1
-        said += ran.stdout + ran.stderr
-    ran = home.run("run", "--day", str(day_number(3)))  # nobody listens any more
-    assert ran.returncode == 1
-    said += ran.stdout + ran.stderr
-    assert said.splitlines()
+    home, said = Home(tmp_path / "home"), ""
+    with served(write_upstream(tmp_path / "upstream", range(1, 3))) as upstream:
+        home.rankings_url = f"http://user:{SECRET}@{upstream.address}/?token={SECRET}"
+        with home.session() as session:
+            for status, ends in ((None, 0), (403, 1), (502, 1)):
+                upstream.status = status
+                ran = session.load(1, 2) if status is None else session.run("run", "--day", str(day_number(3)))
+                assert ran.returncode == ends, ran.stderr
+                said += ran.stdout + ran.stderr
+        assert all(f"token={SECRET}" in path for path in upstream.asked)
+    assert "403" in said
+    assert "502" in said
     assert SECRET not in said
     files = [path for path in home.path.rglob("*") if path.is_file()]
     assert {"runs.db", "pipeline.duckdb", "cli.log"} <= {path.name for path in files}

@@ -9,6 +9,7 @@ import duckdb
 import pandas as pd
 
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS, WeeklyTable, language_trends, repo_trends
+from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, weeks
 from reposignal_pipeline.warehouse import Warehouse, replace_weeks, row_counts
 
@@ -41,7 +42,8 @@ CLOSINGS = """
     specs=[
         dg.AssetSpec(
             table.name,
-            deps=[dg.AssetDep("fct_repo_signal_day")],
+            # the days themselves too: marts have no partitions, so only they tell a backfill which weeks it touches
+            deps=[dg.AssetDep("fct_repo_signal_day"), dg.AssetDep(RANKINGS)],
             description=table.comment,
             group_name="trends",
             owners=OWNERS,

@@ -149,10 +149,12 @@ def _ends_inside_quotes(text: pa.Table) -> bool:
     return text.num_rows > 0 and str(text[COLUMNS[-1]][-1]).endswith("\n")
 
 
-_FIELD = r'(?:"(?:[^"]++|"")*+"[^,\n]*+|[^",\n][^,\n]*+|)'
+# What follows a closing quote belongs to the cell, as readers have it, unless the quotes hold a newline: a stray quote
+# ends at the quote that opens another cell, and there a cell's text follows.
+_FIELD = r'(?:"(?:[^"\n]++|"")*+"[^,\n]*+|"(?:[^"]++|"")*+"(?=,|\r?\n)\r?|[^",\n][^,\n]*+|)'
 _RECORD = re.compile(rf"(?:{_FIELD},)*+{_FIELD}\n".encode())
 _CELLS = re.compile(r'(?:\A|,)(?:"((?:[^"]++|"")*+)"([^,\n]*+)|([^",\n][^,\n]*+|))')
-_ROW_BEGINS = re.compile(rf'(?m)^"?\d+"?,(?:{_FIELD},){{2}}"?\d+"?,(?:{_FIELD},){{4}}'.encode())
+_ROW_BEGINS = re.compile(rf'"?\d+"?,(?:{_FIELD},){{2}}"?\d+"?,(?:{_FIELD},){{4}}'.encode())
 """what no line inside a quoted description looks like: a rank, and a star count three fields on"""
 
 
@@ -171,8 +173,9 @@ def _sort_out(content: bytes) -> tuple[pa.Table, list[dict[str, Any]]]:
             continue
         number += 1
         record = _RECORD.match(content, start)
-        next_row = _ROW_BEGINS.search(content, end) if record and record.end() > end else None
-        is_runaway = record is None or (next_row is not None and next_row.start() < record.end())
+        is_runaway = record is None or any(
+            _ROW_BEGINS.match(content, start + newline.end()) for newline in re.finditer(rb"\n(?!\Z)", record.group())
+        )
         if record and not is_runaway:
             end = record.end()
         row = content[start:end].removesuffix(b"\n").removesuffix(b"\r")

@@ -99,15 +99,16 @@ class BuiltHome:
         return dict(json.loads((self.folder / "target" / "manifest.json").read_text()))
 
     def connect(self, *, read_only: bool = True) -> duckdb.DuckDBPyConnection:
-        """Open both files as dbt does: the pipeline's as default, the marts as `reposignal`."""
+        """Open both files as dbt does, as `pipeline` and `reposignal`; marts are found by their bare names."""
         connection = duckdb.connect(str(self.pipeline_db), read_only=read_only)
         mode = " (read_only)" if read_only else ""
         connection.execute(f"attach '{self.marts_db}' as reposignal{mode}")
+        connection.execute("set search_path = 'reposignal.main'")
         connection.execute("set threads = 2")
         return connection
 
     def query(self, sql: str, *parameters: Any) -> Rows:
-        """Return rows; marts are called `reposignal.main.NAME`."""
+        """Return rows of a query; marts by their bare names, the rest as `pipeline.SCHEMA.NAME`."""
         with self.connect() as connection:
             return connection.execute(sql, parameters).fetchall()
 

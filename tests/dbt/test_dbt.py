@@ -95,7 +95,10 @@ def test_everything_is_described(sample: BuiltHome, models: dict[str, Any]) -> N
     ]
     assert undescribed == []
     stale = [
-        f"{name}.{column}" for name, node in models.items() for column in node["columns"] if (name, column) not in set(columns)
+        f"{name}.{column}"
+        for name, node in models.items()
+        for column in node["columns"]
+        if (name, column) not in set(columns)
     ]
     assert stale == []
 
@@ -118,13 +121,13 @@ def test_every_mart_has_an_enforced_contract(models: dict[str, Any]) -> None:
 
 SINGULAR_PLANTS = {
     "assert_points_add_up_to_the_score": [
-        "update {signal} set signal_score = signal_score - 0.02 where rowid = (select min(rowid) from {signal} where signal_score > 1)",
-        "update {signal} set surprise_points = 1 where rowid = (select min(rowid) from {signal} where signal_score is null)",
+        "update {signal} set signal_score = signal_score - 0.02 where {first_of_signal} signal_score > 1)",
+        "update {signal} set surprise_points = 1 where {first_of_signal} signal_score is null)",
     ],
     "assert_language_shares_add_up": [
         "update {language} set share = share + 0.001 where rowid = 0",
-        "update {language} set repos = repos + 1 where rowid = (select min(rowid) from {language} where universe = 'all')",
-        "update {language} set repos = repos + 50 where rowid = (select min(rowid) from {language} where universe = 'top50')",
+        "update {language} set repos = repos + 1 where {first_of_language} universe = 'all')",
+        "update {language} set repos = repos + 50 where {first_of_language} universe = 'top50')",
         "delete from {repo} where rowid = 0",
     ],
     "assert_repo_days_are_the_readings": [
@@ -139,9 +142,9 @@ SINGULAR_PLANTS = {
         "insert into {repo} select * replace (date '2025-11-12' as day) from {repo} where rowid = 0",
     ],
     "assert_repo_versions_do_not_overlap": [
-        "update {dim} set valid_to = valid_to + 1 where rowid = (select min(rowid) from {dim} where valid_to is not null)",
-        "update {dim} set valid_to = valid_from where rowid = (select min(rowid) from {dim} where valid_to is not null)",
-        "update {dim} set is_current = false where rowid = (select min(rowid) from {dim} where is_current)",
+        "update {dim} set valid_to = valid_to + 1 where {first_of_dim} valid_to is not null)",
+        "update {dim} set valid_to = valid_from where {first_of_dim} valid_to is not null)",
+        "update {dim} set is_current = false where {first_of_dim} is_current)",
         "insert into {dim} select * replace (valid_from + 1 as valid_from) from {dim} where is_current limit 1",
     ],
 }  # fmt: skip
@@ -160,7 +163,9 @@ def planted(sample: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def mart_tests(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the data tests that read a mart."""
-    models = {id for id, node in manifest["nodes"].items() if node["resource_type"] == "model" and layer_of(node) == "marts"}
+    models = {
+        id for id, node in manifest["nodes"].items() if node["resource_type"] == "model" and layer_of(node) == "marts"
+    }
     tests = [node for node in manifest["nodes"].values() if node["resource_type"] == "test"]
     return [test for test in tests if models & set(test["depends_on"]["nodes"])]
 
@@ -178,7 +183,7 @@ def rows_found(connection: duckdb.DuckDBPyConnection, test: dict[str, Any], plan
 def plants_for(test: dict[str, Any]) -> list[str]:
     """Return the statements each of which must make a generic test fail."""
     arguments = test["test_metadata"]["kwargs"]
-    table = f"reposignal.main.{re.search(r'fct_[a-z_]+|dim_[a-z_]+|ops_[a-z_]+|signal_weight', arguments['model'])[0]}"  # type: ignore[index]
+    table = f"{re.search(r'fct_[a-z_]+|dim_[a-z_]+|ops_[a-z_]+|signal_weight', arguments['model'])[0]}"  # type: ignore[index]
     column = arguments.get("column_name")
     match test["test_metadata"]["name"]:
         case "unique_together" | "unique":
@@ -200,7 +205,9 @@ def test_every_data_test_of_the_marts_finds_what_is_planted(
     tests = mart_tests(manifest)
     singular = {test["name"]: test for test in tests if "test_metadata" not in test}
     assert singular.keys() == SINGULAR_PLANTS.keys()
-    names = {short: f"reposignal.main.{name}" for short, name in SHORT.items()}
+    names = SHORT | {
+        f"first_of_{short}": f"rowid = (select min(rowid) from {name} where" for short, name in SHORT.items()
+    }
     plants = [(singular[name], plant.format(**names)) for name, given in SINGULAR_PLANTS.items() for plant in given]
     plants += [(test, plant) for test in tests if "test_metadata" in test for plant in plants_for(test)]
     assert len({test["name"] for test, _ in plants}) == len(tests) > 30
@@ -213,7 +220,7 @@ def test_every_data_test_of_the_marts_finds_what_is_planted(
 
 def rows_of(home: BuiltHome, table: str, day: dt.date | None = None) -> list[tuple[Any, ...]]:
     where = f"where day = date '{day}'" if day else ""
-    return home.query(f"select * from reposignal.main.{table} {where} order by all")
+    return home.query(f"select * from {table} {where} order by all")
 
 
 @pytest.mark.parametrize("day", [dt.date(2025, 12, 20), dt.date(2026, 1, 23), dt.date(2026, 2, 12)], ids=str)

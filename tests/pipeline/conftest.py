@@ -28,18 +28,24 @@ def fresh(demo: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="session")
-def half(fresh: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """The first seven days, loaded and published."""
-    home = fresh.copied(tmp_path_factory.mktemp("half") / "home")
-    ran = home.load(1, 7)
-    assert ran.returncode == 0, ran.stderr
-    return home
+def loaded(fresh: Home, tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Home]:
+    """The first seven days, and all fourteen: loaded forwards in two backfills."""
+    path = tmp_path_factory.mktemp("loaded")
+    whole = fresh.copied(path / "whole")
+    with whole.session() as session:
+        ran = session.load(1, 7)
+        assert ran.returncode == 0, ran.stderr
+        half = whole.copied(path / "half")
+        ran = session.load(1, 14)
+        assert ran.returncode == 0, ran.stderr
+    return half, whole
 
 
 @pytest.fixture(scope="session")
-def whole(half: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """All fourteen days, loaded forwards in two backfills."""
-    home = half.copied(tmp_path_factory.mktemp("whole") / "home")
-    ran = home.load(1, 14)
-    assert ran.returncode == 0, ran.stderr
-    return home
+def half(loaded: tuple[Home, Home]) -> Home:
+    return loaded[0]
+
+
+@pytest.fixture(scope="session")
+def whole(loaded: tuple[Home, Home]) -> Home:
+    return loaded[1]

@@ -6,6 +6,7 @@ Here: what several test modules share. Not here: fixtures (`conftest.py`).
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import subprocess
 import sys
@@ -22,7 +23,9 @@ import duckdb
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("reposignal"))
+Ran = subprocess.CompletedProcess[str]
 Rows = list[tuple[str, ...]]
+PATIENCE_SECONDS = 300
 
 FIRST = dt.date(2024, 3, 1)  # a Friday: 14 days touch three weeks
 NEVER_PUBLISHED = dt.date(2024, 3, 9)
@@ -91,7 +94,7 @@ class Home:
     def published(self) -> Path:
         return self.path / "published" / "reposignal.duckdb"
 
-    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str = "") -> Ran:
         """Return how `reposignal ARGUMENTS` ended."""
         return subprocess.run(
             [COMMAND, *arguments],
@@ -99,13 +102,21 @@ class Home:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 
-    def load(self, first: int, last: int) -> subprocess.CompletedProcess[str]:
-        """Return how a backfill of days of the small upstream ended."""
-        return self.run("backfill", "rankings", "--from", str(day_number(first)), "--to", str(day_number(last)))
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Start a process that runs one command after the other: importing an orchestrator costs ten seconds."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SESSION], env=self.environment, stdin=-1, stdout=-1, text=True, bufsize=1
+        )
+        try:
+            yield Session(process)
+        finally:
+            process.kill()
+            process.communicate()
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """Return rows of the published copy."""
@@ -130,6 +141,46 @@ class Home:
         return Home(path, self.rankings_url, self.profile, dict(self.extra))
 
 
+_SESSION = """
+import contextlib, io, json, os, sys
+from reposignal_pipeline.cli import main
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+for line in sys.stdin:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(json.loads(line))
+    print(json.dumps([status, out.getvalue(), err.getvalue()]), file=answers, flush=True)
+"""
+
+
+class Session:
+    """A process of its own that runs commands on one home as it is told."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def run(self, *arguments: str) -> Ran:
+        """Return how a command ended, and what it said."""
+        assert self.process.stdin and self.process.stdout
+        watchdog = threading.Timer(PATIENCE_SECONDS, self.process.kill)
+        watchdog.start()
+        self.process.stdin.write(json.dumps(arguments) + "\n")
+        answer = self.process.stdout.readline()
+        watchdog.cancel()
+        assert answer, f"{arguments} ended its process"
+        return subprocess.CompletedProcess(arguments, *json.loads(answer))
+
+    def load(self, first: int, last: int) -> Ran:
+        """Return how a backfill of days of the small upstream ended."""
+        return self.run(*backfill(first, last))
+
+
+def backfill(first: int, last: int) -> tuple[str, ...]:
+    """Return the arguments that load days of the small upstream."""
+    return "backfill", "rankings", "--from", str(day_number(first)), "--to", str(day_number(last))
+
+
 def assert_alike(one: dict[str, Rows], other: dict[str, Rows]) -> None:
     """Fail with the first rows that differ: a whole diff of two warehouses says nothing."""
     assert one.keys() == other.keys()
@@ -147,19 +198,31 @@ def assert_one_line(text: str) -> None:
     assert "Traceback" not in text
 
 
+@dataclass
+class Served:
+    """A folder served on the loopback."""
+
+    address: str = ""
+    """host:port"""
+    asked: list[str] = field(default_factory=list)
+    """path and query of every request"""
+    status: int | None = None
+    """what to answer instead of files"""
+
+
 @contextmanager
-def served(folder: Path, status: int | None = None, pause: float = 0) -> Iterator[tuple[str, list[str]]]:
-    """Serve a folder on the loopback, or one status for whatever is asked; yield host:port and the paths asked for."""
-    asked: list[str] = []
+def served(folder: Path, pause: float = 0) -> Iterator[Served]:
+    """Serve a folder on the loopback, each answer after a pause in seconds."""
+    upstream = Served()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            upstream.asked.append(self.path)
             time.sleep(pause)
             file = folder / self.path.partition("?")[0].rpartition("/")[2]
-            found = status is None and file.is_file()
+            found = upstream.status is None and file.is_file()
             content = file.read_bytes() if found else b""
-            self.send_response(status or (200 if found else 404))
+            self.send_response(upstream.status or (200 if found else 404))
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
@@ -169,14 +232,15 @@ def served(folder: Path, status: int | None = None, pause: float = 0) -> Iterato
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    upstream.address = f"127.0.0.1:{server.server_port}"
     try:
-        yield f"127.0.0.1:{server.server_port}", asked
+        yield upstream
     finally:
         server.shutdown()
         server.server_close()
 
 
-Demo = tuple[Home, subprocess.CompletedProcess[str]]
+Demo = tuple[Home, Ran]
 _demos: dict[Path, Demo] = {}
 
 

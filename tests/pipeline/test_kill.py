@@ -11,10 +11,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.pipeline.homes import COMMAND, Home, assert_alike, day_number, served
+from tests.pipeline.homes import COMMAND, PATIENCE_SECONDS, Home, assert_alike, backfill, day_number, served
 
-BACKFILL = ("backfill", "rankings", "--from", str(day_number(1)), "--to", str(day_number(14)))
-PATIENCE_SECONDS = 120
+BACKFILL = backfill(1, 14)
 
 
 class Reader(threading.Thread):
@@ -62,10 +61,10 @@ def test_a_backfill_killed_at_five_moments_ends_as_if_it_never_was(half: Home, w
     ran_model = home.path / "dbt" / "target" / "run" / "reposignal" / "models" / "marts" / "fct_repo_day.sql"
     reader = Reader(home)
     reader.start()
-    with served(Path(str(half.rankings_url)), pause=0.5) as (address, asked):
-        home.rankings_url = f"http://{address}"
+    with served(Path(str(half.rankings_url)), pause=0.5) as upstream:
+        home.rankings_url = f"http://{upstream.address}"
         signs: dict[str, Callable[[], bool]] = {
-            "download": lambda: bool(asked),
+            "download": lambda: bool(upstream.asked),
             "load": lambda: any((home.path / "dlt" / "rankings" / "load" / "normalized").glob("*/started_jobs/*")),
             "dbt": lambda: lock_says(home, "marts") and ran_model.exists() and ran_model.stat().st_mtime > started,
             "weekly": lambda: lock_says(home, "weekly_trends"),

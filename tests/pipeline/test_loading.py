@@ -1,6 +1,8 @@
 """What is loaded, in what order, and what is refused."""
 
-import socket
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -9,106 +11,139 @@ import pytest
 from tests.pipeline.homes import (
     NEVER_PUBLISHED,
     Home,
+    Ran,
+    Rows,
     assert_alike,
     assert_one_line,
     content_of,
     day_number,
     file_of,
+    served,
     write_upstream,
 )
 
 
-@pytest.fixture
-def mine(whole: Home, tmp_path: Path) -> Home:
-    """A copy of the whole home with an upstream of its own, in the place of the former one."""
-    home = whole.copied(tmp_path / "home")
-    home.rankings_url = str(write_upstream(tmp_path / "upstream", range(1, 15)))
-    return home
+@dataclass
+class Story:
+    """What happened to a copy of the whole home, in this order: each chapter is a command and what stood after it."""
+
+    home: Home
+    day_twice: Ran
+    tables_after_day_twice: dict[str, Rows]
+    republished: Ran
+    """of the fifth day, cut off"""
+    raw_after_republished: list[tuple[object, ...]]
+    down: Ran
+    releases: list[tuple[Path, int]]
+    """before, and after each of the above"""
+    range_with_refused: Ran
+    """of three days, the second cut off"""
+
+
+@pytest.fixture(scope="module")
+def story(whole: Home, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    path = tmp_path_factory.mktemp("story")
+    home, upstream = whole.copied(path / "home"), write_upstream(path / "upstream", range(1, 18))
+    for number in (5, 16):
+        cut_off(upstream, number)
+    with served(upstream) as server:
+        home.rankings_url = f"http://{server.address}"
+        with home.session() as session:
+            releases = [release(home)]
+            day_twice = session.run("run", "--day", str(day_number(14)))
+            tables = home.tables()
+            releases.append(release(home))
+            republished = session.run("run", "--day", str(day_number(5)))
+            raw = raw_rows(home)
+            releases.append(release(home))
+            server.status = 502
+            down = session.run("run", "--day", str(day_number(14)))
+            releases.append(release(home))
+            server.status = None
+            ranged = session.load(15, 17)
+    return Story(home, day_twice, tables, republished, raw, down, releases, ranged)
 
 
 def release(home: Home) -> tuple[Path, int]:
     """Return what tells one published copy from another."""
-    return home.published.resolve().relative_to(home.path.resolve()), home.published.stat().st_mtime_ns
+    return home.published.resolve(), home.published.stat().st_mtime_ns
 
 
-def cut_off(home: Home, number: int) -> None:
+def raw_rows(home: Home) -> list[tuple[object, ...]]:
+    """Return the places as loaded, and each day's status."""
+    with duckdb.connect(str(home.path / "warehouse" / "pipeline.duckdb"), read_only=True) as connection:
+        return connection.execute(
+            "select snapshot_date, status, item, rank, repo_name, stars"
+            " from rankings.rankings_days left join rankings.rankings using (snapshot_date) order by all"
+        ).fetchall()
+
+
+def cut_off(upstream: Path, number: int) -> None:
     """Publish a day's file without its last rows."""
     day = day_number(number)
     lines = content_of(day).splitlines(keepends=True)
-    (Path(str(home.rankings_url)) / file_of(day)).write_text("".join(lines[:-3]))
+    (upstream / file_of(day)).write_text("".join(lines[:-3]))
 
 
 def test_the_marts_do_not_depend_on_the_order_of_loading(fresh: Home, whole: Home, tmp_path: Path) -> None:
     home = fresh.copied(tmp_path / "home")
-    for first, last in ((10, 14), (1, 5), (6, 9)):  # backwards, and a hole that is filled later
-        ran = home.load(first, last)
-        assert ran.returncode == 0, ran.stderr
+    with home.session() as session:
+        for first, last in ((10, 14), (1, 5), (6, 9)):  # backwards, and a hole that is filled later
+            ran = session.load(first, last)
+            assert ran.returncode == 0, ran.stderr
     assert_alike(whole.tables(), home.tables())
 
 
 def test_the_small_upstream_has_what_makes_order_matter(whole: Home) -> None:
-    assert whole.query(
-        "select count(*) from (from dim_repo_alias select repo_key group by all having count(*) > 1)"
-    ) == [(1,)]
+    renamed = "select repo_key from dim_repo_alias group by all having count(*) > 1"
+    assert whole.query(f"select count(*) from ({renamed})") == [(1,)]
     assert whole.query("select count(distinct day), count(distinct repo_key) from fct_repo_day") == [(13, 41)]
-    assert whole.query("select count(distinct week) from weekly_repo_trends where rank_change is null") == [(3,)]
-
-
-def test_a_day_twice_changes_nothing(mine: Home, whole: Home) -> None:
-    ran = mine.run("run", "--day", str(day_number(14)))
-    assert ran.returncode == 0, ran.stderr
-    assert release(mine) != release(whole)
-    assert_alike(whole.tables(), mine.tables())
+    assert whole.query("select count(distinct week) from weekly_repo_trends") == [(3,)]
 
 
 def test_a_day_never_published_is_missing_with_a_reason(whole: Home) -> None:
-    told = whole.query(
-        f"select status, observed, coverage, reason from ops_source_coverage where day = '{NEVER_PUBLISHED}'"
-    )
-    assert told == [("missing", None, None, "no file published for this day")]
+    told = "select status, observed, coverage, reason from ops_source_coverage"
+    assert whole.query(f"{told} where day = '{NEVER_PUBLISHED}'") == [
+        ("missing", None, None, "no file published for this day")
+    ]
 
 
-def test_a_malformed_file_is_refused_and_the_other_days_are_published(mine: Home) -> None:
-    write_upstream(Path(str(mine.rankings_url)), range(15, 18))
-    cut_off(mine, 16)
-    ran = mine.load(15, 17)
+def test_a_day_twice_changes_nothing(story: Story, whole: Home) -> None:
+    assert story.day_twice.returncode == 0, story.day_twice.stderr
+    assert story.releases[1] != story.releases[0]
+    assert_alike(whole.tables(), story.tables_after_day_twice)
+
+
+def test_a_malformed_republication_is_refused_and_leaves_the_former_rows(story: Story, whole: Home) -> None:
+    assert story.republished.returncode == 1
+    assert_one_line(story.republished.stderr)
+    assert file_of(day_number(5)) in story.republished.stderr
+    assert "cut off" in story.republished.stderr
+    assert story.raw_after_republished == raw_rows(whole)
+
+
+def test_a_run_that_fails_leaves_the_published_copy(story: Story) -> None:
+    assert story.releases[1:] == [story.releases[1]] * 3
+
+
+def test_an_upstream_that_is_down_is_told_in_one_line(story: Story) -> None:
+    assert story.down.returncode == 1
+    assert_one_line(story.down.stderr)
+    assert f"{file_of(day_number(14))}: answered 502" in story.down.stderr
+
+
+def test_a_malformed_file_is_refused_and_the_other_days_are_published(story: Story, whole: Home) -> None:
+    ran, home = story.range_with_refused, story.home
     assert ran.returncode == 1
     assert_one_line(ran.stderr)
     assert file_of(day_number(16)) in ran.stderr
     assert "cut off" in ran.stderr
-    statuses = mine.query(f"select status from ops_source_coverage where day >= '{day_number(15)}' order by day")
+    statuses = home.query(f"select status from ops_source_coverage where day >= '{day_number(15)}' order by day")
     assert statuses == [("observed",), ("refused",), ("observed",)]
-    assert mine.query("select day, is_whole_file from ops_quarantine") == [(day_number(16), True)]
-    assert mine.query(f"select count(*) from fct_repo_day where day >= '{day_number(15)}'") == [(80,)]
-
-
-def test_a_malformed_republication_leaves_the_rows_and_the_published_copy(mine: Home, whole: Home) -> None:
-    cut_off(mine, 5)
-    ran = mine.run("run", "--day", str(day_number(5)))
-    assert ran.returncode == 1
-    assert_one_line(ran.stderr)
-    assert "cut off" in ran.stderr
-    assert release(mine) == release(whole)
-    raw = []
-    for home in (whole, mine):
-        with duckdb.connect(str(home.path / "warehouse" / "pipeline.duckdb"), read_only=True) as connection:
-            raw.append(
-                connection.execute(
-                    "select snapshot_date, item, rank, repo_name, stars from rankings.rankings order by all"
-                ).fetchall()
-            )
-            assert connection.execute(
-                f"select status from rankings.rankings_days where snapshot_date = '{day_number(5)}'"
-            ).fetchall() == [("observed",)]
-    assert raw[0] == raw[1]
-
-
-def test_an_upstream_that_is_down_is_told_in_one_line(mine: Home, whole: Home) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        mine.rankings_url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        ran = mine.run("run", "--day", str(day_number(14)))
-    assert ran.returncode == 1
-    assert_one_line(ran.stderr)
-    assert file_of(day_number(14)) in ran.stderr
-    assert release(mine) == release(whole)
+    assert home.query("select day, is_whole_file from ops_quarantine order by day") == [
+        (day_number(5), True),
+        (day_number(16), True),
+    ]
+    assert home.query(f"select count(*) from fct_repo_day where day >= '{day_number(15)}'") == [(80,)]
+    former = f"select * from fct_repo_day where day < '{day_number(15)}' order by all"
+    assert home.query(former) == whole.query(former)

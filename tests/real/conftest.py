@@ -18,13 +18,13 @@ from built_homes import BuiltHome
 from reposignal_pipeline.sources.rankings import HEADER, parse_day
 
 # Whole lists, so that a day's universe, its ranks and its coverage stay what they were for these lists.
-CORE = "top-100-stars top-100-forks JavaScript TypeScript Go Python Java Vim-script".split()
+CORE = ["top-100-stars", "top-100-forks", "JavaScript", "TypeScript", "Go", "Python", "Java", "Vim-script"]
 EVERY_LIST: list[str] = []
 SLICES = [
     ("2019-10-10", "2019-12-20", CORE),  # a rename with a new owner, a wipe
     ("2021-01-10", "2021-06-20", CORE),  # a wipe and its restoration
     ("2021-07-10", "2021-10-01", EVERY_LIST),  # columns, spellings and lists change on 2021-08-20
-    ("2021-10-02", "2022-05-07", CORE),  # 77 days without a file; 60 places a list; a wipe
+    ("2021-10-02", "2022-05-31", CORE),  # 77 days without a file; 60 places a list; a wipe
     ("2023-11-25", "2024-01-10", EVERY_LIST),  # a purge by the platform
     ("2024-09-20", "2025-02-20", CORE),  # 76 days without a file
 ]
