@@ -180,9 +180,7 @@ def _questions(home: Path, runs: int) -> None:
             worst_query, worst_process = max(worst_query, statistics.median(inside[1:])), max(worst_process, whole)
             slow += statistics.median(inside[1:]) > 0.1
     print(f"| slowest of {len(questions())} questions, query alone | {worst_query:.3f} | | | {slow} above 100 ms |")
-    print(
-        f"| the same by `reposignal sql`, whole | {worst_process:.3f} | | | `import duckdb` alone: {floor:.3f} |"
-    )
+    print(f"| the same by `reposignal sql`, whole | {worst_process:.3f} | | | `import duckdb` alone: {floor:.3f} |")
 
 
 def _row(what: str, cost: Cost, note: str) -> None:

@@ -143,10 +143,12 @@ def test_sql_reads_standard_input(demo: Home, arguments: tuple[str, ...]) -> Non
 
 
 def test_csv_has_no_formula_for_a_spreadsheet(asked: Session) -> None:
-    query = "select unnest(['=1+1', '+1', '-1', '@a', chr(9) || 'a', chr(13) || 'a', 'a=1']) as t, -1 as number"
-    rows = list(csv.reader(io.StringIO(sql(asked, query, "csv"), newline="")))[1:]
-    assert [text[0] for text, _ in rows] == ["'"] * 6 + ["a"]
+    texts = "['=1+1', '+1', '-1', '@a', chr(9) || 'a', chr(13) || 'a', 'a=1', 'a' || chr(13) || '=1']"
+    found = sql(asked, f"select unnest({texts}) as t, -1 as number", "csv")
+    rows = list(csv.reader(io.StringIO(found, newline="")))[1:]
+    assert [text[0] for text, _ in rows] == ["'"] * 6 + ["a"] * 2
     assert {number for _, number in rows} == {"-1"}
+    assert found.endswith('"a\r=1",-1\n')  # quoted: a lone CR ends a row in a spreadsheet
     descriptions = sql(asked, "select description from dim_repo where full_name like '%/graph-bay'", "csv")
     assert not re.search(r'^"?[=+@-]', descriptions, re.MULTILINE)
 

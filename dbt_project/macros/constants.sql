@@ -23,7 +23,7 @@
         break_share, break_stars: a step of at least both is a break of the level, not stars withdrawn or given. In the
             rankings of 2018-2025 four repositories ever fell by 10 % and 100 stars between readings: all wipes or purges.
         purge_share, purge_repos: a day on which this share of at least so many repositories lost stars is a purge by the
-            platform. Normal days have 5-15 %; 2024-01-03 had 38 %.
+            platform. Most days have 5-15 %; six from 2023-09 to 2024-09 had 21-38 %.
         usual_days, usual_days_min: the usual pace is the mean of the trailing 56 days before today (8 whole weeks, so
             that weekdays balance), from at least 14 readings.
         prior_days: weight, in days, of the day's median pace in a repository's usual pace (empirical Bayes shrinkage).

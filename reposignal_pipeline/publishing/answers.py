@@ -65,7 +65,7 @@ def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
         except duckdb.Error as error:
             raise AnswerError(_one_line(error)) from None
     if form == "csv":
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csv.writer(_Lines(out))
         writer.writerow([_spreadsheet_safe(name) for name, _ in columns])
         writer.writerows([_spreadsheet_safe(value) for value in row] for row in rows)
     elif form == "json":
@@ -248,6 +248,16 @@ def _cell(value: Any) -> str:
 
 def _clipped(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+class _Lines:
+    """Rows for a CSV writer that ends them with CR LF, and so quotes a lone CR in a text, as lines that end with LF."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+
+    def write(self, row: str) -> int:
+        return self.out.write(row.removesuffix("\r\n") + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -141,6 +141,10 @@ SINGULAR_PLANTS = {
         "delete from {coverage} where rowid = 0",
         "insert into {repo} select * replace (date '2025-11-12' as day) from {repo} where rowid = 0",
     ],
+    "assert_every_observed_day_has_repo_days": [
+        "delete from {repo} where day = (select min(day) from {repo})",
+        "update {coverage} set status = 'observed' where day = date '2025-11-12'",
+    ],
     "assert_repo_versions_do_not_overlap": [
         "update {dim} set valid_to = valid_to + 1 where {first_of_dim} valid_to is not null)",
         "update {dim} set valid_to = valid_from where {first_of_dim} valid_to is not null)",

@@ -26,7 +26,7 @@ class Reader(threading.Thread):
         self.troubles: list[str] = []
 
     def run(self) -> None:
-        while not self.stopping.wait(0.05):
+        while not self.stopping.wait(0.2):
             try:
                 with duckdb.connect(str(self.home.published), read_only=True) as connection:
                     row = connection.execute(
@@ -81,7 +81,7 @@ def test_a_backfill_killed_at_five_moments_ends_as_if_it_never_was(half: Home, w
     assert ran.returncode == 0, ran.stderr
     assert_alike(whole.tables(), home.tables())
     assert reader.troubles == []
-    assert len(reader.seen) > 100
+    assert len(reader.seen) > 50
     first, last = home_counts(half), home_counts(whole)
     assert set(reader.seen) <= {first, last}  # the old copy or the new one, never anything between
     killed = home.query(f"select job, status from ops_run where status <> 'success' and started_at > '{_utc(started)}'")

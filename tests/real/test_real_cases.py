@@ -1,7 +1,7 @@
 """What happened for real must not fool the numbers: each case on the recorded days on which it happened.
 
-The recordings hold no dip that returned within days by 10 % of a total, no name taken by another repository within
-these slices and no purge of 2025-10; unit tests beside the models show those on made-up rows.
+Not shown here: a dip that returns within days (the recorded rankings hold none of 10 % of a total), a name taken again
+by another repository, the purge of 2025-10 (after the recordings). Unit tests beside the models have the first two.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ def test_a_purge_by_the_platform_is_nobodys_decline(real_home: BuiltHome) -> Non
     assert (paced, surprised) == (0, 0)
     assert pace == pytest.approx(pace_before, rel=0.05)
     ((breakouts, judged),) = real_home.query(
-        "select count(*) filter (where is_breakout), count(is_breakout) from fct_repo_signal_day where day = '2024-01-03'"
+        "select count(*) filter (where is_breakout), count(is_breakout) from fct_repo_signal_day"
+        " where day = '2024-01-03'"
     )
     assert judged > 500
     assert breakouts < 0.02 * judged
@@ -279,8 +280,8 @@ def test_a_case_only_rename_is_no_rename(real_home: BuiltHome) -> None:
 
 def test_issues_are_unknown_while_they_counted_pull_requests(real_home: BuiltHome) -> None:
     issues = """
-        select count(*) > 0, count(issues_open), bool_and(issues_open is not null) from pipeline.staging.stg_rankings__places
-        where day = $1
+        select count(*) > 0, count(issues_open), bool_and(issues_open is not null)
+        from pipeline.staging.stg_rankings__places where day = $1
     """
     assert real_home.query(issues, dt.date(2021, 8, 19)) == [(True, 0, False)]
     assert [row[2] for row in real_home.query(issues, dt.date(2021, 8, 20))] == [True]

@@ -27,8 +27,7 @@ framed as (
         last_value(day) over month_ago as day_month_ago,
         sum(excluded_step) over this_week as excluded_week,
         sum(excluded_step) over this_month as excluded_month,
-        bool_or(is_dropped or is_restored) over this_week as has_break_this_week,
-        bool_or(is_dropped or is_restored) over this_month as has_break_this_month,
+        max(case when is_dropped or is_restored then day end) over this_month as last_break,
         avg(daily_change) over usual as usual_change,
         count(daily_change) over usual as usual_readings
     from repo_days
@@ -77,14 +76,14 @@ paced as (
         round((stars_total - total_month_ago - excluded_month)::double / days_since_month_ago, 3) as velocity_28d,
         -- over a break neither level is a base: stars that come back would be many beside the few that were left
         case
-            when not has_break_this_week
+            when last_break is null or last_break < day - 6
                 then round(
                     7.0 * (stars_total - total_week_ago - excluded_week)
                     / days_since_week_ago / nullif(total_week_ago, 0), 6
                 )
         end as growth_7d,
         case
-            when not has_break_this_month
+            when last_break is null
                 then round(
                     28.0 * (stars_total - total_month_ago - excluded_month)
                     / days_since_month_ago / nullif(total_month_ago, 0), 6
