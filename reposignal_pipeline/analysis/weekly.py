@@ -45,7 +45,7 @@ REPO_TRENDS = WeeklyTable(
             "7 x velocity_7d of that reading, stars; NULL without a reading 7 to 9 days before.",
         ),
         "stars_gained_basis": _BASIS,
-        "growth_pct": ("DOUBLE", "Gain over the total of a week before, percent; NULL with stars_gained and over a break."),
+        "growth_pct": ("DOUBLE", "Gain over the total of a week before, percent; NULL with it and over a break."),
         "signal_score": ("DOUBLE", "Score at that reading, 0-100; NULL without 28 days of history."),
         "rank": ("INTEGER", "Place by signal_score among the week's repositories, from 1; NULL without a score."),
         "rank_change": ("INTEGER", "Places climbed since the week before; NULL if unranked then or now."),
