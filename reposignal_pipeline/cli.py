@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 
@@ -85,10 +86,12 @@ def _demo(_: Settings, __: argparse.Namespace) -> int:
     os.environ["REPOSIGNAL_PROFILE"] = Profile.DEMO
     os.environ.pop("REPOSIGNAL_RANKINGS_URL", None)
     settings = load_settings()
+    # asked before the run puts this environment's programs on the path
+    command = "reposignal" if shutil.which("reposignal") else os.path.relpath(sys.argv[0])
     status = _load(SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, only_missing=True)
     from reposignal_pipeline.publishing.answers import week_in_words
 
-    print(week_in_words(settings, SAMPLE_LAST_DAY))
+    print(week_in_words(settings, SAMPLE_LAST_DAY, command))
     return status
 
 

@@ -156,6 +156,12 @@ class Warehouse:
             connection.execute(f"insert into {BUILD_SCHEMA}.built from {BUILD_SCHEMA}.building")
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
 
+    def changed_from(self) -> dt.date | None:
+        """Return the first day that differs from the published copy; None if none does."""
+        with self.connected() as connection:
+            day: dt.date | None = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.unpublished")[0]
+        return day
+
 
 def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Return the number of rows of every table of both files, by its name."""

@@ -50,17 +50,18 @@ def load_days(first: dt.date, last: dt.date, *, only_missing: bool) -> list[str]
         _bury_dead_runs(instance)
         definitions: dg.Definitions = defs()
         config = {"ops": {"rankings": {"config": {"only_missing": only_missing}}}}
-        loading = _execute(definitions, "daily" if first == last else "ingest", instance, (first, last), config)
-        if first != last:
-            _execute(definitions, "build", instance)
+        loading = _execute(definitions, "ingest", instance, (first, last), config)
+        _execute(definitions, "build", instance)
         warehouse = Warehouse(settings)
         with warehouse.writing("reposignal: which weeks to renew"):
             newest = max(warehouse.observed_days("rankings"), default=first)
+            # days that a killed run left were built now too
+            changed_from = min(first, warehouse.changed_from() or first)
         # a later day's row depends on earlier ones, so every week since the first is renewed; the last one has ended
-        weeks = week_of(first), min(week_of(newest), week_of(yesterday - dt.timedelta(days=6)))
+        weeks = week_of(changed_from), min(week_of(newest), week_of(yesterday - dt.timedelta(days=6)))
         if weeks[0] <= weeks[1]:
             _execute(definitions, "weekly", instance, weeks)
-        elif first != last:
+        else:
             _execute(definitions, "publish", instance)
     return [
         str(reason)

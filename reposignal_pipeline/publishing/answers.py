@@ -9,10 +9,8 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
-import os
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from decimal import Decimal
 from math import isfinite
@@ -196,8 +194,8 @@ def _unknown(value: Any) -> str:
     return "not known" if value is None else ""
 
 
-def week_in_words(settings: Settings, day: dt.date) -> str:
-    """Return the trends of the week of `day` as tables, and where everything lies."""
+def week_in_words(settings: Settings, day: dt.date, command: str) -> str:
+    """Return the trends of the week of `day` as tables, where everything lies, and what `command` can tell next."""
     week = day - dt.timedelta(days=day.weekday())
     with opened(settings) as connection:
         repos = connection.execute(
@@ -218,7 +216,6 @@ def week_in_words(settings: Settings, day: dt.date) -> str:
         )
         language_names, language_rows = [name for name, *_ in languages.description or ()], languages.fetchall()
     published = settings.published_dir
-    command = "reposignal" if shutil.which("reposignal") else os.path.relpath(sys.argv[0])
     return "\n".join(
         [
             f"\nRepositories of the week of {week}, by signal (not by stars)\n",
