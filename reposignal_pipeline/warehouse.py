@@ -74,6 +74,7 @@ class Warehouse:
         config: dict[str, Any] = {
             "memory_limit": self.settings.memory_limit,
             "temp_directory": f"{self.settings.marts_db}.tmp",
+            "enable_progress_bar": False,
         }
         with self._opened(config) as connection:
             connection.execute(f"create schema if not exists {BUILD_SCHEMA}")
