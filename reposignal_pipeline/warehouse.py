@@ -74,9 +74,9 @@ class Warehouse:
         config: dict[str, Any] = {
             "memory_limit": self.settings.memory_limit,
             "temp_directory": f"{self.settings.marts_db}.tmp",
-            "enable_progress_bar": False,
         }
         with self._opened(config) as connection:
+            connection.execute("set enable_progress_bar = false")
             connection.execute(f"create schema if not exists {BUILD_SCHEMA}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.built {_LOADS}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.building {_LOADS}")

@@ -26,10 +26,6 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-# DuckDB draws its progress bar into standard output, among the rows.
-_QUIETLY_LOCKED: dict[str, Any] = {"enable_external_access": False, "enable_progress_bar": False}
-
-
 class AnswerError(Exception):
     """A question without an answer; the message is one line."""
 
@@ -44,7 +40,9 @@ def opened(settings: Settings) -> duckdb.DuckDBPyConnection:
     if not path.exists():
         raise AnswerError(f"nothing is published yet below {settings.home}: run `reposignal demo` or `reposignal run`")
     try:
-        return duckdb.connect(str(path), read_only=True, config=_QUIETLY_LOCKED)
+        connection = duckdb.connect(str(path), read_only=True, config={"enable_external_access": "false"})
+        connection.execute("set enable_progress_bar = false")  # it is drawn into standard output, among the rows
+        return connection
     except duckdb.Error as error:
         raise AnswerError(_one_line(error)) from None
 

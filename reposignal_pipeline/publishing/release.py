@@ -81,9 +81,8 @@ def publish(settings: Settings, name: str) -> Release:
 
 @contextmanager
 def _opened(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(
-        str(path), config={"memory_limit": settings.memory_limit, "enable_progress_bar": False}
-    ) as connection:
+    with duckdb.connect(str(path), config={"memory_limit": settings.memory_limit}) as connection:
+        connection.execute("set enable_progress_bar = false")
         yield connection
 
 
