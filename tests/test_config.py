@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from reposignal_pipeline import config
 from reposignal_pipeline.config import (
-    PROJECT_ROOT,
+    PROFILE_MARK,
     RANKINGS_UPSTREAM,
     SAMPLE_DIR,
     ConfigError,
@@ -15,9 +16,16 @@ from reposignal_pipeline.config import (
 )
 
 
-def test_nothing_set_means_live_sources_and_the_home_in_the_project() -> None:
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder without a home: that of the checkout may hold the demo."""
+    monkeypatch.setattr(config, "PROJECT_ROOT", tmp_path / "project")
+    return tmp_path / "project"
+
+
+def test_nothing_set_means_live_sources_and_the_home_in_the_project(project: Path) -> None:
     settings = load_settings({})
-    assert settings == Settings(PROJECT_ROOT / "data" / "home", Profile.LOCAL, RANKINGS_UPSTREAM)
+    assert settings == Settings(project / "data" / "home", Profile.LOCAL, RANKINGS_UPSTREAM)
     assert settings.memory_limit == "2GB"
 
 
@@ -32,6 +40,13 @@ def test_the_demo_reads_the_embedded_sample() -> None:
 def test_a_given_address_wins_over_the_default_of_every_profile(profile: Profile) -> None:
     given = {"REPOSIGNAL_PROFILE": profile.value, "REPOSIGNAL_RANKINGS_URL": "s3://mirror/data"}
     assert load_settings(given).rankings_base == "s3://mirror/data"
+
+
+def test_a_home_keeps_the_profile_that_filled_it(tmp_path: Path) -> None:
+    (tmp_path / PROFILE_MARK).write_text("demo\n")
+    assert load_settings({"REPOSIGNAL_HOME": str(tmp_path)}).profile is Profile.DEMO
+    with pytest.raises(ConfigError, match=r"^REPOSIGNAL_HOME=.* holds data of profile 'demo', not 'local'"):
+        load_settings({"REPOSIGNAL_HOME": str(tmp_path), "REPOSIGNAL_PROFILE": "local"})
 
 
 @pytest.mark.parametrize("name", ["prod", "DEMO", "demo ", "local,demo", "x\ny"])
