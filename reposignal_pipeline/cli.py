@@ -81,14 +81,17 @@ def _day(text: str) -> dt.date:
 
 
 def _demo(_: Settings, __: argparse.Namespace) -> int:
-    from reposignal_pipeline.config import SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, Profile
+    from reposignal_pipeline.config import SAMPLE_CYCLES, SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, Profile
 
     os.environ["REPOSIGNAL_PROFILE"] = Profile.DEMO
-    os.environ.pop("REPOSIGNAL_RANKINGS_URL", None)
+    for name in ("RANKINGS_URL", "GITHUB_API_URL", "WATCHLIST", "UNIVERSE_SIZE"):
+        os.environ.pop(f"REPOSIGNAL_{name}", None)
     settings = load_settings()
     # asked before the run puts this environment's programs on the path
     command = "reposignal" if shutil.which("reposignal") else os.path.relpath(sys.argv[0])
-    status = _load(SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, only_missing=True)
+    whole = SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY
+    cycles = SAMPLE_LAST_DAY - dt.timedelta(days=SAMPLE_CYCLES - 1), SAMPLE_LAST_DAY
+    status = _load({"rankings": whole, "repositories": cycles, "star_history": whole}, only_missing=True)
     from reposignal_pipeline.publishing.answers import week_in_words
 
     print(week_in_words(settings, SAMPLE_LAST_DAY, command))
@@ -96,26 +99,32 @@ def _demo(_: Settings, __: argparse.Namespace) -> int:
 
 
 def _run(settings: Settings, options: argparse.Namespace) -> int:
-    day = options.day or dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
-    return _load(day, day, only_missing=False)
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    day = options.day or yesterday
+    sources = list(options.source or settings.sources)
+    if "repositories" in sources and day != yesterday and settings.github_api_base is not None:
+        if options.source:
+            raise CommandError(f"repositories of {day}: totals cannot be read after the fact, only yesterday's can")
+        sources.remove("repositories")
+    return _load(dict.fromkeys(sources, (day, day)), only_missing=False)
 
 
-def _backfill(settings: Settings, options: argparse.Namespace) -> int:
+def _backfill(_: Settings, options: argparse.Namespace) -> int:
     if options.first > options.last:
         raise CommandError(f"--from {options.first} is after --to {options.last}")
-    return _load(options.first, options.last, only_missing=True)
+    return _load({options.source: (options.first, options.last)}, only_missing=True)
 
 
-def _load(first: dt.date, last: dt.date, *, only_missing: bool) -> int:
+def _load(loads: dict[str, tuple[dt.date, dt.date]], *, only_missing: bool) -> int:
     from reposignal_pipeline.defs.runs import LaunchError, load_days
 
     try:
-        refused = load_days(first, last, only_missing=only_missing)
+        incomplete = load_days(loads, only_missing=only_missing)
     except LaunchError as error:
         raise CommandError(str(error)) from None
-    for reason in refused:
-        print(f"reposignal: refused: {reason}", file=sys.stderr)
-    return 1 if refused else 0
+    for reason in incomplete:
+        print(f"reposignal: {reason}", file=sys.stderr)
+    return 1 if incomplete else 0
 
 
 def _sql(settings: Settings, options: argparse.Namespace) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,7 +22,13 @@ RANKINGS_UPSTREAM = "https://raw.githubusercontent.com/EvanLi/Github-Ranking/mas
 RANKINGS_FIRST_DAY = dt.date(2018, 12, 18)
 SAMPLE_FIRST_DAY = dt.date(2025, 10, 20)
 SAMPLE_LAST_DAY = dt.date(2026, 2, 27)
-SOURCES = ("rankings",)
+SAMPLE_CYCLES = 7
+"""days of the sample whose totals the demo observes; before them rankings and star histories speak"""
+SAMPLE_TOKEN = "sample-token"
+SAMPLE_UNIVERSE_SIZE = 50
+GITHUB_API = "https://api.github.com"
+UNIVERSE_SIZE = 12_000
+SOURCES = ("star_history", "repositories", "rankings")
 
 PROFILE_MARK = "profile"
 """file of the home that names the profile that fills it"""
@@ -48,8 +55,22 @@ class Settings:
     profile: Profile
     rankings_base: str
     """base address of the daily ranking files; may carry credentials, so show it through `transport.shown`"""
+    github_api_base: str | None = GITHUB_API
+    """None is the embedded sample's API"""
+    github_tokens: tuple[str, ...] = field(default=(), repr=False)
+    watchlist: Path | None = None
+    """file of `owner/name` lines, tracked besides what discovery finds"""
+    universe_size: int = UNIVERSE_SIZE
+    requests_a_minute: int = 900
+    """per token; GitHub's own secondary limit, other servers have others"""
     memory_limit: str = "2GB"
     """of each DuckDB process; above it DuckDB spills to disk"""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return the sources that are configured: GitHub's API wants a token, a watchlist or an address of its own."""
+        asks_github = self.github_tokens or self.watchlist or self.github_api_base != GITHUB_API
+        return SOURCES if asks_github else ("rankings",)
 
     @property
     def warehouse_dir(self) -> Path:
@@ -112,10 +133,34 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise ConfigError(
             f"REPOSIGNAL_HOME={home} holds data of profile {filled_by!r}, not {profile.value!r}: name another home"
         )
-    default_base = str(SAMPLE_DIR / "rankings") if profile is Profile.DEMO else RANKINGS_UPSTREAM
+    is_demo = profile is Profile.DEMO
+    watchlist = given.get("REPOSIGNAL_WATCHLIST", str(SAMPLE_DIR / "watchlist.txt") if is_demo else None)
     return Settings(
         home=home,
         profile=profile,
-        rankings_base=given.get("REPOSIGNAL_RANKINGS_URL", default_base),
+        rankings_base=given.get(
+            "REPOSIGNAL_RANKINGS_URL", str(SAMPLE_DIR / "rankings") if is_demo else RANKINGS_UPSTREAM
+        ),
+        github_api_base=given.get("REPOSIGNAL_GITHUB_API_URL", None if is_demo else GITHUB_API),
+        # the sample's API knows no other token, and a real one has no business there
+        github_tokens=(SAMPLE_TOKEN,) if is_demo else _tokens(given.get("GITHUB_TOKEN", "")),
+        watchlist=Path(watchlist).expanduser().absolute() if watchlist else None,
+        universe_size=_whole(given, "REPOSIGNAL_UNIVERSE_SIZE", SAMPLE_UNIVERSE_SIZE if is_demo else UNIVERSE_SIZE),
+        requests_a_minute=_whole(given, "REPOSIGNAL_GITHUB_REQUESTS_A_MINUTE", Settings.requests_a_minute),
         memory_limit=given.get("REPOSIGNAL_MEMORY_LIMIT", Settings.memory_limit),
     )
+
+
+def _tokens(given: str) -> tuple[str, ...]:
+    tokens = tuple(token.strip() for token in given.split(",") if token.strip())
+    for position, token in enumerate(tokens, start=1):
+        if not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise ConfigError(f"GITHUB_TOKEN: token {position} of {len(tokens)} holds blanks or is not ASCII")
+    return tokens
+
+
+def _whole(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default)).strip()
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not int(text):
+        raise ConfigError(f"{name}={text!r} is not a whole number from 1")
+    return int(text)

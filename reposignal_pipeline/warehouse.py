@@ -24,9 +24,15 @@ import pandas as pd
 
 from reposignal_pipeline.analysis.weekly import WeeklyTable
 from reposignal_pipeline.config import Settings
+from reposignal_pipeline.sources.schemas import TABLES
 
 BUILD_SCHEMA = "build"
 """schema of the record of what was built; the published copy is made without it"""
+
+LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day"}
+"""source -> the day column of its `_days` table, one row a day that was loaded"""
+
+NEVER = dt.datetime(1970, 1, 1)
 
 ORPHAN_SECONDS = 600.0
 """The dbt of a killed run goes on to its end: it holds the files, but nobody holds the lock any more."""
@@ -38,6 +44,16 @@ class DayRange:
 
     first: dt.date
     last: dt.date
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """What the marts do not show yet."""
+
+    window: DayRange
+    """the days whose readings changed, to the last day there is"""
+    loaded_since: dt.datetime
+    """star-history weeks loaded after this instant are new; they may speak of days long before the window"""
 
 
 class Warehouse:
@@ -70,7 +86,10 @@ class Warehouse:
 
     @contextmanager
     def connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open both files: the marts as the default database, the pipeline's own as `pipeline`."""
+        """Open both files: the marts as the default database, the pipeline's own as `pipeline`.
+
+        The raw tables of the GitHub sources are there, be they empty: models and plans read them all.
+        """
         config: dict[str, Any] = {
             "memory_limit": self.settings.memory_limit,
             "temp_directory": f"{self.settings.marts_db}.tmp",
@@ -81,6 +100,9 @@ class Warehouse:
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.built {_LOADS}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.building {_LOADS}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished (first_day date)")
+            connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished_month (month date)")
+            connection.execute(f"create table if not exists {BUILD_SCHEMA}.star_weeks {_WATERMARK}")
+            _ensure_raw(connection)
             yield connection
 
     def _opened(self, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
@@ -106,46 +128,70 @@ class Warehouse:
             if not _has_days(connection, source):
                 return frozenset()
             rows = connection.execute(
-                f"select snapshot_date from pipeline.{source}.{source}_days where status = 'observed'"
+                f"select {LEDGERS[source]} from pipeline.{source}.{source}_days where status = 'observed'"
             ).fetchall()
         return frozenset(day for (day,) in rows)
 
-    def begin_build(self, source: str = "rankings", since: dt.date | None = None) -> DayRange | None:
-        """Note which loads the marts do not show yet, whichever run brought them, and return the days to rebuild.
+    def begin_build(self, since: dt.date | None = None) -> Rebuild | None:
+        """Note which loads the marts do not show yet, whichever run brought them, and return what to rebuild.
 
         From here to `end_build` the marts are in the making and are not published.
 
         Args:
-            since: rebuild from this day on, whatever was loaded.
+            since: rebuild from this day on, and every star-history day, whatever was loaded.
 
         Returns:
-            From the first such load or `since` to the last observed day, that day alone if there is none; None if no
-            day was observed.
+            The days from the first such load or `since` to the last day with readings, that day alone if there is no
+            such load; None if no day was observed.
         """
         with self.connected() as connection, _transaction(connection):
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
-            if not _has_days(connection, source):
-                return None
-            days = f"pipeline.{source}.{source}_days"
-            connection.execute(
-                f"""
-                insert into {BUILD_SCHEMA}.building
-                select $source, snapshot_date, fetched_at from {days} as loaded
-                anti join {BUILD_SCHEMA}.built as built
-                    on
-                        built.source = $source
-                        and loaded.snapshot_date = built.day
-                        and loaded.fetched_at = built.fetched_at
-                """,
-                {"source": source},
-            )
-            (last,) = _one(connection, f"select max(snapshot_date) from {days} where status = 'observed'")
-            (first,) = _one(connection, f"select min(day) from {BUILD_SCHEMA}.building")
+            last = None
+            for source, day in LEDGERS.items():
+                if _has_days(connection, source):
+                    newest = self._note_loads(connection, source, day)
+                    last = max(filter(None, (last, newest)), default=None)
             if last is None:
                 return None
+            (first,) = _one(connection, f"select min(day) from {BUILD_SCHEMA}.building")
             window = DayRange(min(first or last, since or last, last), last)
             connection.execute(f"insert into {BUILD_SCHEMA}.unpublished values (?)", [window.first])
-            return window
+            return Rebuild(window, self._note_star_weeks(connection, anew=since is not None))
+
+    def _note_loads(self, connection: duckdb.DuckDBPyConnection, source: str, day: str) -> dt.date | None:
+        """Enter a source's loads that are not built in `building`; return its last day with readings."""
+        loads = f"pipeline.{source}.{source}_days"
+        connection.execute(
+            f"""
+            insert into {BUILD_SCHEMA}.building
+            select $source, {day}, fetched_at from {loads} as loaded
+            anti join {BUILD_SCHEMA}.built as built
+                on built.source = $source and loaded.{day} = built.day and loaded.fetched_at = built.fetched_at
+            """,
+            {"source": source},
+        )
+        newest: dt.date | None = _one(
+            connection, f"select max({day}) from {loads} where status in ('observed', 'partial')"
+        )[0]
+        return newest
+
+    def _note_star_weeks(self, connection: duckdb.DuckDBPyConnection, *, anew: bool) -> dt.datetime:
+        """Note up to where star-history weeks are being built, and the months that they change; return since when."""
+        raw = "pipeline.star_history.star_history"
+        (built_to,) = _one(connection, f"select max(built_to) from {BUILD_SCHEMA}.star_weeks")
+        since: dt.datetime = NEVER if anew or built_to is None else built_to
+        (newest,) = _one(connection, f"select coalesce(max(loaded_at), $1) from {raw}", [since])
+        connection.execute(f"delete from {BUILD_SCHEMA}.star_weeks")
+        connection.execute(f"insert into {BUILD_SCHEMA}.star_weeks values (?, ?)", [built_to, newest])
+        connection.execute(
+            f"""
+            insert into {BUILD_SCHEMA}.unpublished_month
+            select distinct unnest([date_trunc('month', week), date_trunc('month', week + 6)])::date
+            from {raw} where loaded_at > $1
+            """,
+            [since],
+        )
+        return since
 
     def end_build(self) -> None:
         """Note that the marts show every load that `begin_build` saw."""
@@ -156,6 +202,7 @@ class Warehouse:
             )
             connection.execute(f"insert into {BUILD_SCHEMA}.built from {BUILD_SCHEMA}.building")
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
+            connection.execute(f"update {BUILD_SCHEMA}.star_weeks set built_to = building_to")
 
     def changed_from(self) -> dt.date | None:
         """Return the first day that differs from the published copy; None if none does."""
@@ -190,10 +237,20 @@ def replace_weeks(
 
 
 _LOADS = "(source varchar, day date, fetched_at timestamp)"
+_WATERMARK = "(built_to timestamp, building_to timestamp)"
 
 
-def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
-    row = connection.execute(sql).fetchone()
+def _ensure_raw(connection: duckdb.DuckDBPyConnection) -> None:
+    for dataset, tables in TABLES.items():
+        connection.execute(f"create schema if not exists pipeline.{dataset}")
+        for table, schema in tables.items():
+            connection.register("columns_of", schema.empty_table())
+            connection.execute(f"create table if not exists pipeline.{dataset}.{table} as from columns_of")
+            connection.unregister("columns_of")
+
+
+def _one(connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | None = None) -> tuple[Any, ...]:
+    row = connection.execute(sql, parameters).fetchone()
     assert row
     return row
 

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-import dlt as dlthub
 from dagster_dlt import DagsterDltResource, DagsterDltTranslator, dlt_assets
 from dagster_dlt.translator import DltResourceTranslatorData
 from rich.console import Console
 from rich.progress import track
 
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, days, keys_to_dates
-from reposignal_pipeline.defs.resources import settings
+from reposignal_pipeline.defs.resources import finish_pending_load, raw_pipeline, settings
 from reposignal_pipeline.sources.rankings import Day, rankings_source, read_days
 from reposignal_pipeline.sources.transport import Upstream, UpstreamError
 from reposignal_pipeline.warehouse import Warehouse
@@ -49,18 +48,9 @@ class _Translator(DagsterDltTranslator):
         )
 
 
-def _pipeline() -> dlthub.Pipeline:
-    return dlthub.pipeline(
-        "rankings",
-        destination=dlthub.destinations.duckdb(str(settings.pipeline_db)),
-        dataset_name="rankings",
-        pipelines_dir=str(settings.dlt_dir),
-    )
-
-
 @dlt_assets(
     dlt_source=rankings_source(),
-    dlt_pipeline=_pipeline(),
+    dlt_pipeline=raw_pipeline("rankings"),
     name="rankings",
     partitions_def=days,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -76,6 +66,7 @@ def rankings(
     """Load the days of this run, some at a time; what is loaded stays if the rest fails."""
     asked = keys_to_dates(context.partition_key_range)
     with warehouse.writing(f"run {context.run_id}: rankings", context.log):
+        finish_pending_load(raw_pipeline("rankings"))
         observed = warehouse.observed_days("rankings")
     wanted = [day for day in asked if not (config.only_missing and day in observed)]
     loads = [wanted[start : start + DAYS_A_LOAD] for start in range(0, len(wanted), DAYS_A_LOAD)]
@@ -88,7 +79,7 @@ def rankings(
             readings = read_days(upstream, load)
             with warehouse.writing(f"run {context.run_id}: rankings", context.log):
                 source = rankings_source(readings, observed=observed, run_id=context.run_id)
-                for result in dlt.run(context=context, dlt_source=source, dlt_pipeline=_pipeline()):
+                for result in dlt.run(context=context, dlt_source=source, dlt_pipeline=raw_pipeline("rankings")):
                     metadata = dict(result.metadata or {})
             context.log.info("loaded %s to %s", load[0], load[-1])
             for reading in readings:

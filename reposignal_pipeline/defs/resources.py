@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import dlt as dlthub
 from dagster_dbt import DbtCliResource, DbtProject
 from dagster_dlt import DagsterDltResource
 
@@ -19,6 +20,22 @@ class WarehouseResource(dg.ConfigurableResource[Warehouse]):
 
     def create_resource(self, context: dg.InitResourceContext) -> Warehouse:
         return Warehouse(load_settings())
+
+
+def raw_pipeline(dataset: str) -> dlthub.Pipeline:
+    """Return the dlt pipeline that fills a dataset of the raw tables."""
+    return dlthub.pipeline(
+        dataset,
+        destination=dlthub.destinations.duckdb(str(settings.pipeline_db)),
+        dataset_name=dataset,
+        pipelines_dir=str(settings.dlt_dir),
+    )
+
+
+def finish_pending_load(pipeline: dlthub.Pipeline) -> None:
+    """Load what a killed run left half loaded: dlt would load that instead of what it is given next."""
+    if pipeline.has_pending_data:
+        pipeline.run()
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:

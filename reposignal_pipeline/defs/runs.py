@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 import os
 import socket
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -23,19 +24,21 @@ class LaunchError(Exception):
     """A run that could not be launched or failed; the message is one line."""
 
 
-def load_days(first: dt.date, last: dt.date, *, only_missing: bool) -> list[str]:
-    """Load a range of days, rebuild what depends on them, publish.
+def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: bool) -> list[str]:
+    """Load a range of days of each source, rebuild what depends on them, publish.
 
     Args:
-        only_missing: leave out days that already stand in the warehouse.
+        loads: source -> first and last day.
+        only_missing: leave out what already stands in the warehouse.
 
     Returns:
-        The reasons why files were refused; empty if none was.
+        The reasons why something is missing all the same: refused files, repositories not reached; empty if nothing is.
 
     Raises:
         LaunchError: if a run failed.
     """
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    first, last = min(first for first, _ in loads.values()), max(last for _, last in loads.values())
     if first < RANKINGS_FIRST_DAY or last > yesterday:
         raise LaunchError(f"days run from {RANKINGS_FIRST_DAY} to {yesterday} (yesterday, UTC)")
     os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
@@ -49,25 +52,39 @@ def load_days(first: dt.date, last: dt.date, *, only_missing: bool) -> list[str]
 
         _bury_dead_runs(instance)
         definitions: dg.Definitions = defs()
-        config = {"ops": {"rankings": {"config": {"only_missing": only_missing}}}}
-        loading = _execute(definitions, "ingest", instance, (first, last), config)
+        incomplete: list[str] = []
+        for source, days in _in_order(loads):
+            config = {"ops": {source: {"config": {"only_missing": only_missing}}}}
+            incomplete += _incomplete(_execute(definitions, "ingest", instance, days, config=config, asset=source))
         _execute(definitions, "build", instance)
         warehouse = Warehouse(settings)
         with warehouse.writing("reposignal: which weeks to renew"):
-            newest = max(warehouse.observed_days("rankings"), default=first)
+            newest = max(warehouse.observed_days("rankings") | warehouse.observed_days("repositories"), default=first)
             # days that a killed run left were built now too
-            changed_from = min(first, warehouse.changed_from() or first)
+            changed_from = warehouse.changed_from() or first
         # a later day's row depends on earlier ones, so every week since the first is renewed; the last one has ended
         weeks = week_of(changed_from), min(week_of(newest), week_of(yesterday - dt.timedelta(days=6)))
         if weeks[0] <= weeks[1]:
             _execute(definitions, "weekly", instance, weeks)
         else:
             _execute(definitions, "publish", instance)
+    return incomplete
+
+
+def _in_order(loads: Mapping[str, tuple[dt.date, dt.date]]) -> Iterator[tuple[str, tuple[dt.date, dt.date]]]:
+    """Yield loads as they build on one another: rankings put repositories forward, totals tell whose history moved."""
+    for source in ("rankings", "repositories", "star_history"):
+        if source in loads:
+            yield source, loads[source]
+
+
+def _incomplete(loading: dg.ExecuteInProcessResult) -> list[str]:
     return [
-        str(reason)
+        f"{name}: {reason}"
         for evaluation in loading.get_asset_check_evaluations()
-        if evaluation.check_name == "no_file_refused"
-        for reason in evaluation.metadata["refused"].value  # type: ignore[union-attr]
+        for name in ("refused", "incomplete")
+        if name in evaluation.metadata
+        for reason in evaluation.metadata[name].value  # type: ignore[union-attr]
     ]
 
 
@@ -76,7 +93,9 @@ def _execute(
     job: str,
     instance: dg.DagsterInstance,
     partitions: tuple[dt.date, dt.date] | None = None,
+    *,
     config: dict[str, Any] | None = None,
+    asset: str | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Return the result of a run, over a range of partitions if there is one.
 
@@ -96,6 +115,7 @@ def _execute(
             partition_key=str(first) if first and first == last else None,
             tags=tags,
             raise_on_error=False,
+            asset_selection=[dg.AssetKey(asset)] if asset else None,
         )
     if not result.success:
         raise LaunchError(f"run {result.run_id} of job {job} failed: {_cause(result)}")

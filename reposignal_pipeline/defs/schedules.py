@@ -3,6 +3,7 @@
 import dagster as dg
 
 from reposignal_pipeline.config import Profile
+from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import days, weeks
 from reposignal_pipeline.defs.publish import published_warehouse
@@ -10,7 +11,9 @@ from reposignal_pipeline.defs.resources import settings
 from reposignal_pipeline.defs.trends import weekly_trends
 from reposignal_pipeline.defs.warehouse import marts
 
-_ingest = dg.AssetSelection.assets(RANKINGS)
+_sources = {"rankings": RANKINGS, "repositories": REPOSITORIES, "star_history": STAR_HISTORY}
+_ingest = dg.AssetSelection.assets(*(_sources[source] for source in settings.sources))
+_any_ingest = dg.AssetSelection.assets(*_sources.values())
 _marts = dg.AssetSelection.assets(marts)
 _published = dg.AssetSelection.assets(published_warehouse)
 
@@ -18,7 +21,7 @@ daily = dg.define_asset_job(
     "daily",
     selection=_ingest | _marts | _published,
     partitions_def=days,
-    description="One day, end to end: upstream file, marts, published copy.",
+    description="One day, end to end: every source that is configured, marts, published copy.",
 )
 weekly = dg.define_asset_job(
     "weekly",
@@ -28,7 +31,7 @@ weekly = dg.define_asset_job(
 )
 # A run over a range logs every asset once a partition, so a range of days is loaded apart from what has no partitions.
 ingest = dg.define_asset_job(
-    "ingest", selection=_ingest, partitions_def=days, description="Upstream files of a range of days."
+    "ingest", selection=_any_ingest, partitions_def=days, description="A range of days from upstream, of any source."
 )
 build = dg.define_asset_job("build", selection=_marts, description="Marts of every load that they do not show yet.")
 publish = dg.define_asset_job(

@@ -8,11 +8,13 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
 
+from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
 from reposignal_pipeline.defs.resources import dbt_project
-from reposignal_pipeline.warehouse import DayRange, Warehouse, row_counts
+from reposignal_pipeline.warehouse import Rebuild, Warehouse, row_counts
 
+LOADS = {"rankings": RANKINGS, "repositories": REPOSITORIES, "star_history": STAR_HISTORY}
 LAYER_GROUPS = {"staging": "staging", "intermediate": "intermediate", "marts": "marts"}
 
 
@@ -34,11 +36,11 @@ class _Translator(DagsterDbtTranslator):
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
         # seeds wait for the loads too, so that a backfill builds all of dbt in one run
-        return spec.merge_attributes(deps=[RANKINGS]) if unique_id.startswith("seed.") else spec
+        return spec.merge_attributes(deps=list(LOADS.values())) if unique_id.startswith("seed.") else spec
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         if dbt_resource_props["resource_type"] == "source":
-            return RANKINGS
+            return LOADS[dbt_resource_props["source_name"]]
         return dg.AssetKey(dbt_resource_props["name"])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
@@ -50,14 +52,16 @@ class _Translator(DagsterDbtTranslator):
         return OWNERS
 
 
-def dbt_build_args(window: DayRange | None, *, full_refresh: bool = False) -> list[str]:
-    """Return the arguments of the dbt build of a window of days; all of them if None."""
+def dbt_build_args(rebuild: Rebuild | None, *, full_refresh: bool = False) -> list[str]:
+    """Return the arguments of the dbt build of what loads have changed; all there is if None."""
     arguments = ["build", "--exclude-resource-type", "unit_test"]
-    if window and not full_refresh:
-        arguments += [
-            "--vars",
-            json.dumps({"window_start": window.first.isoformat(), "window_end": window.last.isoformat()}),
-        ]
+    if rebuild and not full_refresh:
+        variables = {
+            "window_start": rebuild.window.first.isoformat(),
+            "window_end": rebuild.window.last.isoformat(),
+            "loaded_since": rebuild.loaded_since.isoformat(sep=" "),
+        }
+        arguments += ["--vars", json.dumps(variables)]
     return [*arguments, "--full-refresh"] if full_refresh else arguments
 
 
@@ -76,10 +80,10 @@ def marts(
         since = (
             dt.date.min if config.full_refresh else config.rebuild_from and dt.date.fromisoformat(config.rebuild_from)
         )
-        window = warehouse.begin_build(since=since or None)
-        context.log.info("rebuilding %s", window or "nothing: no day was observed yet")
+        rebuild = warehouse.begin_build(since=since or None)
+        context.log.info("rebuilding %s", rebuild or "nothing: no day was observed yet")
         invocation = dbt.cli(
-            dbt_build_args(window, full_refresh=config.full_refresh),
+            dbt_build_args(rebuild, full_refresh=config.full_refresh),
             context=context,
             target_path=dbt_project.target_path,
         )

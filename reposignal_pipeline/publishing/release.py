@@ -22,7 +22,7 @@ import duckdb
 from reposignal_pipeline.config import Settings
 from reposignal_pipeline.warehouse import BUILD_SCHEMA, Warehouse
 
-BY_MONTH = ("fct_repo_day", "fct_repo_signal_day")
+BY_MONTH = ("fct_repo_day", "fct_repo_signal_day", "fct_star_vintage")
 """Large tables: a folder with a file a month, of which a release writes only those that changed."""
 
 
@@ -55,7 +55,7 @@ def publish(settings: Settings, name: str) -> Release:
     for leftover in releases.glob("*.making"):  # of a run that was killed
         shutil.rmtree(leftover)
     former = settings.published_dir.resolve() if settings.published_dir.is_symlink() else None
-    first_changed = _first_changed_day(settings)
+    changed = _changes(settings)
     making = releases / f"{name}.making"
     making.mkdir()
     shutil.copyfile(settings.marts_db, making / "reposignal.duckdb")
@@ -65,7 +65,7 @@ def publish(settings: Settings, name: str) -> Release:
             table for (table,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()
         ]
         rows = {table: _count(connection, table) for table in tables}
-        months_written = _export(connection, tables, making / "parquet", former, first_changed)
+        months_written = _export(connection, tables, making / "parquet", former, changed)
         connection.execute("checkpoint")
     (making / "reposignal.duckdb").chmod(0o444)
     _flush(making)
@@ -86,22 +86,35 @@ def _opened(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnectio
         yield connection
 
 
-def _first_changed_day(settings: Settings) -> dt.date | None:
-    """Return the first day that differs from the former release; None if none does."""
+@dataclass(frozen=True)
+class _Changes:
+    """What differs from the former release."""
+
+    first_day: dt.date | None
+    """from here on anything may; None if no day was rebuilt"""
+    months: frozenset[dt.date]
+    """star histories that were restated, whenever the days were"""
+
+    def touch(self, month: dt.date) -> bool:
+        return month in self.months or (self.first_day is not None and month >= self.first_day.replace(day=1))
+
+
+def _changes(settings: Settings) -> _Changes:
     with Warehouse(settings).connected() as connection:
         if _count(connection, f"{BUILD_SCHEMA}.building"):
             raise HalfBuiltError(
                 "the marts are half built: a run that rebuilds them did not end; run the daily job again"
             )
         row = connection.execute(f"select min(first_day) from {BUILD_SCHEMA}.unpublished").fetchone()
+        months = connection.execute(f"from {BUILD_SCHEMA}.unpublished_month").fetchall()
         connection.execute("checkpoint")
-    day: dt.date | None = row[0] if row else None
-    return day
+    return _Changes(row[0] if row else None, frozenset(month for (month,) in months))
 
 
 def _forget_changes(settings: Settings) -> None:
     with Warehouse(settings).connected() as connection:
         connection.execute(f"delete from {BUILD_SCHEMA}.unpublished")
+        connection.execute(f"delete from {BUILD_SCHEMA}.unpublished_month")
 
 
 def _export(
@@ -109,7 +122,7 @@ def _export(
     tables: list[str],
     target: Path,
     former: Path | None,
-    first_changed: dt.date | None,
+    changed: _Changes,
 ) -> int:
     """Write every table as Parquet below `target`, linking the months that the former release has unchanged."""
     target.mkdir()
@@ -125,8 +138,7 @@ def _export(
         for (month,) in months:
             file = f"{table}/{month:%Y-%m}.parquet"
             before = former / "parquet" / file if former else None
-            unchanged = first_changed is None or month < first_changed.replace(day=1)
-            if before and unchanged and before.exists():
+            if before and not changed.touch(month) and before.exists():
                 os.link(before, target / file)
                 continue
             end = (month + dt.timedelta(days=31)).replace(day=1)

@@ -23,9 +23,22 @@ _COMMENTS = {
     "partition": "Day or week, or first..last of a range; NULL if the run has none.",
     "started_at": "UTC; NULL if it never started.",
     "finished_at": "UTC; NULL if it had not ended when this copy was made.",
-    "rows_per_source": "Places or rows loaded by this run, by source; empty if it loaded nothing.",
+    "rows_per_source": "Loaded by this run, by source: places of rankings, answers of repositories, pages of star "
+    "histories; empty if it loaded nothing.",
     "status": "success, failure, canceled, or a state of a run that had not ended.",
 }
+
+_RANKINGS_LOADED = """
+    select run_id, 'rankings' as source, sum(distinct_places)::bigint as loaded_rows
+    from pipeline.rankings.rankings_days where status = 'observed' group by run_id
+"""
+_GITHUB_LOADED = """
+    select run_id, 'repositories' as source, sum(answered)::bigint as loaded_rows
+    from pipeline.repositories.repositories_days group by run_id
+    union all
+    select run_id, 'star_history' as source, sum(answered)::bigint as loaded_rows
+    from pipeline.star_history.star_history_days group by run_id
+"""
 
 
 @dataclass(frozen=True)
@@ -57,18 +70,18 @@ def record_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunFact]) 
             """,
             [*astuple(run), dt.datetime.now(dt.UTC).replace(tzinfo=None)],
         )
-    has_days = connection.execute(
+    has_rankings = connection.execute(
         "select 1 from duckdb_tables() where database_name = 'pipeline' and table_name = 'rankings_days'"
     ).fetchone()
-    if has_days:
-        connection.execute(
-            """
-            update ops_run set rows_per_source = map {'rankings': loaded.places}
-            from (
-                select run_id, sum(distinct_places)::bigint as places
-                from pipeline.rankings.rankings_days where status = 'observed' group by run_id
-            ) as loaded
-            where ops_run.run_id = loaded.run_id and len(map_keys(ops_run.rows_per_source)) = 0
-            """
-        )
+    loaded = " union all ".join([_RANKINGS_LOADED, _GITHUB_LOADED] if has_rankings else [_GITHUB_LOADED])
+    connection.execute(
+        f"""
+        update ops_run set rows_per_source = loaded.rows_per_source
+        from (
+            select run_id, map_from_entries(list((source, loaded_rows))) as rows_per_source
+            from ({loaded}) where loaded_rows > 0 group by run_id
+        ) as loaded
+        where ops_run.run_id = loaded.run_id and len(map_keys(ops_run.rows_per_source)) = 0
+        """
+    )
     connection.commit()

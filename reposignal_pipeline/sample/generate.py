@@ -1,7 +1,8 @@
-"""Writes the embedded sample of the rankings upstream: one CSV a day, the same bytes on every machine.
+"""Writes the embedded sample: the daily files of the rankings upstream, and the GitHub behind them (`github_sample`).
 
-Here: the synthetic repositories, how their stars grow, the quirks of the real upstream planted at fixed
-places (listed in data/README.md), and the file format. Not here: serving, loading or judging the files.
+Here: the synthetic repositories, how their stars grow, the quirks of the real rankings planted at fixed
+places (listed in data/README.md), and their file format; the same bytes on every machine. Not here: what only
+GitHub knows; serving, loading or judging the files.
 """
 
 import argparse
@@ -26,7 +27,8 @@ MISSING_DAYS = frozenset(
 )
 LIST_LENGTH = 25
 TRACKED_PER_LANGUAGE = 28  # so that a list has something below its cut
-DEFAULT_TARGET = Path(__file__).parents[2] / "data" / "sample" / "rankings"
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+DEFAULT_TARGET = SAMPLE / "rankings"
 HEADER = (
     "rank", "item", "repo_name", "stars", "forks", "language",
     "repo_url", "username", "issues", "last_commit", "description",
@@ -69,12 +71,10 @@ PUBLISHED = {
     "oslook/cursor-ai-downloads": ("TypeScript", 3_152, 4.0, "editor downloads"),
 }
 
-THEMES = {
-    "agent": "agents", "ocr": "ocr", "vec": "vector", "job": "queue", "proxy": "proxy",
-    "plot": "chart", "crawl": "crawler", "auth": "login", "memo": "cache", "lint": "linter",
-    "sync": "sync", "make": "build", "wav": "audio", "clip": "video", "graph": "graph",
-    "robot": "robot", "sql": "sql", "doc": "docs", "test": "tests", "rpc": "rpc",
-}  # fmt: skip
+THEMES = (
+    "agent", "ocr", "vec", "job", "proxy", "plot", "crawl", "auth", "memo", "lint",
+    "sync", "make", "wav", "clip", "graph", "robot", "sql", "doc", "test", "rpc",
+)  # fmt: skip
 SUFFIXES = ("kit", "lab", "hub", "box", "run", "pod", "web", "pad", "bay", "jar", "den", "hut", "inn", "rig")
 
 # How the repositories named here differ from the slow majority.
@@ -196,7 +196,7 @@ def repositories() -> list[Repository]:
                 stars=stars,
                 rate=stars * 0.004 if name in QUIET_GROWERS else min(usual, 25.0),
                 fork_percent=6 + int(luck[1, n] % 15),
-                description=DESCRIPTIONS.get(name, f"(synthetic) {THEMES[name.split('-')[0]]}"),
+                description=DESCRIPTIONS.get(name, "(synthetic)"),
             )
         )
     for full_name, (language, stars, rate, about) in PUBLISHED.items():
@@ -205,8 +205,8 @@ def repositories() -> list[Repository]:
     return tracked
 
 
-def star_totals(tracked: list[Repository]) -> Counts:
-    """Stars of each repository (rows) in the file of each day (columns)."""
+def star_changes(tracked: list[Repository]) -> tuple[Counts, Counts]:
+    """Stars given, and stars taken back, of each repository (rows) on each day (columns)."""
     position = {repository.name: n for n, repository in enumerate(tracked)}
     rate = np.array([repository.rate for repository in tracked])
     # A file is taken at about 04:00 UTC, so what it adds was given on the day before.
@@ -221,15 +221,31 @@ def star_totals(tracked: list[Repository]) -> Counts:
         after += peak * FIRST_AFTER_BURST * np.multiply.accumulate(np.full(len(after), DECAY)) / DECAY
 
     unstarred = negative_binomial(np.repeat(0.1 + 0.06 * rate[:, None], len(DAYS), axis=1), purpose=1)
-    change = negative_binomial(mean * weekday, purpose=2) - unstarred
-    change[:, 0] = 0
+    given = negative_binomial(mean * weekday, purpose=2)
+    unstarred[:, 0] = 0
     for name, (day, peak) in BURSTS.items():
-        change[position[name], DAYS.index(day)] = peak
+        given[position[name], DAYS.index(day)] = peak
+        unstarred[position[name], DAYS.index(day)] = 0
+    return given, unstarred
 
+
+def held_totals(tracked: list[Repository]) -> Counts:
+    """Stars held at the end of each day (columns): what the rankings show, but for what is planted in them."""
+    given, unstarred = star_changes(tracked)
+    change = given - unstarred
+    change[:, 0] = 0
     totals: Counts = np.array([repository.stars for repository in tracked])[:, None] + change.cumsum(axis=1)
+    position = {f"{repository.owner}/{repository.name}": n for n, repository in enumerate(tracked)}
     for full_name, (_, published, _, _) in PUBLISHED.items():
-        row = totals[position[full_name.split("/")[1]]]
+        row = totals[position[full_name]]
         row += published - row[-1]
+    return totals
+
+
+def star_totals(tracked: list[Repository]) -> Counts:
+    """Stars of each repository (rows) in the file of each day (columns)."""
+    position = {repository.name: n for n, repository in enumerate(tracked)}
+    totals = held_totals(tracked)
     wiped = totals[position[WIPED], DAYS.index(WIPED_FROM) : DAYS.index(WIPED_TO) + 1]
     wiped[:] = wiped * 3 // 200
     fallen = totals[position[FALLEN], DAYS.index(FALLEN_FROM) : DAYS.index(FALLEN_TO) + 1]
@@ -301,7 +317,15 @@ def write_sample(target: Path = DEFAULT_TARGET) -> None:
             csv.writer(file, lineterminator="\r\n" if day == CRLF_DAY else "\n").writerows([HEADER, *rows])
 
 
+def main() -> None:
+    from reposignal_pipeline.sample import github_sample
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", nargs="?", type=Path, default=SAMPLE, help="folder to write to")
+    target = parser.parse_args().target
+    write_sample(target / DEFAULT_TARGET.name)
+    github_sample.write_sample(target)
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("target", nargs="?", type=Path, default=DEFAULT_TARGET, help="folder to write to")
-    write_sample(parser.parse_args().target)
+    main()

@@ -7,7 +7,9 @@ Not here: what the bytes mean.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -21,6 +23,23 @@ ATTEMPTS = 5
 
 class UpstreamError(Exception):
     """An upstream that could not be read; the message is one line and carries no credentials."""
+
+
+_T = TypeVar("_T")
+
+
+def sort_out(answers: Sequence[_T | BaseException]) -> tuple[list[_T], UpstreamError | None]:
+    """Return what was answered, and the first reason why the rest was not; what is no upstream's fault is raised."""
+    good: list[_T] = []
+    failure: UpstreamError | None = None
+    for answer in answers:
+        if isinstance(answer, UpstreamError):
+            failure = failure or answer
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            good.append(answer)
+    return good, failure
 
 
 def shown(address: str) -> str:

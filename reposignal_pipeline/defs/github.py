@@ -1,0 +1,371 @@
+"""GitHub's API into raw tables: totals of the tracked universe, and star histories."""
+
+import asyncio
+import datetime as dt
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+import dlt as dlthub
+from dagster_dlt import DagsterDltTranslator, dlt_assets
+from dagster_dlt.translator import DltResourceTranslatorData
+from rich.console import Console
+from rich.progress import Progress
+
+from reposignal_pipeline.config import DBT_PROJECT_DIR, SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY
+from reposignal_pipeline.defs.ingest import RANKINGS
+from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, days, keys_to_dates
+from reposignal_pipeline.defs.resources import finish_pending_load, raw_pipeline, settings
+from reposignal_pipeline.sources.discovery import read_rules, read_watchlist
+from reposignal_pipeline.sources.github import GitHub
+from reposignal_pipeline.sources.schemas import Rows, github_source, utc_now
+from reposignal_pipeline.sources.star_history import DAILY_REQUESTS, Reads, fresh_weeks, plan, read
+from reposignal_pipeline.sources.transport import UpstreamError
+from reposignal_pipeline.sources.universe import Outcome, cycle, members, state
+from reposignal_pipeline.warehouse import Warehouse
+
+REPOSITORIES, STAR_HISTORY = dg.AssetKey("repositories"), dg.AssetKey("star_history")
+DAY = dt.timedelta(days=1)
+ROWS_A_LOAD = 1_000
+"""A load costs about a second whatever its size, and a killed run loses at most one."""
+SAMPLE_HOUR = dt.time(0, 30)
+"""when the sample's cycles are made, on the day after"""
+
+
+class GithubConfig(dg.Config):
+    """How a run asks."""
+
+    only_missing: bool = False
+    """Leave out days whose every member has an answer; so a backfill goes on where it stopped."""
+    patience_minutes: float = 2.0
+    """Wait for a limit at most that long; beyond it the run ends, and the next one goes on."""
+
+
+class StarHistoryConfig(GithubConfig):
+    """How a run asks, and how much."""
+
+    daily_requests: int = DAILY_REQUESTS
+    """Budget of a normal day, for repositories that were read before."""
+
+
+class _Translator(DagsterDltTranslator):
+    def __init__(self, deps: list[dg.AssetKey], description: str) -> None:
+        self._deps, self._description = deps, description
+
+    def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
+        return (
+            super()
+            .get_asset_spec(data)
+            .replace_attributes(
+                key=dg.AssetKey(data.resource.name),
+                deps=self._deps,
+                group_name="ingest",
+                owners=OWNERS,
+                description=self._description,
+            )
+        )
+
+
+class _Api:
+    """GitHub's API, or the sample's, whose clock stands at the cycle that is being made."""
+
+    def __init__(self, base: str, set_clock: Callable[[dt.datetime], None] | None = None) -> None:
+        self.base = base
+        self._set_clock = set_clock
+
+    def observable(self, asked: list[dt.date]) -> list[dt.date]:
+        """Return those days whose totals can be observed: a total is only ever told as it is now."""
+        if self._set_clock:
+            return [day for day in asked if SAMPLE_FIRST_DAY <= day <= SAMPLE_LAST_DAY]
+        return [day for day in asked if day == utc_now().date() - DAY]
+
+    def begin_cycle(self, day: dt.date) -> dt.date:
+        """Return the day on which the cycle of `day`, or of the last day before today, is made."""
+        if self._set_clock is None:
+            return utc_now().date()
+        day = min(day, SAMPLE_LAST_DAY)
+        self._set_clock(dt.datetime.combine(day + DAY, SAMPLE_HOUR))
+        return day + DAY
+
+
+@contextmanager
+def _api() -> Iterator[_Api]:
+    if settings.github_api_base is not None:
+        yield _Api(settings.github_api_base)
+        return
+    from reposignal_pipeline.sample.github_api import GitHubApi
+    from reposignal_pipeline.sample.github_world import sample_world
+
+    begin = dt.datetime.combine(SAMPLE_FIRST_DAY + DAY, SAMPLE_HOUR)
+    with GitHubApi(sample_world(), now=begin, tokens=dict.fromkeys(settings.github_tokens, 5000)) as api:
+        yield _Api(api.base, lambda now: setattr(api, "now", now))
+
+
+@contextmanager
+def _github(
+    api: _Api, runner: asyncio.Runner, config: GithubConfig, context: dg.AssetExecutionContext
+) -> Iterator[GitHub]:
+    github = GitHub(
+        api.base,
+        settings.github_tokens,
+        requests_a_minute=settings.requests_a_minute,
+        patience_seconds=config.patience_minutes * 60,
+        log=context.log.info,
+    )
+    runner.run(github.__aenter__())
+    try:
+        yield github
+    finally:
+        runner.run(github.__aexit__(None, None, None))
+
+
+class _Loader:
+    """Loads batches of one run into a dataset, holding the writer's lock only meanwhile."""
+
+    def __init__(self, dataset: str, context: dg.AssetExecutionContext, warehouse: Warehouse) -> None:
+        self._dataset, self._run_id, self._warehouse, self._log = dataset, context.run_id, warehouse, context.log
+        self._pipeline: dlthub.Pipeline = raw_pipeline(dataset)
+        with self.writing():
+            finish_pending_load(self._pipeline)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with self._warehouse.writing(f"run {self._run_id}: {self._dataset}", self._log):
+            yield
+
+    def load(self, tables: Mapping[str, Rows]) -> None:
+        """Load rows by table."""
+        with self.writing():
+            self.load_writing(tables)
+
+    def load_writing(self, tables: Mapping[str, Rows]) -> None:
+        """Load rows by table, within `writing`."""
+        self._pipeline.run(github_source(self._dataset, tables)).raise_on_failed_jobs()
+
+    def stamp(self, rows: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
+        """Return rows with their run and a key of their own, by which the batch replaces itself."""
+        key = f"{self._run_id}:{uuid4().hex[:12]}"
+        return [{**row, "run_id": self._run_id, "load_key": key, **more} for row in rows]
+
+
+@dlt_assets(
+    dlt_source=dlthub.source(lambda: github_source("repositories"), name="repositories")(),
+    dlt_pipeline=raw_pipeline("repositories"),
+    name="repositories",
+    partitions_def=days,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    dagster_dlt_translator=_Translator(
+        [dg.AssetKey("github_api"), RANKINGS],
+        "Totals and attributes of every tracked repository, an observation a day; who entered the universe, who left.",
+    ),
+    pool=WRITER_POOL,
+)
+def repositories(
+    context: dg.AssetExecutionContext, config: GithubConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Make the cycle of every day of this run whose totals can be observed: yesterday's, as a rule."""
+    asked = keys_to_dates(context.partition_key_range)
+    loader = _Loader("repositories", context, warehouse)
+    rules = read_rules(DBT_PROJECT_DIR / "seeds" / "discovery_rules.csv")
+    watchlist, complaints = read_watchlist(settings.watchlist) if settings.watchlist else ([], [])
+    for complaint in complaints:
+        context.log.warning(complaint)
+    outcomes: dict[dt.date, Outcome] = {}
+    with _api() as api, asyncio.Runner() as runner, _github(api, runner, config, context) as github:
+        observable = api.observable(asked)
+        if config.only_missing:
+            observed = warehouse.observed_days("repositories")
+            observable = [day for day in observable if day not in observed]
+        for day in observable:
+            api.begin_cycle(day)
+            with loader.writing(), warehouse.connected() as connection:
+                known = state(connection, day)
+            spent = dict(github.spent.requests)
+            outcome = outcomes[day] = Outcome()
+            batches = cycle(github, known, outcome, rules=rules, watchlist=watchlist, size=settings.universe_size)
+            waiting: dict[str, list[dict[str, Any]]] = {"universe_changes": [], "repositories": []}
+            for tables in _each(runner, batches):
+                for table, rows in tables.items():
+                    waiting[table] += rows
+                if len(waiting["repositories"]) >= ROWS_A_LOAD:
+                    loader.load({table: loader.stamp(rows, day=day) for table, rows in waiting.items()})
+                    waiting = {table: [] for table in waiting}
+            requests = {kind: count - spent.get(kind, 0) for kind, count in github.spent.requests.items()}
+            ledger = {"repositories_days": [_ledger(day, outcome, requests, context.run_id)]}
+            loader.load({table: loader.stamp(rows, day=day) for table, rows in waiting.items()} | ledger)
+            if outcome.failure:
+                context.log.warning("%s: %s", day, outcome.reason)
+                break
+        yield dg.MaterializeResult(
+            asset_key=REPOSITORIES,
+            metadata={
+                "dagster/partition_row_count": sum(outcome.states["public"] for outcome in outcomes.values()),
+                "days_asked": len(asked),
+                "days_observable": len(observable),
+                "cycles": {str(day): _told(outcome) for day, outcome in list(outcomes.items())[-31:]},
+                "watchlist_complaints": complaints[:50],
+                **_spent(github),
+            },
+        )
+
+
+@dlt_assets(
+    dlt_source=dlthub.source(lambda: github_source("star_history"), name="star_history")(),
+    dlt_pipeline=raw_pipeline("star_history"),
+    name="star_history",
+    partitions_def=days,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    dagster_dlt_translator=_Translator(
+        [dg.AssetKey("github_api"), REPOSITORIES],
+        "Stars gained by repository and day, as still held when read; every reading that differs is kept.",
+    ),
+    pool=WRITER_POOL,
+)
+def star_history(
+    context: dg.AssetExecutionContext, config: StarHistoryConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Read the pages that the days of this run lack: of yesterday alone, those that are worth a request."""
+    asked = keys_to_dates(context.partition_key_range)
+    loader = _Loader("star_history", context, warehouse)
+    with _api() as api, asyncio.Runner() as runner, _github(api, runner, config, context) as github:
+        today = api.begin_cycle(asked[-1])
+        with loader.writing(), warehouse.connected() as connection:
+            tracked = members(connection, today - DAY)
+            planned = plan(connection, tracked, asked[0], asked[-1], today=today, budget=config.daily_requests)
+        context.log.info("plan: %s", planned.in_words)
+        answered, failure = 0, None
+        batches = read(github, planned.asks)
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+            pages = progress.add_task("star_history", total=len(planned.asks))
+            try:
+                for reads in _each(runner, batches):
+                    answered += len({(row["repo_id"], row["page"]) for row in reads.reads})
+                    _load_reads(loader, warehouse, reads)
+                    progress.update(pages, completed=answered)
+            except UpstreamError as error:
+                failure = f"{error}; {len(planned.asks) - answered:,} of {len(planned.asks):,} pages not reached"
+                context.log.warning(failure)
+        ledger = {
+            "day": today - DAY,
+            "status": "observed" if failure is None else "partial" if answered else "not_observed",
+            "reason": failure,
+            "expected": planned.tracked,
+            "asked": len(planned.asks),
+            "answered": answered,
+            "left_out": planned.left_out,
+            "rest_requests": sum(github.spent.requests.values()),
+            "run_id": context.run_id,
+            "fetched_at": utc_now(),
+        }
+        loader.load({"star_history_days": [ledger]})
+        yield dg.MaterializeResult(
+            asset_key=STAR_HISTORY,
+            metadata={
+                "plan": planned.in_words,
+                "pages_answered": answered,
+                "failure": failure or "none",
+                **_spent(github),
+            },
+        )
+
+
+def _load_reads(loader: _Loader, warehouse: Warehouse, reads: Reads) -> None:
+    with loader.writing():
+        with warehouse.connected() as connection:
+            weeks = fresh_weeks(connection, loader.stamp(reads.weeks), utc_now())
+        loader.load_writing(
+            {
+                "star_history": weeks,
+                "star_history_reads": loader.stamp(reads.reads),
+                "star_history_quarantine": loader.stamp(reads.quarantine),
+            }
+        )
+
+
+def _each(runner: asyncio.Runner, batches: Any) -> Iterator[Any]:
+    """Yield what an asynchronous generator yields, the loop standing still meanwhile."""
+    while True:
+        try:
+            yield runner.run(anext(batches))
+        except StopAsyncIteration:
+            return
+
+
+def _ledger(day: dt.date, outcome: Outcome, requests: Mapping[str, int], run_id: str) -> dict[str, Any]:
+    reasons = [outcome.reason, *outcome.gaps]
+    return {
+        "day": day,
+        "status": outcome.status,
+        "reason": "; ".join(reason for reason in reasons if reason) or None,
+        "expected": len(outcome.tracked),
+        "observed": outcome.states["public"],
+        "answered": outcome.answered,
+        "graphql_queries": requests.get("graphql", 0),
+        "rest_requests": sum(requests.values()) - requests.get("graphql", 0),
+        "is_swept": outcome.is_swept,
+        "run_id": run_id,
+        "fetched_at": utc_now(),
+    }
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "status": outcome.status,
+        "tracked": len(outcome.tracked),
+        **outcome.states,
+        "entered": outcome.entered,
+        "left": outcome.left,
+        "reason": outcome.reason,
+        "gaps": outcome.gaps[:20],
+    }
+
+
+def _spent(github: GitHub) -> dict[str, Any]:
+    spent = github.spent
+    return {
+        **{f"requests_{kind}": count for kind, count in spent.requests.items()},
+        "requests_not_modified": spent.not_modified,
+        "retries": spent.retries,
+        "waited_seconds": round(spent.waited_seconds, 1),
+        "tokens_refused": spent.tokens_refused,
+    }
+
+
+github_api = dg.AssetSpec(
+    "github_api",
+    description="The upstream: totals by GraphQL, star histories and search by REST.",
+    group_name="upstream",
+    owners=OWNERS,
+    kinds={"github"},
+)
+
+
+def _complete(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, source: str) -> dg.AssetCheckResult:
+    """Tell of every day of a source that this run left incomplete, and why: the run goes on, and says so."""
+    with warehouse.writing(f"run {context.run.run_id}: check", context.log), warehouse.connected() as connection:
+        rows = connection.execute(
+            f"select day, reason from pipeline.{source}.{source}_days"
+            " where run_id = ? and status <> 'observed' order by day",
+            [context.run.run_id],
+        ).fetchall()
+    incomplete = [f"{source}, {day}: {reason}" for day, reason in rows]
+    return dg.AssetCheckResult(passed=not incomplete, metadata={"incomplete": incomplete[:50]})
+
+
+@dg.asset_check(asset=REPOSITORIES, description="Every member of the universe was answered for.")
+def every_member_answered(
+    context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.AssetCheckResult:
+    """Pass if no cycle of this run ended early."""
+    return _complete(context, warehouse, "repositories")
+
+
+@dg.asset_check(asset=STAR_HISTORY, description="Every page that was planned was read.")
+def every_page_answered(
+    context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.AssetCheckResult:
+    """Pass if the plan of this run was carried out."""
+    return _complete(context, warehouse, "star_history")

@@ -1,0 +1,256 @@
+"""Totals and attributes of the tracked repositories, one observation a repository and day, from GitHub's GraphQL API.
+
+Here: how they are asked for in batches, and what becomes of an answer that is partly wrong.
+Not here: when to wait and which token to spend (`github`), whom to track (`universe`), what the numbers mean (dbt).
+
+Whatever is not a total is a state of its own with a reason, never a count of 0. A repository that GraphQL does not give
+is asked for once more over REST, which tells deleted from blocked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reposignal_pipeline.sources.github import ResourceLimitError
+from reposignal_pipeline.sources.schemas import utc_now
+from reposignal_pipeline.sources.transport import UpstreamError, sort_out
+
+if TYPE_CHECKING:
+    from reposignal_pipeline.sources.github import GitHub
+
+BATCH = 100
+"""what GraphQL takes in one `nodes(ids:)`"""
+BATCHES_AT_ONCE = 10
+"""asked for side by side, and loaded together: what a killed run loses at most"""
+REST_LOOKUPS = 200
+"""a run: more nodes than that do not vanish in a day, so the rest waits for the next one"""
+
+FULL_NAME = re.compile(r"[A-Za-z0-9-_.]{1,100}/[A-Za-z0-9-_.]{1,200}")
+
+_FIELDS = """
+    id databaseId nameWithOwner stargazerCount forkCount description createdAt pushedAt isArchived isFork
+    primaryLanguage { name }
+    repositoryTopics(first: 20) { nodes { topic { name } } }
+    licenseInfo { spdxId }
+    issues(states: OPEN) { totalCount }
+    pullRequests(states: OPEN) { totalCount }
+"""
+_BY_ID = f"query($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on Repository {{ {_FIELDS} }} }} }}"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One repository to ask for: by its node id, or by name where none is known yet."""
+
+    full_name: str
+    repo_id: int | None = None
+    node_id: str | None = None
+
+
+@dataclass
+class Lookups:
+    """REST look-ups that a run may still make."""
+
+    left: int = REST_LOOKUPS
+    made: int = 0
+
+
+@dataclass(frozen=True)
+class _Node:
+    node: Any
+    error: str | None
+    at: dt.datetime
+
+
+async def observe(github: GitHub, asked: Sequence[Asked], lookups: Lookups) -> AsyncIterator[list[Row]]:
+    """Yield rows of the `repositories` table, some batches at a time, without their day, run and load.
+
+    Raises:
+        UpstreamError: when the upstream answers no more, its quota is spent or no token is left; what was read has been
+            yielded by then.
+    """
+    batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
+    for start in range(0, len(batches), BATCHES_AT_ONCE):
+        some = batches[start : start + BATCHES_AT_ONCE]
+        answers = await asyncio.gather(*(_observed(github, batch, lookups) for batch in some), return_exceptions=True)
+        rows, failure = sort_out(answers)
+        yield [row for batch in rows for row in batch]
+        if failure:
+            raise failure
+
+
+async def _observed(github: GitHub, batch: Sequence[Asked], lookups: Lookups) -> list[Row]:
+    """Return a batch's rows; a batch that is too much for GitHub is halved until it is not."""
+    try:
+        answers = await _query(github, batch)
+        silent = [n for n, answer in enumerate(answers) if answer.node is None and answer.error is None]
+        if silent:
+            for n, answer in zip(silent, await _query(github, [batch[n] for n in silent]), strict=True):
+                answers[n] = answer
+    except ResourceLimitError as error:
+        if len(batch) == 1:
+            return [_absent(batch[0], "unreadable", str(error), utc_now())]
+        middle = len(batch) // 2
+        halves = [await _observed(github, half, lookups) for half in (batch[:middle], batch[middle:])]
+        return halves[0] + halves[1]
+    rows = []
+    for one, answer in zip(batch, answers, strict=True):
+        row, cause = _row(one, answer.node, answer.at)
+        try:
+            rows.append(row or await _looked_up(github, one, answer.error or cause, lookups))
+        except UpstreamError as error:  # the others of the batch are good
+            rows.append(_absent(one, "unreadable", f"{answer.error or cause}; REST: {error}", answer.at))
+    return rows
+
+
+async def _query(github: GitHub, batch: Sequence[Asked]) -> list[_Node]:
+    """Return GraphQL's answer for each of a batch."""
+    by_id = all(one.node_id for one in batch)
+    if by_id:
+        answer = await github.graphql(_BY_ID, {"ids": [one.node_id for one in batch]})
+    else:
+        variables = {}
+        for n, one in enumerate(batch):
+            variables[f"o{n}"], variables[f"n{n}"] = one.full_name.split("/", 1)
+        declared = ", ".join(f"${name}: String!" for name in variables)
+        aliases = "\n".join(f"r{n}: repository(owner: $o{n}, name: $n{n}) {{ ...facts }}" for n in range(len(batch)))
+        query = f"query({declared}) {{ {aliases} }}\nfragment facts on Repository {{ {_FIELDS} }}"
+        answer = await github.graphql(query, variables)
+    data, errors = _at(answer.content, "data"), _at(answer.content, "errors")
+    told: dict[Any, str] = {}
+    for error in errors if isinstance(errors, list) else []:
+        path = _at(error, "path")
+        if isinstance(path, list) and len(path) > by_id:
+            told[path[by_id]] = _told(error)
+    if not isinstance(data, dict):
+        raise ResourceLimitError(f"GraphQL answered without data: {_told(errors[0]) if errors else 'no error told'}")
+    nodes = data.get("nodes") if by_id else [data.get(f"r{n}") for n in range(len(batch))]
+    if not isinstance(nodes, list) or len(nodes) != len(batch):
+        raise ResourceLimitError("GraphQL answered with another number of nodes than it was asked for")
+    return [_Node(node, told.get(n if by_id else f"r{n}"), answer.answered_at) for n, node in enumerate(nodes)]
+
+
+def _told(error: Any) -> str:
+    kind, message = (error.get("type"), error.get("message")) if isinstance(error, dict) else (None, error)
+    return " ".join(f"{kind or 'error'}: {message}".split())[:200]
+
+
+async def _looked_up(github: GitHub, one: Asked, cause: str, lookups: Lookups) -> Row:
+    """Return the row of a repository that GraphQL did not give, from REST, which tells why."""
+    if lookups.left <= 0:
+        return _absent(one, "unreadable", f"{cause}; more than {REST_LOOKUPS} like it, not looked up", utc_now())
+    lookups.left -= 1
+    lookups.made += 1
+    path = f"/repositories/{one.repo_id}" if one.repo_id else f"/repos/{one.full_name}"
+    answer = await github.get(path)
+    if answer.refusal:
+        return _absent(one, answer.refusal, f"{cause}; REST answered {answer.status}", answer.answered_at)
+    if answer.status != 200 or not isinstance(answer.content, dict):
+        return _absent(one, "unreadable", f"{cause}; REST answered {answer.status}", answer.answered_at)
+    row, why = _row(one, _as_node(answer.content), answer.answered_at)
+    return row or _absent(one, "unreadable", f"{cause}; REST: {why}", answer.answered_at)
+
+
+def _as_node(rest: dict[str, Any]) -> dict[str, Any]:
+    """Return REST's words for a repository in GraphQL's; REST counts issues and pull requests in one number."""
+    license_, language = rest.get("license"), rest.get("language")
+    return {
+        "id": rest.get("node_id"),
+        "databaseId": rest.get("id"),
+        "nameWithOwner": rest.get("full_name"),
+        "stargazerCount": rest.get("stargazers_count"),
+        "forkCount": rest.get("forks_count"),
+        "description": rest.get("description"),
+        "createdAt": rest.get("created_at"),
+        "pushedAt": rest.get("pushed_at"),
+        "isArchived": rest.get("archived"),
+        "isFork": rest.get("fork"),
+        "primaryLanguage": {"name": language} if language else None,
+        "repositoryTopics": {"nodes": [{"topic": {"name": topic}} for topic in rest.get("topics") or []]},
+        "licenseInfo": {"spdxId": license_.get("spdx_id")} if isinstance(license_, dict) else None,
+    }
+
+
+def _row(one: Asked, node: Any, observed_at: dt.datetime) -> tuple[Row | None, str]:
+    """Return (row, '') of a node, or (None, what is wrong with it)."""
+    if not isinstance(node, dict) or not node:
+        return None, "GraphQL gave no answer"
+    repo_id, stars, name = node.get("databaseId"), node.get("stargazerCount"), node.get("nameWithOwner")
+    if not _is_count(repo_id) or (one.repo_id is not None and repo_id != one.repo_id):
+        return None, f"databaseId is {str(repo_id)[:30]!r}"
+    if not _is_count(stars):
+        return None, f"stargazerCount is {str(stars)[:30]!r}"
+    if not isinstance(name, str) or not FULL_NAME.fullmatch(name) or not isinstance(node.get("id"), str):
+        return None, "nameWithOwner or id is not one"
+    topics = [
+        entry["topic"]["name"] for entry in _at(node, "repositoryTopics", "nodes") or [] if _at(entry, "topic", "name")
+    ]
+    return {
+        "repo_id": repo_id,
+        "node_id": node["id"],
+        "asked_name": None if one.node_id else one.full_name,
+        "full_name": name,
+        "state": "public",
+        "stars_total": stars,
+        "forks_total": _count(node.get("forkCount")),
+        "issues_open": _count(_at(node, "issues", "totalCount")),
+        "pull_requests_open": _count(_at(node, "pullRequests", "totalCount")),
+        "language": _text(_at(node, "primaryLanguage", "name")),
+        "topics": json.dumps([topic for topic in topics if topic]),
+        "description": _text(node.get("description")),
+        "license": _text(_at(node, "licenseInfo", "spdxId")),
+        "created_at": _time(node.get("createdAt")),
+        "pushed_at": _time(node.get("pushedAt")),
+        "is_archived": _flag(node.get("isArchived")),
+        "is_fork": _flag(node.get("isFork")),
+        "observed_at": observed_at,
+    }, ""
+
+
+def _absent(one: Asked, state: str, reason: str, observed_at: dt.datetime) -> Row:
+    return {
+        "repo_id": one.repo_id,
+        "node_id": one.node_id,
+        "asked_name": None if one.node_id else one.full_name,
+        "full_name": one.full_name,
+        "state": state,
+        "reason": reason[:500],
+        "observed_at": observed_at,
+    }
+
+
+def _at(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
+
+
+def _count(value: Any) -> int | None:
+    return value if _is_count(value) else None
+
+
+def _text(value: Any) -> str | None:
+    return value.replace("\x00", "") or None if isinstance(value, str) else None
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _time(value: Any) -> dt.datetime | None:
+    try:
+        return dt.datetime.fromisoformat(value).astimezone(dt.UTC).replace(tzinfo=None)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,176 @@
+"""The raw tables of the two GitHub sources, column by column, and how rows get into them.
+
+Here: names and types, so that a table can exist before its first row, and a batch that replaces itself when it is
+loaded twice. Not here: what fills the tables (`repositories`, `star_history`).
+
+Times are UTC without a zone: DuckDB reads zoned ones in the session's zone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.extract import DltResource
+
+_TIME = pa.timestamp("us")
+_RUN = [("run_id", pa.string()), ("load_key", pa.string())]
+WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+"""GitHub's weeks begin on Sunday"""
+
+REPOSITORIES = pa.schema(
+    [
+        ("day", pa.date32()),
+        ("repo_id", pa.int64()),
+        ("node_id", pa.string()),
+        ("asked_name", pa.string()),
+        ("full_name", pa.string()),
+        ("state", pa.string()),
+        ("stars_total", pa.int64()),
+        ("forks_total", pa.int64()),
+        ("issues_open", pa.int64()),
+        ("pull_requests_open", pa.int64()),
+        ("language", pa.string()),
+        ("topics", pa.string()),
+        ("description", pa.string()),
+        ("license", pa.string()),
+        ("created_at", _TIME),
+        ("pushed_at", _TIME),
+        ("is_archived", pa.bool_()),
+        ("is_fork", pa.bool_()),
+        ("observed_at", _TIME),
+        ("reason", pa.string()),
+        *_RUN,
+    ]
+)
+REPOSITORIES_DAYS = pa.schema(
+    [
+        ("day", pa.date32()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        *((name, pa.int64()) for name in ("expected", "observed", "answered", "graphql_queries", "rest_requests")),
+        ("is_swept", pa.bool_()),
+        ("run_id", pa.string()),
+        ("fetched_at", _TIME),
+    ]
+)
+UNIVERSE_CHANGES = pa.schema(
+    [
+        ("day", pa.date32()),
+        ("repo_id", pa.int64()),
+        ("node_id", pa.string()),
+        ("full_name", pa.string()),
+        ("change", pa.string()),
+        ("via", pa.string()),
+        ("reason", pa.string()),
+        *_RUN,
+    ]
+)
+STAR_HISTORY = pa.schema(
+    [
+        ("repo_id", pa.int64()),
+        ("week", pa.date32()),
+        ("total", pa.int64()),
+        *((name, pa.int64()) for name in WEEKDAYS),
+        ("fetched_at", _TIME),
+        ("loaded_at", _TIME),
+        ("load_key", pa.string()),
+    ]
+)
+STAR_HISTORY_READS = pa.schema(
+    [
+        ("repo_id", pa.int64()),
+        ("full_name", pa.string()),
+        ("page", pa.int64()),
+        ("status", pa.string()),
+        ("first_day", pa.date32()),
+        ("last_day", pa.date32()),
+        ("etag", pa.string()),
+        ("stars_total", pa.int64()),
+        ("reason", pa.string()),
+        ("fetched_at", _TIME),
+        *_RUN,
+    ]
+)
+STAR_HISTORY_QUARANTINE = pa.schema(
+    [
+        ("repo_id", pa.int64()),
+        ("full_name", pa.string()),
+        ("week", pa.date32()),
+        ("reason", pa.string()),
+        ("row_text", pa.string()),
+        ("fetched_at", _TIME),
+        *_RUN,
+    ]
+)
+STAR_HISTORY_DAYS = pa.schema(
+    [
+        ("day", pa.date32()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        *((name, pa.int64()) for name in ("expected", "asked", "answered", "left_out", "rest_requests")),
+        ("run_id", pa.string()),
+        ("fetched_at", _TIME),
+    ]
+)
+
+TABLES = {
+    "repositories": {
+        "repositories": REPOSITORIES,
+        "repositories_days": REPOSITORIES_DAYS,
+        "universe_changes": UNIVERSE_CHANGES,
+    },
+    "star_history": {
+        "star_history": STAR_HISTORY,
+        "star_history_reads": STAR_HISTORY_READS,
+        "star_history_quarantine": STAR_HISTORY_QUARANTINE,
+        "star_history_days": STAR_HISTORY_DAYS,
+    },
+}
+"""dataset -> table -> columns"""
+
+
+Rows = pa.Table | Sequence[Mapping[str, Any]]
+
+
+def github_source(dataset: str, rows: Mapping[str, Rows] | None = None) -> DltResource:
+    """Return the dlt resource that loads a batch of rows into the tables of a dataset.
+
+    A batch has a `load_key`, and a day of a `_days` table its `day`: what stands under the same key is replaced, so the
+    same batch twice changes nothing.
+
+    Args:
+        dataset: `repositories` or `star_history`.
+        rows: table -> rows; a column that a row lacks is NULL.
+    """
+
+    @dlt.resource(name=dataset, write_disposition="merge", merge_key="load_key")
+    def batch() -> Iterator[Any]:
+        for table, schema in TABLES[dataset].items():
+            key = "day" if table.endswith("_days") else "load_key"
+            given = (rows or {}).get(table, ())
+            columns = given if isinstance(given, pa.Table) else pa.Table.from_pylist(list(given), schema)
+            if len(columns) or table == dataset:
+                hints = dlt.mark.make_hints(
+                    table_name=table, write_disposition="merge", merge_key=key, columns=_time_hints(schema)
+                )
+                columns = columns.cast(pa.schema([field.with_nullable(field.name != key) for field in schema]))
+                yield dlt.mark.with_hints(columns, hints, create_table_variant=True)
+
+    return batch
+
+
+def utc_now() -> dt.datetime:
+    """Return the time, UTC without a zone, as every table has it."""
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None)
+
+
+def _time_hints(schema: pa.Schema) -> Any:
+    return {
+        field.name: {"data_type": "timestamp", "timezone": False}
+        for field in schema
+        if pa.types.is_timestamp(field.type)
+    }

@@ -1,0 +1,428 @@
+"""Stars gained by repository and day, as GitHub counts those still held, a week a row.
+
+Here: which pages are worth a request, what a page says and what of it is believed, which weeks are new.
+Not here: when to wait and which token to spend (`github`), what the vintages mean (dbt).
+
+A page is 30 weeks, newest first; a week begins on Sunday. The same day read later can be smaller, since an unstar takes
+from the past: a week is stored again whenever it reads differently, and nothing is overwritten. Days that had not ended
+when they were read are stored as read, for an answer of 304 confirms them later; until then they count as unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from reposignal_pipeline.sources.discovery import Member
+from reposignal_pipeline.sources.schemas import STAR_HISTORY, WEEKDAYS
+from reposignal_pipeline.sources.transport import sort_out
+
+if TYPE_CHECKING:
+    from reposignal_pipeline.sources.github import Answer, GitHub
+
+WEEKS_A_PAGE = 30
+PAGES = 100
+READS_AT_ONCE = 500
+"""asked for side by side, and loaded together: what a killed run loses at most"""
+DAILY_REQUESTS = 2_500
+"""a normal day's budget; repositories that were never read come on top, as far as the quota goes"""
+REREAD_DAYS = 7
+"""Every repository is read again within a week, however quiet: a star given and one taken leave the total alone."""
+
+DAY = dt.timedelta(days=1)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One page to ask for."""
+
+    repo_id: int
+    full_name: str
+    page: int
+    stars_total: int | None = None
+    """as last observed, noted with the reading: a later total tells whether the history is worth another"""
+    etag: str | None = None
+    newest: Row | None = None
+    """the newest week that stands in the warehouse, as the page with that ETag gave it"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run asks for, in that order, and what it leaves for another day."""
+
+    asks: list[Ask]
+    tracked: int
+    never_read: int
+    moved: int
+    due: int
+    left_out: int
+
+    @property
+    def in_words(self) -> str:
+        return (
+            f"{len(self.asks):,} pages: {self.never_read:,} repositories never read, {self.moved:,} whose total moved,"
+            f" {self.due:,} due for their weekly reading; {self.left_out:,} of {self.tracked:,} left out"
+        )
+
+
+@dataclass
+class Reads:
+    """Rows of three tables, not yet with run and load."""
+
+    weeks: list[Row] = field(default_factory=list)
+    reads: list[Row] = field(default_factory=list)
+    quarantine: list[Row] = field(default_factory=list)
+
+    def add(self, other: Reads) -> None:
+        self.weeks += other.weeks
+        self.reads += other.reads
+        self.quarantine += other.quarantine
+
+
+# What a repository answered for good today is not asked again today.
+_STATE = """
+    create or replace temp table members as
+    select
+        given.*,
+        state.* exclude (repo_id),
+        coalesce(asked_on > $today - 1 and last_status not in ('read', 'unchanged', 'unreadable'), false) as is_settled
+    from given left join (
+        select
+            repo_id,
+            max(last_day) as read_to,
+            max(fetched_at)::date as asked_on,
+            arg_max(status, fetched_at) as last_status,
+            arg_max(etag, fetched_at) filter (page = 1 and last_day is not null) as etag,
+            max_by({'v': stars_total}, fetched_at).v as stars_at_read
+        from pipeline.star_history.star_history_reads semi join given using (repo_id)
+        group by repo_id
+    ) as state using (repo_id)
+"""
+
+# The total that moved most for the size of the repository comes first; the oldest readings get a seventh of all, so
+# that a universe read on one day does not fall due on one day.
+_DAILY = """
+    with behind as (
+        select *, abs(stars_total - stars_at_read) as moved_by
+        from members where gone_days = 0 and not is_settled and coalesce(read_to < $last, true)
+    ),
+    placed as (
+        select
+            *,
+            row_number() over (partition by read_to is null order by read_to, hash(repo_id)) as age_place
+        from behind
+    ),
+    due as (
+        select *, read_to is not null and (age_place <= $share or read_to < $last - $reread) as is_due
+        from placed
+    ),
+    ordered as (
+        select
+            *,
+            read_to is null as is_new,
+            row_number() over (
+                partition by read_to is null
+                order by is_due desc, coalesce(moved_by, 0) / sqrt(coalesce(stars_total, 0) + 100) desc, age_place
+            ) as place
+        from due where read_to is null or is_due or moved_by > 0
+    )
+    select
+        repo_id, full_name,
+        -- after a long absence the first page does not reach back far enough
+        unnest(range(1, case when is_new then 2 else 2 + ($sunday - read_to) // (7 * $weeks) end)) as page,
+        stars_total,
+        case when read_to >= $sunday - 7 then etag end as etag,
+        is_new, is_due
+    from ordered where is_new or place <= $budget
+    order by page, is_new, place
+"""
+
+_BACKFILL = """
+    with weeks as (
+        select week::date as week, ($sunday - week::date) // 7 // $weeks + 1 as page
+        from generate_series(
+            date_trunc('week', $first + 1)::date - 1, date_trunc('week', $last + 1)::date - 1, interval 7 days
+        ) as series (week)
+    ),
+    wanted as (
+        select
+            repo_id, full_name, stars_total, read_to, week, page,
+            greatest(week, $first, coalesce(created_on, $first)) as want_from,
+            least(week + 6, $last) as want_to
+        from members, weeks
+        where not is_settled and page <= $pages
+    ),
+    lacking as (
+        select * from wanted
+        where want_from <= want_to and not exists (
+            select 1 from pipeline.star_history.star_history_reads as reads
+            where reads.repo_id = wanted.repo_id and first_day <= want_from and last_day >= want_to
+        )
+    )
+    select distinct
+        repo_id, full_name, page, stars_total, null as etag, read_to is null as is_new, false as is_due
+    from lacking order by page, repo_id
+"""
+
+_NEWEST = f"""
+    select repo_id, arg_max({{'week': week, 'total': total, {", ".join(f"'{day}': {day}" for day in WEEKDAYS)}}},
+        {{'week': week, 'loaded_at': loaded_at}}) as newest
+    from pipeline.star_history.star_history semi join asked using (repo_id) group by repo_id
+"""
+
+_SAME = " and ".join(f"stored.{day} = read.{day}" for day in WEEKDAYS)
+_FRESH = f"""
+    with read as (
+        select * from weeks_read
+        qualify row_number() over (partition by repo_id, week order by fetched_at desc) = 1
+    ),
+    stored as (
+        select * from pipeline.star_history.star_history semi join read using (repo_id, week)
+        qualify row_number() over (partition by repo_id, week order by loaded_at desc) = 1
+    )
+    select read.* replace ($loaded_at as loaded_at) from read anti join stored
+        on stored.repo_id = read.repo_id and stored.week = read.week and stored.total = read.total and {_SAME}
+        -- the same numbers say more once more of the week's days have ended
+        and least(stored.fetched_at::date, stored.week + 7) >= least(read.fetched_at::date, read.week + 7)
+    order by week, repo_id
+"""
+
+
+def plan(
+    connection: duckdb.DuckDBPyConnection,
+    members: Sequence[Member],
+    first: dt.date,
+    last: dt.date,
+    *,
+    today: dt.date,
+    budget: int = DAILY_REQUESTS,
+) -> Plan:
+    """Return what to ask for so that the days from `first` to `last` are read.
+
+    Of yesterday alone, a normal day's plan within the budget: whoever was never read, whoever is due, whose total moved
+    most. Of any other range, a backfill: every page that somebody lacks.
+
+    Args:
+        connection: has the raw tables as `pipeline`.
+        today: UTC day of the run.
+        budget: requests for repositories that were read before.
+    """
+    rows = [(m.repo_id, m.full_name, m.stars_total, m.gone_days, m.created_on) for m in members]
+    names = {"repo_id": pa.int64(), "full_name": pa.string(), "stars_total": pa.int64(), "gone_days": pa.int64()}
+    schema = pa.schema({**names, "created_on": pa.date32()})
+    given = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+    connection.register("given", given)
+    connection.execute(_STATE, {"today": today})
+    (made,) = connection.execute(
+        "select count(*) from pipeline.star_history.star_history_reads where fetched_at >= $1", [today]
+    ).fetchone() or (0,)
+    is_normal_day = first == last == today - DAY
+    sunday = today - DAY * (today.isoweekday() % 7)
+    common = {"last": last, "sunday": sunday, "weeks": WEEKS_A_PAGE}
+    if is_normal_day:
+        share = -(-len(members) // REREAD_DAYS)
+        parameters = {"share": share, "reread": REREAD_DAYS - 1, "budget": max(budget - made, 0)} | common
+        asked = connection.execute(_DAILY, parameters).to_arrow_table()
+    else:
+        asked = connection.execute(_BACKFILL, {"first": first, "pages": PAGES} | common).to_arrow_table()
+    connection.register("asked", asked)
+    newest = dict(connection.execute(_NEWEST).fetchall()) if is_normal_day else {}
+    (left_out,) = connection.execute(
+        "select count(*) from members anti join asked using (repo_id) where coalesce(read_to < $1, true)", [last]
+    ).fetchone() or (0,)
+    pages = asked.to_pylist()
+    for name in ("given", "asked"):
+        connection.unregister(name)
+    return Plan(
+        asks=[
+            Ask(page["repo_id"], page["full_name"], page["page"], page["stars_total"], page["etag"], week)
+            if page["page"] == 1 and page["etag"] and (week := newest.get(page["repo_id"]))
+            else Ask(page["repo_id"], page["full_name"], page["page"], page["stars_total"])
+            for page in pages
+        ],
+        tracked=len(members),
+        never_read=len({page["repo_id"] for page in pages if page["is_new"]}),
+        moved=len({page["repo_id"] for page in pages if not page["is_new"] and not page["is_due"]}),
+        due=len({page["repo_id"] for page in pages if page["is_due"]}),
+        left_out=left_out,
+    )
+
+
+def fresh_weeks(connection: duckdb.DuckDBPyConnection, weeks: Sequence[Row], loaded_at: dt.datetime) -> pa.Table:
+    """Return the weeks that say something new, beside what stands in the warehouse, as rows of `star_history`.
+
+    Call with the writer's lock held: `loaded_at` grows from load to load.
+    """
+    connection.register("weeks_read", pa.Table.from_pylist(list(weeks), STAR_HISTORY))
+    fresh = connection.execute(_FRESH, {"loaded_at": loaded_at}).to_arrow_table().cast(STAR_HISTORY)
+    connection.unregister("weeks_read")
+    return fresh
+
+
+async def read(github: GitHub, asks: Sequence[Ask]) -> AsyncIterator[Reads]:
+    """Yield what some hundred pages said at a time, in the order asked.
+
+    Raises:
+        UpstreamError: when the upstream answers no more, its quota is spent or no token is left; what was read has been
+            yielded by then.
+    """
+    for start in range(0, len(asks), READS_AT_ONCE):
+        some = asks[start : start + READS_AT_ONCE]
+        answers = await asyncio.gather(*(_read(github, ask) for ask in some), return_exceptions=True)
+        good, failure = sort_out(answers)
+        together = Reads()
+        for reads in good:
+            together.add(reads)
+        yield together
+        if failure:
+            raise failure
+
+
+async def _read(github: GitHub, ask: Ask) -> Reads:
+    params = {"per_page": WEEKS_A_PAGE, "page": ask.page}
+    answer = await github.get(f"/repos/{ask.full_name}/stargazers/history", params, etag=ask.etag)
+    if answer.status == 304 and ask.newest:
+        confirmed = _confirmed(ask, ask.newest, answer.answered_at)
+        if confirmed:
+            return confirmed
+        answer = await github.get(f"/repos/{ask.full_name}/stargazers/history", params)
+    if answer.refusal == "not_found" or _holder(answer) not in (None, ask.repo_id):
+        # the name went to another repository, or was given up: the id stays
+        answer = await github.get(f"/repositories/{ask.repo_id}/stargazers/history", params)
+    return parse_page(ask, answer)
+
+
+def _holder(answer: Answer) -> int | None:
+    """Return the id that the answer names: GitHub writes it into the addresses of the other pages."""
+    for address in (*answer.links.values(), answer.url):
+        if found := re.search(r"/repositories/(\d{1,18})/", address):
+            return int(found.group(1))
+    return None
+
+
+def _confirmed(ask: Ask, newest: Row, at: dt.datetime) -> Reads | None:
+    """Return the newest week read once more, unchanged; None where weeks have begun that the page did not know."""
+    yesterday = at.date() - DAY
+    if newest["week"] + 6 * DAY < yesterday:
+        return None
+    week = {**newest, "repo_id": ask.repo_id, "fetched_at": at}
+    return Reads([week], [_reading(ask, "unchanged", at, newest["week"], yesterday, etag=ask.etag)])
+
+
+def parse_page(ask: Ask, answer: Answer) -> Reads:
+    """Return what a page says: its good weeks, what is set aside, and the spans of days that it covers."""
+    at = answer.answered_at
+    if answer.refusal:
+        return Reads(reads=[_reading(ask, answer.refusal, at, reason=f"answered {answer.status}")])
+    if answer.status != 200 or not isinstance(answer.content, list):
+        reason = "still computing" if answer.status == 202 else f"answered {answer.status}, not a list of weeks"
+        return Reads(reads=[_reading(ask, "unreadable", at, reason=reason)])
+    holder = _holder(answer)
+    if holder not in (None, ask.repo_id):
+        return Reads(reads=[_reading(ask, "wrong_id", at, reason=f"it is repository {holder}'s")])
+    sunday = at.date() - DAY * (at.isoweekday() % 7)
+    if not answer.content:
+        if ask.page == 1:
+            return Reads(reads=[_reading(ask, "empty", at, reason="an empty first page: no weeks, not no stars")])
+        newest = sunday - 7 * DAY * WEEKS_A_PAGE * (ask.page - 1)
+        return Reads(
+            reads=[
+                _reading(ask, "read", at, newest - 7 * DAY * (WEEKS_A_PAGE - 1), newest + 6 * DAY, reason="no weeks")
+            ]
+        )
+    result = Reads()
+    good: list[dt.date] = []
+    for entry in answer.content:
+        week, days, wrong = _week(entry, at.date())
+        if wrong:
+            result.quarantine.append(
+                {
+                    "repo_id": ask.repo_id,
+                    "full_name": ask.full_name,
+                    "week": week,
+                    "reason": f"{ask.full_name}, page {ask.page}, week {week or '?'}: {wrong}",
+                    "row_text": str(entry)[:1_000],
+                    "fetched_at": at,
+                }
+            )
+        if week and days and week <= sunday:
+            row = {"repo_id": ask.repo_id, "week": week, "total": sum(days), "fetched_at": at}
+            result.weeks.append(row | dict(zip(WEEKDAYS, days, strict=True)))
+            good.append(week)
+    # what was set aside is not covered, so that it is asked for again
+    etag = answer.etag if not result.quarantine else None
+    spans = _spans(sorted(set(good)))
+    for begin, end in spans:
+        last = min(end + 6 * DAY, at.date() - DAY)
+        result.reads.append(_reading(ask, "read", at, begin, last, etag=etag if end == max(good) else None))
+    if not spans:
+        result.reads.append(_reading(ask, "unreadable", at, reason=result.quarantine[0]["reason"]))
+    return result
+
+
+def _week(entry: Any, today: dt.date) -> tuple[dt.date | None, list[int] | None, str | None]:
+    """Return (week, stars by day, what is wrong); days stand beside a wrong only if those that have ended are good."""
+    at = entry.get("week") if isinstance(entry, dict) else None
+    if not _is_count(at):
+        return None, None, "no week"
+    moment = dt.datetime.fromtimestamp(min(at, 4_000_000_000), dt.UTC)
+    week = moment.date()
+    total, days = entry.get("total"), entry.get("days")
+    if moment.time() != dt.time() or week.isoweekday() != 7:
+        return week, None, "a week that does not begin on a Sunday at 00:00 UTC"
+    if not isinstance(days, list) or len(days) != 7 or not all(map(_is_count, days)):
+        return week, None, "not seven counts"
+    if sum(days) != total:
+        return week, None, f"the days add up to {sum(days):,}, the total is {str(total)[:20]}"
+    begun = (today - week).days + 1
+    if begun < 7 and any(days[max(begun, 0) :]):
+        return week, days[: max(begun, 0)] + [0] * (7 - max(begun, 0)), "stars on days to come"
+    return week, days, None
+
+
+def _spans(weeks: Sequence[dt.date]) -> list[tuple[dt.date, dt.date]]:
+    """Return (first, last) of each run of successive weeks."""
+    spans: list[tuple[dt.date, dt.date]] = []
+    for week in weeks:
+        if spans and week - spans[-1][1] == 7 * DAY:
+            spans[-1] = (spans[-1][0], week)
+        else:
+            spans.append((week, week))
+    return spans
+
+
+def _reading(
+    ask: Ask,
+    status: str,
+    at: dt.datetime,
+    first: dt.date | None = None,
+    last: dt.date | None = None,
+    *,
+    etag: str | None = None,
+    reason: str | None = None,
+) -> Row:
+    is_span = first is not None and last is not None and first <= last
+    return {
+        "repo_id": ask.repo_id,
+        "full_name": ask.full_name,
+        "page": ask.page,
+        "status": status,
+        "first_day": first if is_span else None,
+        "last_day": last if is_span else None,
+        "etag": etag,
+        "stars_total": ask.stars_total,
+        "reason": reason,
+        "fetched_at": at,
+    }
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53

@@ -1,0 +1,272 @@
+"""One cycle of the tracked universe: who enters and leaves, and an observation of every member.
+
+Here: what the warehouse knows of the members, and the order in which a cycle asks. Not here: how a batch is asked for
+(`repositories`), by which rules places are given (`discovery`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from reposignal_pipeline.sources.discovery import RANKINGS, WATCHLIST, Candidate, Member, Rule, changes, search
+from reposignal_pipeline.sources.repositories import FULL_NAME, Asked, Lookups, Row, observe
+from reposignal_pipeline.sources.transport import UpstreamError
+
+if TYPE_CHECKING:
+    from reposignal_pipeline.sources.github import GitHub
+
+SWEEP_DAYS = 7
+NAMES_A_DAY = 2_500
+"""resolved by name, 25 queries: a full set of rankings lists in two days"""
+RANKINGS_DAYS = 14
+"""how old a list may be to put a repository forward"""
+ASK_AGAIN_DAYS = 7
+"""after a name did not answer"""
+LOOK_BACK_DAYS = 60
+"""how far back an observation is looked for: longer than a member may be gone before it leaves"""
+
+Tables = dict[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the warehouse knows before a cycle."""
+
+    day: dt.date
+    members: list[Member]
+    answered: dict[int, str]
+    """repositories that have an answer for the day already, and its state: a run cut short goes on with the others"""
+    names: dict[str, Candidate | None]
+    """lower-case name -> who answered to it last; None if nobody did of late"""
+    ranked: list[str]
+    """names on the newest rankings lists, most stars first"""
+    is_sweep_due: bool
+
+
+@dataclass
+class Outcome:
+    """What a cycle did; complete once it has ended, be it by an error."""
+
+    tracked: set[int] = field(default_factory=set)
+    answers: dict[int, str] = field(default_factory=dict)
+    """repository -> state of its answer for the day, of this run or of one before it"""
+    entered: int = 0
+    left: int = 0
+    gaps: list[str] = field(default_factory=list)
+    """what was not found out, in words"""
+    is_swept: bool = False
+    failure: str | None = None
+    """why the cycle ended before it had asked for every member"""
+
+    @property
+    def states(self) -> Counter[str]:
+        """Return how many members are in which state."""
+        return Counter(self.answers[repo_id] for repo_id in self.tracked & self.answers.keys())
+
+    @property
+    def answered(self) -> int:
+        """Return how many members have an answer that could be read."""
+        return sum(self.states.values()) - self.states["unreadable"]
+
+    @property
+    def status(self) -> str:
+        """Return 'observed', 'partial' or 'not_observed'."""
+        if self.failure is None and self.answered == len(self.tracked):
+            return "observed"
+        return "partial" if self.answered else "not_observed"
+
+    @property
+    def reason(self) -> str | None:
+        """Return why not every member has an answer, in words."""
+        if self.status == "observed":
+            return None
+        told = [self.failure] if self.failure else []
+        unreadable = self.states["unreadable"]
+        if missed := len(self.tracked) - self.answered - unreadable:
+            told.append(f"{missed:,} of {len(self.tracked):,} not reached")
+        if unreadable:
+            told.append(f"{unreadable:,} answers could not be read")
+        return "; ".join(told)
+
+
+def state(connection: duckdb.DuckDBPyConnection, day: dt.date) -> State:
+    """Return what the warehouse knows before the cycle of `day`; `connection` has the raw tables as `pipeline`."""
+    answered = connection.execute(
+        "select repo_id, max_by(state, observed_at) from pipeline.repositories.repositories"
+        " where day = ? and state <> 'unreadable' and repo_id is not null group by repo_id",
+        [day],
+    ).fetchall()
+    (swept_on,) = connection.execute(
+        "select max(day) from pipeline.repositories.repositories_days where is_swept and day <= ?", [day]
+    ).fetchone() or (None,)
+    return State(
+        day=day,
+        members=members(connection, day),
+        answered=dict(answered),
+        names=_names(connection, day),
+        ranked=_ranked(connection, day),
+        is_sweep_due=swept_on is None or (day - swept_on).days >= SWEEP_DAYS,
+    )
+
+
+def members(connection: duckdb.DuckDBPyConnection, day: dt.date) -> list[Member]:
+    """Return the members as of `day`, by id."""
+    rows = connection.execute(
+        """
+        with newest as (
+            select * from pipeline.repositories.universe_changes where day <= $day
+            qualify row_number() over (partition by repo_id order by day desc, change = 'left' desc) = 1
+        ),
+        members as (select * exclude (day) from newest where change = 'entered'),
+        seen as (
+            select
+                repo_id,
+                max_by(full_name, observed_at) filter (state = 'public') as full_name,
+                max_by(node_id, observed_at) filter (state = 'public') as node_id,
+                max_by(stars_total, observed_at) filter (state = 'public') as stars_total,
+                max_by(created_at, observed_at) filter (state = 'public')::date as created_on,
+                count(distinct day) filter (state not in ('public', 'unreadable')) as days_gone,
+                max(day) filter (state = 'public') as last_public
+            from pipeline.repositories.repositories semi join members using (repo_id)
+            where day between $day - $look_back::integer and $day
+            group by repo_id
+        ),
+        gone as (
+            select repo_id, count(distinct day) as days
+            from pipeline.repositories.repositories join seen using (repo_id)
+            where
+                repositories.day between $day - $look_back::integer and $day
+                and repositories.state not in ('public', 'unreadable')
+                and repositories.day > coalesce(last_public, date '1970-01-01')
+                and days_gone > 0
+            group by repo_id
+        )
+        select
+            repo_id, coalesce(seen.node_id, members.node_id), coalesce(seen.full_name, members.full_name),
+            via, stars_total, coalesce(gone.days, 0), created_on
+        from members left join seen using (repo_id) left join gone using (repo_id)
+        order by repo_id
+        """,
+        {"day": day, "look_back": LOOK_BACK_DAYS},
+    ).fetchall()
+    return [Member(*row) for row in rows]
+
+
+def _names(connection: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, Candidate | None]:
+    silent = connection.execute(
+        """
+        select distinct lower(asked_name) from pipeline.repositories.repositories
+        where state <> 'public' and repo_id is null and day > $day::date - $days::integer and day <= $day
+        """,
+        {"day": day, "days": ASK_AGAIN_DAYS},
+    ).fetchall()
+    answered = connection.execute(
+        """
+        with answers as (
+            select *, unnest([lower(full_name), lower(asked_name)]) as name
+            from pipeline.repositories.repositories
+            where state = 'public' and day between $day::date - $look_back::integer and $day
+        )
+        select
+            name, repo_id, max_by(node_id, observed_at), max_by(full_name, observed_at),
+            max_by(stars_total, observed_at), max_by(created_at, observed_at)
+        from answers where name is not null
+        group by name, repo_id order by max(observed_at)
+        """,
+        {"day": day, "look_back": LOOK_BACK_DAYS},
+    ).fetchall()
+    names: dict[str, Candidate | None] = dict.fromkeys(name for (name,) in silent)
+    for name, repo_id, node_id, full_name, stars_total, created_at in answered:
+        names[name] = Candidate(repo_id, node_id, full_name, stars_total, created_at, WATCHLIST)
+    return names
+
+
+def _ranked(connection: duckdb.DuckDBPyConnection, day: dt.date) -> list[str]:
+    has_rankings = connection.execute(
+        "select 1 from duckdb_tables() where database_name = 'pipeline' and table_name = 'rankings'"
+    ).fetchone()
+    if not has_rankings:
+        return []
+    rows = connection.execute(
+        """
+        select any_value(username || '/' || repo_name) as full_name
+        from pipeline.rankings.rankings
+        where snapshot_date = (
+            select max(snapshot_date) from pipeline.rankings.rankings_days
+            where status = 'observed' and snapshot_date between $day::date - $days::integer and $day
+        )
+        group by lower(username || '/' || repo_name)
+        order by max(stars) desc, full_name
+        """,
+        {"day": day, "days": RANKINGS_DAYS},
+    ).fetchall()
+    return [name for (name,) in rows if FULL_NAME.fullmatch(name)]
+
+
+async def cycle(
+    github: GitHub, known: State, outcome: Outcome, *, rules: Sequence[Rule], watchlist: Sequence[str], size: int
+) -> AsyncIterator[Tables]:
+    """Yield rows by table, without their day, run and load, as they come in; `outcome` grows with them.
+
+    An upstream that answers no more ends the cycle and is told in `outcome`; what was yielded stands.
+    """
+    try:
+        async for tables in _cycle(github, known, outcome, rules=rules, watchlist=watchlist, size=size):
+            yield tables
+    except UpstreamError as error:
+        outcome.failure = str(error)
+
+
+async def _cycle(
+    github: GitHub, known: State, outcome: Outcome, *, rules: Sequence[Rule], watchlist: Sequence[str], size: int
+) -> AsyncIterator[Tables]:
+    outcome.tracked = {member.repo_id for member in known.members}
+    outcome.answers = dict(known.answered)
+    lookups = Lookups()
+    names = dict(known.names)
+    unknown = [name for name in watchlist if name.lower() not in names]
+    room = max(size - len(known.members) - len(unknown), 0)
+    unknown += [name for name in known.ranked if name.lower() not in names][: min(room, NAMES_A_DAY)]
+    async for rows in observe(github, [Asked(name) for name in dict.fromkeys(unknown)], lookups):
+        for row in rows:
+            if row["state"] == "public":
+                candidate = Candidate(
+                    row["repo_id"], row["node_id"], row["full_name"], row["stars_total"], row["created_at"], WATCHLIST
+                )
+                # asked for under a name that it had before
+                names[row["full_name"].lower()] = names[row["asked_name"].lower()] = candidate
+                outcome.answers[row["repo_id"]] = "public"
+        yield {"repositories": rows}
+
+    wanted = [
+        Candidate(**{**vars(candidate), "via": via})
+        for via, put_forward in ((WATCHLIST, watchlist), (RANKINGS, known.ranked))
+        for name in put_forward
+        if (candidate := names.get(name.lower()))
+    ]
+    if known.is_sweep_due:
+        found = await search(github, rules, size, known.day)
+        outcome.gaps += found.gaps
+        outcome.is_swept = found.is_swept
+        wanted += found.candidates
+    changed = changes(known.members, wanted, size, is_swept=outcome.is_swept)
+    outcome.entered = sum(change.change == "entered" for change in changed)
+    outcome.left = len(changed) - outcome.entered
+    if changed:
+        yield {"universe_changes": [vars(change).copy() for change in changed]}
+
+    gone = {change.repo_id for change in changed if change.change == "left"}
+    tracked = [Asked(one.full_name, one.repo_id, one.node_id) for one in known.members if one.repo_id not in gone]
+    tracked += [
+        Asked(change.full_name, change.repo_id, change.node_id) for change in changed if change.change == "entered"
+    ]
+    outcome.tracked = {one.repo_id for one in tracked if one.repo_id}
+    async for rows in observe(github, [one for one in tracked if one.repo_id not in outcome.answers], lookups):
+        outcome.answers.update((row["repo_id"], row["state"]) for row in rows)
+        yield {"repositories": rows}
