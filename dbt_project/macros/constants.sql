@@ -2,6 +2,8 @@
 {% macro constant(name) -%}
     {%- set constants = {
         "memory_days": 400,
+        "rankings_hour": 4,
+        "shortest_gap_hours": 12,
         "longest_gap_hours": 36,
         "rename_gap_days": 7,
         "break_share": 0.10,
@@ -18,6 +20,9 @@
     {#-
         memory_days: how far back a former reading is remembered; older ones count as none. Longer than any restore
             seen (88 days) and than the longest gap of the rankings (77 days); bounds what a new day reads.
+        rankings_hour: the ranking file of a day is taken at about 03:00-04:30 UTC of it; no file says when.
+        shortest_gap_hours: below it a change of the total is not scaled to 24 hours: a star in three hours is not eight a day.
+            Readings of two sources can lie that close.
         longest_gap_hours: above it a change of the total is not scaled to 24 hours: a missed day doubles the next delta.
         rename_gap_days: over a longer gap counts drift too far to be evidence of a rename.
         break_share, break_stars: a step of at least both is a break of the level, not stars withdrawn or given. In the

@@ -38,3 +38,8 @@
         then percent_rank() over (partition by day, {{ value }} is null order by {{ value }})
     end
 {%- endmacro %}
+
+{#- True where a change of the total is one night's: neither too short nor too long to be scaled to 24 hours. -#}
+{% macro is_one_night(gap_hours) -%}
+    {{ gap_hours }} between {{ constant('shortest_gap_hours') }} and {{ constant('longest_gap_hours') }}
+{%- endmacro %}

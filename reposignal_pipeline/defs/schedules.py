@@ -1,5 +1,7 @@
 """Jobs and their schedules; schedules run on their own only against live upstreams."""
 
+import datetime as dt
+
 import dagster as dg
 
 from reposignal_pipeline.config import Profile
@@ -10,6 +12,8 @@ from reposignal_pipeline.defs.publish import published_warehouse
 from reposignal_pipeline.defs.resources import settings
 from reposignal_pipeline.defs.trends import weekly_trends
 from reposignal_pipeline.defs.warehouse import marts
+from reposignal_pipeline.publishing.answers import AnswerError
+from reposignal_pipeline.publishing.doctor import unreached
 
 _sources = {"rankings": RANKINGS, "repositories": REPOSITORIES, "star_history": STAR_HISTORY}
 _ingest = dg.AssetSelection.assets(*(_sources[source] for source in settings.sources))
@@ -47,6 +51,28 @@ daily_schedule = dg.build_schedule_from_partitioned_job(
     default_status=_status,
     description="Yesterday, when its file has long been out.",
 )
+
+
+@dg.schedule(
+    job=daily,
+    cron_schedule="0 9-21/3 * * *",
+    execution_timezone="UTC",
+    default_status=_status,
+    description="Yesterday once more where a spent quota or an outage cut it short: its totals cannot be read later.",
+)
+def catch_up_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Ask for yesterday again if the published copy says that something was not reached."""
+    day = context.scheduled_execution_time.date() - dt.timedelta(days=1)
+    try:
+        missing = unreached(settings, day)
+    except AnswerError as error:
+        return dg.SkipReason(str(error))
+    if not missing:
+        return dg.SkipReason(f"{day} is complete")
+    config = {"ops": {source: {"config": {"only_missing": True}} for source in settings.sources}}
+    return dg.RunRequest(partition_key=str(day), run_config=config)
+
+
 weekly_schedule = dg.build_schedule_from_partitioned_job(
     weekly,
     hour_of_day=8,

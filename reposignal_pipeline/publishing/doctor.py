@@ -5,6 +5,7 @@ Here: the examination and its thresholds. Not here: mending.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ import duckdb
 
 from reposignal_pipeline.config import SAMPLE_LAST_DAY, Profile, Settings
 from reposignal_pipeline.publishing.answers import AnswerError, opened
+from reposignal_pipeline.sources.discovery import read_watchlist
+from reposignal_pipeline.sources.github import GitHub, TokenLimits
 from reposignal_pipeline.sources.rankings import file_name
 from reposignal_pipeline.sources.transport import Upstream, UpstreamError, shown
 
@@ -35,15 +38,35 @@ def examine(settings: Settings) -> list[Finding]:
     today = dt.datetime.now(dt.UTC).date()
     newest = SAMPLE_LAST_DAY if settings.profile is Profile.DEMO else today - dt.timedelta(days=1)
     findings = [
-        Finding("configuration", True, f"profile {settings.profile}, home {settings.home}"),
+        Finding("configuration", True, _configuration(settings)),
         _reachability(settings, newest),
         Finding("rankings rate limit", True, "none: plain files, no token"),
+        *_watchlist(settings),
+        *_github(settings),
     ]
     try:
         with opened(settings) as connection:
-            return [*findings, *_published(connection, newest)]
+            return [*findings, *_published(settings, connection, newest)]
     except AnswerError as error:
         return [*findings, Finding("published copy", False, str(error))]
+
+
+def unreached(settings: Settings, day: dt.date) -> list[str]:
+    """Return what the cycle of `day` did not reach, as the published copy has it; empty if nothing is to catch up.
+
+    Raises:
+        AnswerError: if nothing was published yet.
+    """
+    with opened(settings) as connection:
+        rows = connection.execute(
+            """
+            select source, reason from ops_source_coverage
+            where day = ? and source in ('repositories', 'star_history')
+                and (status = 'not_observed' or reason like '%not reached%')
+            """,
+            [day],
+        ).fetchall()
+    return [f"{source}: {reason}" for source, reason in rows]
 
 
 def _reachability(settings: Settings, newest: dt.date) -> Finding:
@@ -59,7 +82,110 @@ def _reachability(settings: Settings, newest: dt.date) -> Finding:
     return Finding("rankings upstream", False, f"{base}: no file for {newest} nor the {STALE_AFTER_DAYS} days before")
 
 
-def _published(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> list[Finding]:
+def _configuration(settings: Settings) -> str:
+    tokens = f"{len(settings.github_tokens)} token{'' if len(settings.github_tokens) == 1 else 's'}"
+    return f"profile {settings.profile}, home {settings.home}, sources {', '.join(settings.sources)}, {tokens}"
+
+
+def _watchlist(settings: Settings) -> list[Finding]:
+    if settings.watchlist is None:
+        return []
+    names, complaints = read_watchlist(settings.watchlist)
+    said = "; ".join(complaints[:3]) + (f"; {len(complaints) - 3:,} more" if len(complaints) > 3 else "")
+    return [Finding("watchlist", not complaints, f"{settings.watchlist}: {len(names):,} names; {said or 'all good'}")]
+
+
+def _github(settings: Settings) -> list[Finding]:
+    """Return what the API says of each token's limits, which costs none of them."""
+    if "repositories" not in settings.sources:
+        return [Finding("github", True, "not configured: set GITHUB_TOKEN (README)")]
+    if settings.github_api_base is None:
+        return [Finding("github upstream", True, "the embedded sample's API, started by each run")]
+    base = shown(settings.github_api_base)
+    try:
+        limits = asyncio.run(_limits(settings))
+    except UpstreamError as error:
+        return [Finding("github upstream", False, str(error))]
+    return [
+        Finding("github upstream", True, base),
+        *(Finding(f"github {token.name}", _has_some_left(token), _said(token)) for token in limits),
+    ]
+
+
+async def _limits(settings: Settings) -> list[TokenLimits]:
+    assert settings.github_api_base
+    async with GitHub(settings.github_api_base, settings.github_tokens, patience_seconds=0) as github:
+        return await github.rate_limits()
+
+
+def _has_some_left(token: TokenLimits) -> bool:
+    return not token.is_refused and all(limit.remaining > 0 for limit in token.limits.values())
+
+
+def _said(token: TokenLimits) -> str:
+    if token.is_refused:
+        return "refused (401): revoked or mistyped"
+    return "; ".join(
+        f"{name} {limit.remaining:,} of {limit.limit:,} left, renewed {limit.resets_at:%H:%M} UTC"
+        for name, limit in token.limits.items()
+    )
+
+
+def _published(settings: Settings, connection: duckdb.DuckDBPyConnection, newest: dt.date) -> list[Finding]:
+    (set_aside,) = connection.execute("select count(*) from ops_quarantine").fetchone() or (0,)
+    (last_run, status) = connection.execute(
+        "select finished_at, status from ops_run order by started_at desc limit 1"
+    ).fetchone() or (None, "no run")
+    findings = _rankings(connection, newest)
+    if "repositories" in settings.sources:
+        findings += [*_universe(settings, connection), *_newest_cycle(connection, newest)]
+    return [
+        *findings,
+        Finding("quarantine", True, f"{set_aside:,} rows or files set aside (ops_quarantine)"),
+        Finding("published copy", True, f"of run ended {last_run} UTC, {status}"),
+    ]
+
+
+def _universe(settings: Settings, connection: duckdb.DuckDBPyConnection) -> list[Finding]:
+    (tracked, entered, left) = connection.execute(
+        f"""
+        select
+            count(*) filter (left_on is null),
+            count(*) filter (entered_on > (select max(day) from fct_repo_day) - {LOOK_BACK_DAYS}),
+            count(*) filter (left_on > (select max(day) from fct_repo_day) - {LOOK_BACK_DAYS})
+        from dim_universe
+        """
+    ).fetchone() or (0, 0, 0)
+    lately = f"last {LOOK_BACK_DAYS} days: {entered:,} entered, {left:,} left"
+    return [Finding("universe", tracked > 0, f"{tracked:,} of {settings.universe_size:,} tracked; {lately}")]
+
+
+def _newest_cycle(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> list[Finding]:
+    """Return how the last cycle of each GitHub source went, with the plan and what it left out."""
+    findings = []
+    for source in ("repositories", "star_history"):
+        row = connection.execute(
+            """
+            select day, status, observed, expected, reason from ops_source_coverage
+            where source = ? and observed > 0 order by day desc limit 1
+            """,
+            [source],
+        ).fetchone()
+        if row is None:
+            findings.append(Finding(source, False, "no day was ever observed"))
+            continue
+        day, status, observed, expected, reason = row
+        # star histories are read by and by: a part of them is a normal day
+        is_well = (newest - day).days <= 1 and (status == "observed" or source == "star_history")
+        findings.append(
+            Finding(
+                source, is_well, f"{day}: {observed:,} of {expected or 0:,} observed{f'; {reason}' if reason else ''}"
+            )
+        )
+    return findings
+
+
+def _rankings(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> list[Finding]:
     (last, first) = connection.execute(
         "select max(day), min(day) from ops_source_coverage where source = 'rankings' and status = 'observed'"
     ).fetchone() or (None, None)
@@ -78,10 +204,6 @@ def _published(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> list[F
         """,
         [LEAST_COVERAGE, last, LOOK_BACK_DAYS],
     ).fetchone() or (0, None)
-    (set_aside,) = connection.execute("select count(*) from ops_quarantine").fetchone() or (0,)
-    (last_run, status) = connection.execute(
-        "select finished_at, status from ops_run order by started_at desc limit 1"
-    ).fetchone() or (None, "no run")
     days = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     return [
         Finding(
@@ -92,6 +214,4 @@ def _published(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> list[F
             low == 0,
             f"last {LOOK_BACK_DAYS} days: {low} low, lowest {lowest}; since {first}: {days}",
         ),
-        Finding("quarantine", True, f"{set_aside:,} rows or files set aside (ops_quarantine)"),
-        Finding("published copy", True, f"of run ended {last_run} UTC, {status}"),
     ]

@@ -209,7 +209,7 @@ def star_changes(tracked: list[Repository]) -> tuple[Counts, Counts]:
     """Stars given, and stars taken back, of each repository (rows) on each day (columns)."""
     position = {repository.name: n for n, repository in enumerate(tracked)}
     rate = np.array([repository.rate for repository in tracked])
-    # A file is taken at about 04:00 UTC, so what it adds was given on the day before.
+    # A file is taken at about 04:00 UTC: most of what it adds was given where it still was the day before.
     weekday = np.array([WEEKDAY_INDEX[(day - timedelta(1)).weekday()] for day in DAYS])
     mean = np.repeat(rate[:, None], len(DAYS), axis=1)
     for name, (day, level) in BREAKOUTS.items():

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from itertools import count
@@ -102,19 +102,13 @@ class _Request:
     body: bytes
     now: datetime
 
-    @property
-    def target(self) -> str:
-        return f"{self.path}?{self.query}" if self.query else self.path
-
-    def parameter(self, name: str, default: str = "") -> str:
-        return self.parameters().get(name, [default])[-1]
-
-    def parameters(self) -> dict[str, list[str]]:
-        return parse_qs(self.query, keep_blank_values=True)
+    @cached_property
+    def parameters(self) -> dict[str, str]:
+        return {name: values[-1] for name, values in parse_qs(self.query, keep_blank_values=True).items()}
 
     def number(self, name: str, default: int, most: int) -> int:
         """A number between 1 and `most`, as GitHub bends it."""
-        given = self.parameter(name)
+        given = self.parameters.get(name, "")
         return min(max(int(given), 1), most) if given.isdecimal() else default
 
 
@@ -226,8 +220,8 @@ class GitHubApi:
                 answer = endpoint(request, struck)
         except _AnsweredError as error:
             answer = error.answer
-        if kind == "graphql" and answer.status == HTTPStatus.OK:
-            for fault in _of(struck, Scope.GRAPHQL):
+        if kind in {"graphql", "search"} and answer.status == HTTPStatus.OK:
+            for fault in _of(struck, Scope(kind)):
                 fault.apply(answer)
         if answer.shown_id:  # a page of a history
             self._finish_history(request, answer, _of(struck, Scope.HISTORY))
@@ -416,7 +410,7 @@ class GitHubApi:
             at["next"], at["last"] = page + 1, pages
         if page > 1:
             at["first"] = 1
-        kept = {name: values[-1] for name, values in request.parameters().items() if name != "page"}
+        kept = {name: value for name, value in request.parameters.items() if name != "page"}
         links = (
             f'<{self.base}{path}?{urlencode({**kept, "page": number})}>; rel="{rel}"' for rel, number in at.items()
         )
@@ -452,7 +446,7 @@ class GitHubApi:
     # Search.
 
     def _search(self, request: _Request, struck: list[Fault]) -> Answer:
-        query = request.parameter("q").strip()
+        query = request.parameters.get("q", "").strip()
         if not query:
             raise _AnsweredError(
                 422, "Validation Failed", errors=[{"resource": "Search", "field": "q", "code": "missing"}]
@@ -473,8 +467,8 @@ class GitHubApi:
             if repository.state(request.now) == PUBLIC
             and search.admits(repository, totals[repository.repo_id], request.now)
         ]
-        ascending = request.parameter("order", "desc") == "asc"
-        if request.parameter("sort") == "forks":
+        ascending = request.parameters.get("order") == "asc"
+        if request.parameters.get("sort") == "forks":
             found.sort(key=lambda one: (one.forked(request.now), one.repo_id), reverse=not ascending)
         else:
             found.sort(key=lambda one: (totals[one.repo_id], -one.repo_id), reverse=not ascending)

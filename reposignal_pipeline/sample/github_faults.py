@@ -20,6 +20,7 @@ BROKEN_QUERY = "Something went wrong while executing your query. This may be the
 EVERYWHERE = ""
 GRAPHQL = "^POST /graphql"
 HISTORY = "/stargazers/history"
+SEARCH = "/search/repositories"
 FIRST_PAGE = r"/stargazers/history(?!.*\bpage=(?!1\b))"
 LATER_PAGE = r"/stargazers/history.*\bpage=([2-9]|[1-9]\d)"
 
@@ -57,6 +58,7 @@ class Scope(StrEnum):
     """the sending of any answer"""
     GRAPHQL = "graphql"
     HISTORY = "history"
+    SEARCH = "search"
 
 
 class _Kind(NamedTuple):
@@ -340,5 +342,17 @@ def wrong_id(repo_id: int = 1) -> Effect:
 
     def effect(answer: Answer) -> None:
         answer.shown_id = repo_id
+
+    return effect
+
+
+@_kind(Scope.SEARCH, SEARCH)
+def incomplete_results() -> Effect:
+    """A search that ran out of time: half of what there is, and it says so."""
+
+    def effect(answer: Answer) -> None:
+        found = answer.payload
+        found["items"] = found["items"][: len(found["items"]) // 2]
+        found.update(incomplete_results=True, total_count=found["total_count"] // 2)
 
     return effect

@@ -4,7 +4,7 @@ Here: the rules of discovery, GitHub's search under its cap of 1,000 results a q
 entries and exits that follow.
 Not here: when to wait and which token to spend (`github`), what is read of a member (`repositories`, `star_history`).
 
-A sweep for 12,000 places is 120 pages, some 50 requests more for slicing and for what two rules both find.
+A sweep for 12,000 places is 120 pages, and some 40 requests for slicing and for what two rules both find.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ SECONDARY = re.compile(r"secondary.rate.limit|abuse.(?:detection|rate.limit)|log
 _TOO_LONG = f"a body of more than {BODY_BYTES // 2**20} MB"
 _GATEWAY = frozenset({"answered 502", "answered 503", "answered 504"})
 _NOT_JSON = object()
+_LAST = dt.datetime(9999, 12, 31, tzinfo=dt.UTC).timestamp()
 _AS_IT_IS = httpx.Auth()
 
 
@@ -148,18 +149,23 @@ class _Quota:
         self.in_flight = 0
         self.price = 1
         self._reserve = reserve
+        self._lost, self._lost_at = 0, -math.inf
+        """points of requests whose answers did not tell; GitHub charges for those that time out as well"""
         self._windows: list[tuple[int, int]] = []
         """(reset, remaining), by the server's clock"""
 
-    def observe(self, limit: int, remaining: int, reset: int) -> None:
+    def observe(self, limit: int, remaining: int, reset: int, sent_at: float) -> None:
         self.limit, self.is_metered = limit, True
+        if sent_at > self._lost_at:
+            self._lost = 0
         if not any(at >= reset and left <= remaining for at, left in self._windows):
             kept = [(at, left) for at, left in self._windows if at > reset or left < remaining]
             self._windows = [*kept, (reset, remaining)]
 
-    def charge(self) -> None:
-        """Count a request whose answer does not tell: GitHub charges for those that time out as well."""
-        self._windows = [(at, left - self.price) for at, left in self._windows]
+    def lose(self) -> None:
+        """Count a request as spent until an answer to a later one tells."""
+        self._lost += self.price
+        self._lost_at = time.monotonic()
 
     def left(self, server_now: float) -> float:
         """Return what may still be spent, those in flight counted as spent; inf if nobody counts or nobody knows."""
@@ -168,7 +174,7 @@ class _Quota:
         self._windows = [window for window in self._windows if window[0] > server_now]
         if not self._windows:
             return math.inf if not self.in_flight else 0
-        return min(left for _, left in self._windows) - self._floor - self.in_flight * self.price
+        return min(left for _, left in self._windows) - self._floor - self._lost - self.in_flight * self.price
 
     def wait(self, server_now: float) -> float:
         """Return the seconds until something may be spent; inf if the answers in flight decide."""
@@ -176,7 +182,8 @@ class _Quota:
             return 0.0
         if self.in_flight:
             return math.inf
-        return max(at for at, left in self._windows if left - self._floor < self.price) - server_now
+        # where only lost answers stand in the way, the next one tells
+        return max((at - server_now for at, left in self._windows if left - self._floor < self.price), default=0.0)
 
     @property
     def _floor(self) -> int:
@@ -184,7 +191,7 @@ class _Quota:
 
 
 class _Token:
-    """A token and what it may still do. Shows itself by its number only."""
+    """A token and what it may still do; `name` is all of it that may be shown."""
 
     def __init__(self, name: str, secret: str | None, agent: str, reserve: int) -> None:
         self.name = name
@@ -288,6 +295,11 @@ class GitHub:
         self._server_said = time.time()
         self._server_offset = self._server_said - time.monotonic()
 
+    @property
+    def has_tokens(self) -> bool:
+        """Return whether there was a token to begin with."""
+        return any(token.is_secret for token in self._tokens)
+
     def __repr__(self) -> str:
         return f"GitHub({shown(self._base)!r}, tokens={sum(token.is_secret for token in self._tokens)})"
 
@@ -333,18 +345,10 @@ class GitHub:
         reply, url = await self._ask("GET", target, resource, self._tokens, headers=conditions)
         if reply.status == 304:
             self.spent.not_modified += 1
-        return Answer(
-            status=reply.status,
-            content=None if reply.content is _NOT_JSON else reply.content,
-            url=url,
-            is_moved=url != target,
-            etag=reply.headers.get("etag"),
-            links=reply.links,
-            answered_at=reply.answered_at,
-        )
+        return self._answer(reply, url, is_moved=url != target)
 
-    async def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> Any:
-        """Return the whole answer, `data` and `errors`, to a query.
+    async def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> Answer:
+        """Return the answer to a query; its content has `data`, and `errors` where there are any.
 
         Raises:
             ResourceLimitError: the query is too large.
@@ -352,14 +356,26 @@ class GitHub:
         """
         body = orjson.dumps({"query": query, "variables": dict(variables or {})})
         kind = [(b"Content-Type", b"application/json")]
-        reply, _ = await self._ask("POST", "/graphql", "graphql", self._tokens, headers=kind, body=body)
+        reply, url = await self._ask("POST", "/graphql", "graphql", self._tokens, headers=kind, body=body)
         if reply.status != 200:
             raise UpstreamError(f"{self._shown('/graphql')}: answered {reply.status}")
         for error in _errors(reply):
             said = error.get("type")
             if said in TOO_LARGE or (not said and TIMED_OUT.search(str(error.get("message")))):
                 raise ResourceLimitError(f"{self._shown('/graphql')}: {said or 'the query timed out'}")
-        return reply.content
+        return self._answer(reply, url, is_moved=False)
+
+    @staticmethod
+    def _answer(reply: _Reply, url: str, *, is_moved: bool) -> Answer:
+        return Answer(
+            status=reply.status,
+            content=None if reply.content is _NOT_JSON else reply.content,
+            url=url,
+            is_moved=is_moved,
+            etag=reply.headers.get("etag"),
+            links=reply.links,
+            answered_at=reply.answered_at,
+        )
 
     async def rate_limits(self) -> list[TokenLimits]:
         """Return what each token has left, which costs nothing.
@@ -370,6 +386,7 @@ class GitHub:
         return [await self._limits_of(token) for token in self._tokens]
 
     async def _limits_of(self, token: _Token) -> TokenLimits:
+        sent_at = time.monotonic()
         try:
             reply, _ = await self._ask("GET", "/rate_limit", "rate_limit", [token])
         except TokensRefusedError:
@@ -378,7 +395,7 @@ class GitHub:
         for resource, values in _mapping(_mapping(reply.content).get("resources")).items():
             limit, remaining, reset = (_mapping(values).get(name) for name in ("limit", "remaining", "reset"))
             if isinstance(limit, int) and isinstance(remaining, int) and isinstance(reset, int):
-                token.quota(resource).observe(limit, remaining, reset)
+                token.quota(resource).observe(limit, remaining, reset, sent_at)
                 limits[resource] = Limit(limit, remaining, _naive(reset))
         return TokenLimits(token.name, is_refused=False, limits=limits)
 
@@ -412,7 +429,7 @@ class GitHub:
             try:
                 reply = await self._exchange(method, target, token, headers, body)
             finally:
-                self._settle(token, resource, reply)
+                self._settle(token, resource, reply, sent_at)
             if isinstance(reply, str):
                 failures.append(reply)
             elif reply.status == 401:
@@ -510,22 +527,22 @@ class GitHub:
             return max(free, key=lambda token: token.quota(resource).left(server_now)), 0.0, False
         return None, min(waits.values()), False
 
-    def _settle(self, token: _Token, resource: str, reply: _Reply | str) -> None:
+    def _settle(self, token: _Token, resource: str, reply: _Reply | str, sent_at: float) -> None:
         """Take a request out of flight and learn from its answer what is left."""
         quota = token.quota(resource)
         quota.in_flight -= 1
         self._in_flight -= 1
         self._settled.set()
         if isinstance(reply, str):
-            quota.charge()
+            quota.lose()
             return
-        named = [reply.headers.get(f"x-ratelimit-{name}", "") for name in ("limit", "remaining", "reset")]
-        if all(text.isdecimal() for text in named):
-            limit, remaining, reset = map(int, named)
-            token.quota(reply.headers.get("x-ratelimit-resource", resource)).observe(limit, remaining, reset)
+        limit, remaining, reset = (_number(reply, f"x-ratelimit-{name}") for name in ("limit", "remaining", "reset"))
+        if limit is not None and remaining is not None and reset is not None:
+            named = token.quota(reply.headers.get("x-ratelimit-resource", resource))
+            named.observe(limit, remaining, reset, sent_at)
             quota.is_metered &= quota.limit is not None
         elif reply.status >= 500:
-            quota.charge()
+            quota.lose()
         elif quota.limit is None:
             quota.is_metered = False
         if resource == "graphql":
@@ -548,11 +565,11 @@ class GitHub:
     def _pause(self, token: _Token, resource: str, reply: _Reply, sent_at: float) -> None:
         """Pause the token, or its quota, for as long as the answer says."""
         now = time.monotonic()
-        is_spent = reply.headers.get("x-ratelimit-remaining") == "0"
-        reset = reply.headers.get("x-ratelimit-reset", "")
+        is_spent = _number(reply, "x-ratelimit-remaining") == 0
+        reset = _number(reply, "x-ratelimit-reset") or 0
         wait = _retry_after(reply)
-        if is_spent and reset.isdecimal() and int(reset) > reply.server_at:
-            wait = max(wait or 0.0, int(reset) - reply.server_at)
+        if is_spent and reset > reply.server_at:
+            wait = max(wait or 0.0, reset - reply.server_at)
         elif wait is None:
             # those in flight meet the same limit: it strikes once
             if sent_at <= token.struck_at:
@@ -669,7 +686,7 @@ def _is_limit(reply: _Reply, resource: str) -> bool:
         )
     if reply.status != 403 or _mapping(reply.content).get("block"):
         return False
-    return "retry-after" in reply.headers or reply.headers.get("x-ratelimit-remaining") == "0" or _says_secondary(reply)
+    return "retry-after" in reply.headers or _number(reply, "x-ratelimit-remaining") == 0 or _says_secondary(reply)
 
 
 def _says_secondary(reply: _Reply) -> bool:
@@ -695,11 +712,15 @@ def _failure(reply: _Reply, resource: str) -> str | None:
 
 def _retry_after(reply: _Reply) -> float | None:
     """Return the seconds that the answer asks to wait; None if it does not say."""
-    text = reply.headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return float(text)
-    at = _epoch(text)
+    seconds, at = _number(reply, "retry-after"), _epoch(reply.headers.get("retry-after", ""))
+    if seconds is not None:
+        return float(seconds)
     return None if at is None else max(0.0, at - reply.server_at)
+
+
+def _number(reply: _Reply, name: str) -> int | None:
+    text = reply.headers.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 20 else None
 
 
 def _epoch(text: str) -> float | None:
@@ -715,4 +736,4 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _naive(epoch: float) -> dt.datetime:
-    return dt.datetime.fromtimestamp(epoch, dt.UTC).replace(tzinfo=None)
+    return dt.datetime.fromtimestamp(min(epoch, _LAST), dt.UTC).replace(tzinfo=None)

@@ -41,7 +41,9 @@ _FIELDS = """
     issues(states: OPEN) { totalCount }
     pullRequests(states: OPEN) { totalCount }
 """
-_BY_ID = f"query($ids: [ID!]!) {{ nodes(ids: $ids) {{ ... on Repository {{ {_FIELDS} }} }} }}"
+_COST = "rateLimit { cost }"
+"""asked for, so that the reserve holds whatever a query costs"""
+_BY_ID = f"query($ids: [ID!]!) {{ {_COST} nodes(ids: $ids) {{ ... on Repository {{ {_FIELDS} }} }} }}"
 
 Row = dict[str, Any]
 
@@ -60,7 +62,6 @@ class Lookups:
     """REST look-ups that a run may still make."""
 
     left: int = REST_LOOKUPS
-    made: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,12 @@ async def observe(github: GitHub, asked: Sequence[Asked], lookups: Lookups) -> A
         UpstreamError: when the upstream answers no more, its quota is spent or no token is left; what was read has been
             yielded by then.
     """
-    batches = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
+    # GraphQL wants a token; without one each repository is a REST request of the few there are
+    ask, size = (_observed, BATCH) if github.has_tokens else (_observed_by_rest, 1)
+    batches = [asked[start : start + size] for start in range(0, len(asked), size)]
     for start in range(0, len(batches), BATCHES_AT_ONCE):
         some = batches[start : start + BATCHES_AT_ONCE]
-        answers = await asyncio.gather(*(_observed(github, batch, lookups) for batch in some), return_exceptions=True)
+        answers = await asyncio.gather(*(ask(github, batch, lookups) for batch in some), return_exceptions=True)
         rows, failure = sort_out(answers)
         yield [row for batch in rows for row in batch]
         if failure:
@@ -111,6 +114,10 @@ async def _observed(github: GitHub, batch: Sequence[Asked], lookups: Lookups) ->
     return rows
 
 
+async def _observed_by_rest(github: GitHub, batch: Sequence[Asked], _: Lookups) -> list[Row]:
+    return [await _by_rest(github, one, "asked over REST") for one in batch]
+
+
 async def _query(github: GitHub, batch: Sequence[Asked]) -> list[_Node]:
     """Return GraphQL's answer for each of a batch."""
     by_id = all(one.node_id for one in batch)
@@ -122,7 +129,7 @@ async def _query(github: GitHub, batch: Sequence[Asked]) -> list[_Node]:
             variables[f"o{n}"], variables[f"n{n}"] = one.full_name.split("/", 1)
         declared = ", ".join(f"${name}: String!" for name in variables)
         aliases = "\n".join(f"r{n}: repository(owner: $o{n}, name: $n{n}) {{ ...facts }}" for n in range(len(batch)))
-        query = f"query({declared}) {{ {aliases} }}\nfragment facts on Repository {{ {_FIELDS} }}"
+        query = f"query({declared}) {{ {_COST} {aliases} }}\nfragment facts on Repository {{ {_FIELDS} }}"
         answer = await github.graphql(query, variables)
     data, errors = _at(answer.content, "data"), _at(answer.content, "errors")
     told: dict[Any, str] = {}
@@ -148,7 +155,10 @@ async def _looked_up(github: GitHub, one: Asked, cause: str, lookups: Lookups) -
     if lookups.left <= 0:
         return _absent(one, "unreadable", f"{cause}; more than {REST_LOOKUPS} like it, not looked up", utc_now())
     lookups.left -= 1
-    lookups.made += 1
+    return await _by_rest(github, one, cause)
+
+
+async def _by_rest(github: GitHub, one: Asked, cause: str) -> Row:
     path = f"/repositories/{one.repo_id}" if one.repo_id else f"/repos/{one.full_name}"
     answer = await github.get(path)
     if answer.refusal:

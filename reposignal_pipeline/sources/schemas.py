@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import dlt
 import pyarrow as pa
@@ -133,7 +133,7 @@ TABLES = {
 """dataset -> table -> columns"""
 
 
-Rows = pa.Table | Sequence[Mapping[str, Any]]
+Rows: TypeAlias = "pa.Table | Sequence[Mapping[str, Any]]"
 
 
 def github_source(dataset: str, rows: Mapping[str, Rows] | None = None) -> DltResource:

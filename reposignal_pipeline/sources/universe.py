@@ -9,12 +9,21 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from reposignal_pipeline.sources.discovery import RANKINGS, WATCHLIST, Candidate, Member, Rule, changes, search
+from reposignal_pipeline.sources.discovery import (
+    GONE_DAYS,
+    RANKINGS,
+    WATCHLIST,
+    Candidate,
+    Member,
+    Rule,
+    changes,
+    search,
+)
 from reposignal_pipeline.sources.repositories import FULL_NAME, Asked, Lookups, Row, observe
 from reposignal_pipeline.sources.transport import UpstreamError
 
@@ -28,8 +37,8 @@ RANKINGS_DAYS = 14
 """how old a list may be to put a repository forward"""
 ASK_AGAIN_DAYS = 7
 """after a name did not answer"""
-LOOK_BACK_DAYS = 60
-"""how far back an observation is looked for: longer than a member may be gone before it leaves"""
+LOOK_BACK_DAYS = GONE_DAYS
+"""how far back an observation is looked for: as long as a member may be gone before it leaves"""
 
 Tables = dict[str, list[Row]]
 
@@ -245,10 +254,10 @@ async def _cycle(
         yield {"repositories": rows}
 
     wanted = [
-        Candidate(**{**vars(candidate), "via": via})
+        replace(known_as, via=via)
         for via, put_forward in ((WATCHLIST, watchlist), (RANKINGS, known.ranked))
         for name in put_forward
-        if (candidate := names.get(name.lower()))
+        if (known_as := names.get(name.lower()))
     ]
     if known.is_sweep_due:
         found = await search(github, rules, size, known.day)

@@ -18,8 +18,10 @@ from typing import Any
 
 import dlt
 import duckdb
+import pyarrow as pa
 
 from reposignal_pipeline.sources.rankings import Day, rankings_source
+from reposignal_pipeline.sources.schemas import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 Rows = list[tuple[Any, ...]]
@@ -41,9 +43,10 @@ print("\\n" + json.dumps(statuses))
 """
 
 
-def window(first: dt.date, last: dt.date) -> list[str]:
-    """Return the dbt arguments for a window of days."""
-    return ["--vars", json.dumps({"window_start": str(first), "window_end": str(last)})]
+def window(first: dt.date, last: dt.date, loaded_since: dt.datetime | None = None) -> list[str]:
+    """Return the dbt arguments for a window of days and the star histories loaded since a moment."""
+    variables = {"window_start": str(first), "window_end": str(last)}
+    return ["--vars", json.dumps(variables | ({"loaded_since": str(loaded_since)} if loaded_since else {}))]
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,19 @@ class BuiltHome:
             pipelines_dir=str(self.folder / "dlt"),
         )
         pipeline.run(rankings_source(readings, run_id="test"))
+        self.append()
+
+    def append(self, **tables: Sequence[dict[str, Any]]) -> None:
+        """Append rows to raw tables of the two GitHub sources; what a row does not name is NULL. All of them exist then."""
+        with duckdb.connect(str(self.pipeline_db)) as connection:
+            for dataset, schemas in TABLES.items():
+                connection.execute(f"create schema if not exists {dataset}")
+                for name, schema in schemas.items():
+                    rows = pa.Table.from_pylist(list(tables.get(name, ())), schema=schema)
+                    connection.register("new_rows", rows)
+                    connection.execute(f"create table if not exists {dataset}.{name} as from new_rows limit 0")
+                    connection.execute(f"insert into {dataset}.{name} from new_rows")
+                    connection.unregister("new_rows")
 
     def dbt(self, *invocations: list[str]) -> dict[str, tuple[str, str]]:
         """Return (status, message) of every node that the invocations ran, by its unique id."""
@@ -121,7 +137,9 @@ class BuiltHome:
             connection.execute("create schema rankings")
             for table in ("rankings", "rankings_days", "rankings_quarantine"):
                 connection.execute(f"create table rankings.{table} as from original.rankings.{table} {until}")
-        return BuiltHome(folder)
+        home = BuiltHome(folder)
+        home.append()
+        return home
 
     def copy(self, folder: Path) -> BuiltHome:
         """Return a home with the same two files."""

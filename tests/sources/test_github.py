@@ -186,7 +186,7 @@ async def test_any_other_status_is_an_error_at_once(status: int) -> None:
 async def test_graphql_gives_data_and_errors() -> None:
     content = {"data": {"nodes": [None, {"id": "x"}]}, "errors": [{"type": "NOT_FOUND", "message": "a/timeout"}]}
     async with GitHubServer(lambda asked: Says(200, content)) as server, asking(server) as hub:
-        assert await hub.graphql("query($ids:[ID!]!){x}", {"ids": ["é"]}) == content
+        assert (await hub.graphql("query($ids:[ID!]!){x}", {"ids": ["é"]})).content == content
         (asked,) = server.asked
         assert hub.spent.requests == {"graphql": 1, "rate_limit": 1}
     assert (asked.method, asked.target) == ("POST", "/graphql")
@@ -314,7 +314,7 @@ async def test_a_gateway_that_gives_up_on_a_query_again_and_again_finds_it_too_l
 async def test_a_gateway_that_gives_up_on_a_query_once_is_tried_again() -> None:
     good = Says(200, {"data": {}})
     async with GitHubServer(in_turn(Says(502), Says(200, {"message": "?"}), good)) as server, asking(server) as hub:
-        assert await hub.graphql("{x}") == {"data": {}}
+        assert (await hub.graphql("{x}")).content == {"data": {}}
 
 
 async def test_a_refused_query_is_an_error() -> None:
@@ -535,7 +535,7 @@ async def test_a_spent_resource_leaves_the_others_alone() -> None:
         server.open_account(TOKENS[0], "graphql", limit=5000)
         with pytest.raises(QuotaSpentError):
             await hub.get(PATH)
-        assert await hub.graphql("{x}") == {"data": {}}
+        assert (await hub.graphql("{x}")).content == {"data": {}}
 
 
 async def test_a_limit_that_is_back_is_spent_again() -> None:
@@ -546,6 +546,60 @@ async def test_a_limit_that_is_back_is_spent_again() -> None:
         assert account.lowest == 100
         assert account.remaining == 5000 - 27
         assert hub.spent.waited_seconds > 0.5
+
+
+@pytest.mark.parametrize("lost", [Says(resets=True), Says(502)], ids=["reset", "502"])
+async def test_answers_that_are_lost_may_have_been_charged(lost: Says) -> None:
+    def answer(asked: Asked) -> Says:
+        nonlocal remaining
+        remaining -= 1
+        lowest.append(remaining)
+        if len(server.asked) % 3 == 0:
+            return lost
+        headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": reset}
+        return Says(headers=headers, after_seconds=0.005)
+
+    remaining, lowest, reset = 150, [150], str(int(time.time()) + 900)
+    async with GitHubServer(answer) as server, asking(server) as hub:
+        server.open_account(TOKENS[0], "another", limit=5000)
+        await many(hub, 100)
+    assert min(lowest) == 100
+
+
+async def test_an_outage_is_no_spent_limit() -> None:
+    async with GitHubServer(lambda asked: Says(resets=True)) as server, asking(server, backoff_seconds=0.001) as hub:
+        server.open_account(TOKENS[0], "core", limit=5000, remaining=150)
+        for error in await many(hub, 30):
+            assert "ReadError" in str(error)
+        server.accounts[TOKENS[0], "core"].remaining = 150
+        server.answer = lambda asked: Says()
+        assert [answer.status for answer in await many(hub, 40)] == [200] * 40
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9" * 15},
+        {"Retry-After": "9" * 15},
+        {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"},
+    ],
+)
+async def test_a_limit_for_ever_is_not_waited_for(headers: dict[str, str]) -> None:
+    async with GitHubServer(lambda asked: Says(403, headers=headers)) as server, asking(server) as hub:
+        with pytest.raises(QuotaSpentError) as raised:
+            await hub.get(PATH)
+        assert raised.value.until
+        assert raised.value.until.year == 9999
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1.5", "9" * 5000])
+async def test_headers_that_say_nothing_are_passed_over(text: str) -> None:
+    names = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "Date", "Link", "ETag")
+    headers = dict.fromkeys(names, text)
+    async with GitHubServer(in_turn(Says(429, headers=headers), Says(headers=headers))) as server:
+        assert (await get(server)).status == 200
+        assert server.asked[1].at - server.asked[0].at >= 0.2
 
 
 async def test_a_spent_graphql_limit_is_said_with_status_200() -> None:
@@ -559,8 +613,8 @@ async def test_a_spent_graphql_limit_is_said_with_status_200() -> None:
     good = Says(200, {"data": {}})
     async with GitHubServer(answer) as server:
         async with asking(server, TOKENS[:2]) as hub:
-            assert await hub.graphql("{x}") == {"data": {}}
-            assert await hub.graphql("{x}") == {"data": {}}
+            assert (await hub.graphql("{x}")).content == {"data": {}}
+            assert (await hub.graphql("{x}")).content == {"data": {}}
         assert [asked.token for asked in server.asked] == [TOKENS[0], TOKENS[1], TOKENS[1]]
         async with asking(server) as hub:
             with pytest.raises(QuotaSpentError) as raised:
@@ -651,7 +705,7 @@ async def test_the_words_of_a_repository_are_no_limit() -> None:
 async def test_a_secondary_limit_of_graphql_is_said_with_status_200() -> None:
     limited = [Says(200, {"errors": [{"message": SECONDARY["message"]}]}), Says(200, SECONDARY)]
     async with GitHubServer(in_turn(*limited, Says(200, {"data": {}}))) as server, asking(server) as hub:
-        assert await hub.graphql("{x}") == {"data": {}}
+        assert (await hub.graphql("{x}")).content == {"data": {}}
         assert server.asked[2].at - server.asked[0].at >= 0.6
 
 
@@ -717,7 +771,7 @@ async def test_the_pace_of_a_minute_lets_a_burst_through_and_then_holds(monkeypa
 
 
 async def test_so_many_are_in_flight_and_no_more() -> None:
-    async with GitHubServer(lambda asked: Says(after_seconds=0.02)) as server:
+    async with GitHubServer(lambda asked: Says(after_seconds=0.1)) as server:
         server.open_account(TOKENS[0], "core", limit=5000)
         async with asking(server, concurrency=7) as hub:
             await many(hub, 50)
@@ -817,7 +871,7 @@ async def test_rate_limits_say_what_each_token_has_left_and_cost_nothing() -> No
 
 
 async def test_a_server_without_limits_is_asked_without_counting() -> None:
-    async with GitHubServer(lambda asked: Says(after_seconds=0.02)) as server, asking(server, ()) as hub:
+    async with GitHubServer(lambda asked: Says(after_seconds=0.3)) as server, asking(server, ()) as hub:
         (told,) = await hub.rate_limits()
         assert (told.name, told.limits) == ("no token", {})
         await many(hub, 40)

@@ -39,7 +39,7 @@ def weeks(count: int, newest: dt.date = SUNDAY) -> list[dict[str, Any]]:
     return partial + [week(newest - 7 * n * DAY, n, 0, 0, 0, 0, 0, 1) for n in range(1, count)]
 
 
-def answer(content: Any, status: int = 200, *, url: str = "/repos/a/b/stargazers/history", at: dt.datetime = NOW) -> Answer:
+def answer(content: Any, status: int = 200, *, url: str = "/repos/a/b", at: dt.datetime = NOW) -> Answer:
     return Answer(status, content, url, is_moved=False, etag='W/"x"', links={}, answered_at=at)
 
 

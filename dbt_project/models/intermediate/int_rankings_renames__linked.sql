@@ -111,6 +111,17 @@ seen_together as (
 
 ),
 
+-- a name that GitHub answers to after the file was taken has not been given up
+still_public as (
+
+    select
+        day,
+        name_key
+    from {{ ref('int_repo_readings__united') }}
+    where {{ in_window() }} and source = 'repositories' and state = 'public'
+
+),
+
 final as (
 
     select
@@ -127,6 +138,8 @@ final as (
     from unambiguous
     anti join seen_together
         on unambiguous.day = seen_together.renamed_on and unambiguous.old_name_key = seen_together.old_name_key
+    anti join still_public
+        on unambiguous.day = still_public.day and unambiguous.old_name_key = still_public.name_key
     order by unambiguous.day, unambiguous.old_name_key
 
 )

@@ -6,35 +6,153 @@ repo_days as (
         day,
         repo_key,
         full_name,
-        language,
-        description,
-        md5_number_lower(
-            concat_ws(chr(31), full_name, coalesce(language, chr(30)), coalesce(description, chr(30)))
-        ) as attributes
+        case when source = 'rankings' then attributes end as ranked_attributes
     from {{ ref('int_repo_days__stepped') }}
     where {{ in_window(lookback=constant('memory_days') | int) }}
 
 ),
 
+identified as (
+
+    select * from {{ ref('int_repos__identified') }}
+
+),
+
+observations as (
+
+    select
+        readings.day,
+        identified.repo_key,
+        readings.full_name,
+        readings.state,
+        case when readings.state = 'public' then readings.attributes end as observed_attributes
+    from {{ ref('int_repo_readings__united') }} as readings
+    inner join identified on readings.repo_id = identified.repo_id
+    where {{ in_window('readings.day', lookback=constant('memory_days') | int) }} and readings.source = 'repositories'
+
+),
+
+told as (
+
+    select
+        coalesce(repo_days.day, observations.day) as day,
+        coalesce(repo_days.repo_key, observations.repo_key) as repo_key,
+        coalesce(repo_days.full_name, observations.full_name) as full_name,
+        repo_days.ranked_attributes,
+        observations.state,
+        observations.observed_attributes,
+        case when repo_days.ranked_attributes is not null then repo_days.day end as ranked_on,
+        case when observations.state is not null then observations.day end as state_on,
+        case when observations.observed_attributes is not null then observations.day end as observed_on
+    from repo_days
+    full join observations on repo_days.day = observations.day and repo_days.repo_key = observations.repo_key
+
+),
+
+-- What GitHub told last stands beside what the rankings show, which know neither topics nor flags nor states.
+carried as (
+
+    select
+        day,
+        repo_key,
+        full_name,
+        last_value(ranked_attributes ignore nulls) over so_far as ranked_attributes,
+        last_value(observed_attributes ignore nulls) over so_far as observed_attributes,
+        last_value(state ignore nulls) over so_far as state,
+        last_value(ranked_on ignore nulls) over so_far as ranked_on,
+        last_value(observed_on ignore nulls) over so_far as observed_on,
+        last_value(state_on ignore nulls) over so_far as state_on
+    from told
+    window so_far as (partition by repo_key order by day rows between unbounded preceding and current row)
+
+),
+
+remembered as (
+
+    select
+        carried.day,
+        carried.repo_key,
+        carried.full_name,
+        identified.repo_id,
+        case
+            when carried.day - carried.state_on <= {{ constant('memory_days') }} then carried.state else 'unknown'
+        end as state,
+        carried.day - carried.observed_on <= {{ constant('memory_days') }} as is_observed,
+        carried.observed_on,
+        carried.ranked_on,
+        carried.observed_attributes,
+        carried.ranked_attributes
+    from carried
+    left join identified
+        on carried.repo_key = identified.repo_key and carried.day >= identified.first_observed_on
+
+),
+
+summed as (
+
+    select
+        *,
+        md5_number_lower(
+            concat_ws(
+                chr(31), full_name, state, repo_id,
+                coalesce(case when is_observed then observed_attributes else ranked_attributes end::varchar, chr(30))
+            )
+        ) as attributes
+    from remembered
+
+),
+
 changed as (
 
-    select * from repo_days
+    select * from summed
     qualify
         {{ in_window() }}
         and attributes is distinct from lag(attributes) over (partition by repo_key order by day)
 
 ),
 
+told_by_github as (
+
+    select * from {{ ref('int_repo_readings__united') }}
+    where
+        {{ in_window(lookback=constant('memory_days') | int) }}
+        and source = 'repositories'
+        and state = 'public'
+
+),
+
+told_by_rankings as (
+
+    select * from {{ ref('int_repo_days__stepped') }}
+    where {{ in_window(lookback=constant('memory_days') | int) }} and source = 'rankings'
+
+),
+
 final as (
 
     select
-        day,
-        repo_key,
-        full_name,
-        language,
-        description
+        changed.day,
+        changed.repo_key,
+        changed.repo_id,
+        changed.full_name,
+        case when changed.is_observed then told_by_github.language else told_by_rankings.language end as language,
+        told_by_github.topics,
+        case
+            when changed.is_observed then told_by_github.description else told_by_rankings.description
+        end as description,
+        told_by_github.is_archived,
+        told_by_github.is_fork,
+        told_by_github.created_at,
+        changed.state
     from changed
-    order by day, repo_key
+    left join told_by_github
+        on
+            changed.is_observed
+            and changed.repo_id = told_by_github.repo_id
+            and changed.observed_on = told_by_github.day
+    left join told_by_rankings
+        on changed.repo_key = told_by_rankings.repo_key and changed.ranked_on = told_by_rankings.day
+    order by changed.day, changed.repo_key
 
 )
 

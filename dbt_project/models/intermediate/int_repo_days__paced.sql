@@ -7,7 +7,7 @@ repo_days as (
         -- what was given or taken star by star over one night; unknown over a gap or a break of the level
         case
             when
-                gap_hours <= {{ constant('longest_gap_hours') }}
+                {{ is_one_night('gap_hours') }}
                 and not (is_dropped or is_restored or is_purged)
                 then step * 24.0 / gap_hours
         end as daily_change
@@ -21,10 +21,10 @@ framed as (
     select
         *,
         last_value(stars_total) over week_ago as total_week_ago,
-        last_value(day) over week_ago as day_week_ago,
+        last_value(observed_at) over week_ago as observed_week_ago,
         last_value(stars_total) over month_ago as total_month_ago,
         last_value(forks_total) over month_ago as forks_month_ago,
-        last_value(day) over month_ago as day_month_ago,
+        last_value(observed_at) over month_ago as observed_month_ago,
         sum(excluded_step) over this_week as excluded_week,
         sum(excluded_step) over this_month as excluded_month,
         max(case when is_dropped or is_restored then day end) over this_month as last_break,
@@ -62,8 +62,8 @@ based as (
 
     select
         *,
-        day - day_week_ago as days_since_week_ago,
-        day - day_month_ago as days_since_month_ago
+        date_diff('second', observed_week_ago, observed_at) / 86400.0 as days_since_week_ago,
+        date_diff('second', observed_month_ago, observed_at) / 86400.0 as days_since_month_ago
     from framed
 
 ),
@@ -149,31 +149,128 @@ tested as (
 
 ),
 
-final as (
+-- Where the totals give no pace, the star history may, as far as it was known by then: as first read, and read
+-- before the day after had ended.
+unpaced as (
+
+    select
+        repo_key,
+        min(day) as first_day,
+        max(day) as last_day
+    from tested
+    where daily_change is null or velocity_7d is null or velocity_28d is null
+    group by repo_key
+
+),
+
+cells as (
+
+    select
+        unpaced.repo_key,
+        star_days.day,
+        star_days.stars_gained,
+        star_days.fetched_at
+    from {{ ref('int_star_days__read') }} as star_days
+    inner join {{ ref('int_repos__identified') }} as identified on star_days.repo_id = identified.repo_id
+    inner join unpaced
+        on
+            identified.repo_key = unpaced.repo_key
+            and star_days.day >= unpaced.first_day - 27
+            and star_days.day <= unpaced.last_day
+    where {{ in_window('star_days.day', lookback=27) }} and star_days.reading = 1
+
+),
+
+spans as (
+
+    select
+        *,
+        sum(stars_gained) over week as gained_week,
+        count(*) over week as cells_week,
+        max(fetched_at) over week as known_week_at,
+        sum(stars_gained) over month as gained_month,
+        count(*) over month as cells_month,
+        max(fetched_at) over month as known_month_at
+    from cells
+    window
+        week as (
+            partition by repo_key order by day
+            range between interval 6 days preceding and current row
+        ),
+        month as (
+            partition by repo_key order by day
+            range between interval 27 days preceding and current row
+        )
+
+),
+
+gains as (
 
     select
         day,
         repo_key,
-        full_name,
-        language,
-        stars_total,
-        is_below_peak,
-        round(daily_change, 3) as velocity_24h,
-        velocity_7d,
-        velocity_28d,
-        growth_7d,
-        growth_28d,
-        fork_growth_28d,
-        round(expected_change, 3) as expected_change,
-        surprise,
-        daily_change > expected_change as is_above_usual,
+        case when fetched_at < day + 2 then stars_gained end as gained_day,
+        case when cells_week = 7 and known_week_at < day + 2 then gained_week end as gained_week,
+        case when cells_month = 28 and known_month_at < day + 2 then gained_month end as gained_month
+    from spans
+    where {{ in_window() }}
+
+),
+
+final as (
+
+    select
+        tested.day,
+        tested.repo_key,
+        tested.full_name,
+        tested.language,
+        tested.stars_total,
+        tested.is_below_peak,
+        coalesce(
+            round(tested.daily_change, 3),
+            case when not (tested.is_dropped or tested.is_restored or tested.is_purged) then gains.gained_day end
+        )::double as velocity_24h,
+        coalesce(tested.velocity_7d, round(gains.gained_week / 7.0, 3))::double as velocity_7d,
+        coalesce(tested.velocity_28d, round(gains.gained_month / 28.0, 3))::double as velocity_28d,
+        case
+            when tested.daily_change is not null then 'net_change'
+            when not (tested.is_dropped or tested.is_restored or tested.is_purged) and gains.gained_day is not null
+                then 'star_history'
+        end as velocity_24h_basis,
+        case
+            when tested.velocity_7d is not null then 'net_change'
+            when gains.gained_week is not null then 'star_history'
+        end as velocity_7d_basis,
+        case
+            when tested.velocity_28d is not null then 'net_change'
+            when gains.gained_month is not null then 'star_history'
+        end as velocity_28d_basis,
+        case
+            when tested.velocity_7d is not null then tested.growth_7d
+            when
+                tested.stars_total > gains.gained_week
+                and (tested.last_break is null or tested.last_break < tested.day - 6)
+                then round(gains.gained_week::double / (tested.stars_total - gains.gained_week), 6)
+        end as growth_7d,
+        case
+            when tested.velocity_28d is not null then tested.growth_28d
+            when tested.stars_total > gains.gained_month and tested.last_break is null
+                then round(gains.gained_month::double / (tested.stars_total - gains.gained_month), 6)
+        end as growth_28d,
+        tested.fork_growth_28d,
+        round(tested.expected_change, 3) as expected_change,
+        tested.surprise,
+        tested.daily_change > tested.expected_change as is_above_usual,
         -- Benjamini-Hochberg (1995): all up to the largest rank k with p <= q k / m
         case
-            when surprise is not null
-                then coalesce(surprise_rank <= max(surprise_rank_passed) over (partition by day), false)
+            when tested.surprise is not null
+                then coalesce(
+                    tested.surprise_rank <= max(tested.surprise_rank_passed) over (partition by tested.day), false
+                )
         end as is_surprising
     from tested
-    order by day, repo_key
+    left join gains on tested.day = gains.day and tested.repo_key = gains.repo_key
+    order by tested.day, tested.repo_key
 
 )
 

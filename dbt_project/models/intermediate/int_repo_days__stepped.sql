@@ -1,9 +1,23 @@
 with
 
-repo_days as (
+readings as (
 
-    select * from {{ ref('int_rankings_repo_days__merged') }}
-    where {{ in_window(lookback=constant('memory_days') | int) }}
+    select
+        day,
+        source,
+        name_key,
+        repo_id,
+        observed_at,
+        stars_total
+    from {{ ref('int_repo_readings__united') }}
+    where {{ in_window(lookback=constant('memory_days') | int) }} and stars_total is not null
+
+),
+
+readings_of_window as (
+
+    select * from {{ ref('int_repo_readings__united') }}
+    where {{ in_window() }} and stars_total is not null
 
 ),
 
@@ -13,17 +27,47 @@ names as (
 
 ),
 
-keyed as (
+identified as (
+
+    select * from {{ ref('int_repos__identified') }}
+
+),
+
+observed as (
 
     select
-        repo_days.*,
+        readings.*,
+        identified.repo_key
+    from readings
+    inner join identified on readings.repo_id = identified.repo_id
+
+),
+
+ranked as (
+
+    select
+        readings.*,
         names.repo_key
-    from repo_days
+    from readings
     inner join names
         on
-            repo_days.name_key = names.name_key
-            and repo_days.day >= names.starts_on
-            and (names.ends_before is null or repo_days.day < names.ends_before)
+            readings.name_key = names.name_key
+            and readings.day >= names.starts_on
+            and (names.ends_before is null or readings.day < names.ends_before)
+    where readings.source = 'rankings'
+
+),
+
+-- one reading a day: GitHub's own where there is one, which is later, too
+keyed as (
+
+    select * from observed
+
+    union all
+
+    select ranked.*
+    from ranked
+    anti join observed on ranked.day = observed.day and ranked.repo_key = observed.repo_key
 
 ),
 
@@ -32,6 +76,7 @@ remembered as (
     select
         *,
         lag(day) over by_day as previous_day,
+        lag(observed_at) over by_day as previous_observed_at,
         lag(stars_total) over by_day as previous_total,
         lag(name_key) over by_day as previous_name_key,
         max(stars_total) over (
@@ -47,11 +92,19 @@ remembered as (
 stepped as (
 
     select
-        * exclude (previous_day, previous_total, previous_name_key),
-        case when day - previous_day <= {{ constant('memory_days') }} then previous_day end as previous_day,
-        case when day - previous_day <= {{ constant('memory_days') }} then previous_total end as previous_total,
-        case when day - previous_day <= {{ constant('memory_days') }} then previous_name_key end as previous_name_key
-    from remembered
+        * exclude (previous_day, previous_observed_at, previous_total, previous_name_key),
+        case when is_remembered then previous_day end as previous_day,
+        -- a ranking file can have been read before the observation of the day before
+        case when is_remembered and observed_at > previous_observed_at then previous_observed_at end
+            as previous_observed_at,
+        case when is_remembered and observed_at > previous_observed_at then previous_total end as previous_total,
+        case when is_remembered then previous_name_key end as previous_name_key
+    from (
+        select
+            *,
+            day - previous_day <= {{ constant('memory_days') }} as is_remembered
+        from remembered
+    )
 
 ),
 
@@ -60,7 +113,8 @@ judged as (
     select
         *,
         stars_total - previous_total as step,
-        24 * (day - previous_day) as gap_hours,
+        date_diff('second', previous_observed_at, observed_at) / 3600.0 as gap_hours,
+        previous_day is not null and previous_observed_at is null as is_read_before_previous,
         coalesce(
             previous_total - stars_total
             >= greatest({{ constant('break_stars') }}, {{ constant('break_share') }} * previous_total),
@@ -84,7 +138,7 @@ purges as (
         day,
         count(*) >= {{ constant('purge_repos') }} and avg((step < 0)::int) >= {{ constant('purge_share') }} as is_purge
     from judged
-    where gap_hours <= {{ constant('longest_gap_hours') }}
+    where {{ is_one_night('gap_hours') }}
     group by day
 
 ),
@@ -94,16 +148,20 @@ final as (
     select
         judged.day,
         judged.repo_key,
+        judged.source,
         judged.name_key,
-        judged.full_name,
-        judged.language,
-        judged.description,
+        readings_of_window.full_name,
+        readings_of_window.language,
+        readings_of_window.description,
+        readings_of_window.attributes,
+        judged.observed_at,
         judged.stars_total,
-        judged.forks_total,
-        judged.stars_spread,
+        readings_of_window.forks_total,
+        readings_of_window.stars_spread,
         judged.previous_day,
         judged.step,
         judged.gap_hours,
+        judged.is_read_before_previous,
         judged.is_dropped,
         judged.is_restored,
         judged.is_below_peak,
@@ -115,6 +173,12 @@ final as (
             else 0
         end as excluded_step
     from judged
+    inner join readings_of_window
+        on
+            judged.day = readings_of_window.day
+            and judged.source = readings_of_window.source
+            and judged.name_key = readings_of_window.name_key
+            and judged.repo_id is not distinct from readings_of_window.repo_id
     left join purges on judged.day = purges.day
     order by judged.day, judged.repo_key
 

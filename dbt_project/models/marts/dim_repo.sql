@@ -6,7 +6,7 @@ changes as (
 
     select
         *,
-        lag(row(full_name, language, description)) over (partition by repo_key order by day) as previous
+        row(repo_id, full_name, language, topics, description, is_archived, is_fork, created_at, state) as attributes
     from {{ ref('int_repo_attributes__changed') }}
 
 ),
@@ -15,7 +15,7 @@ changes as (
 versions as (
 
     select * from changes
-    where previous is distinct from row(full_name, language, description)
+    qualify attributes is distinct from lag(attributes) over (partition by repo_key order by day)
 
 ),
 
@@ -32,17 +32,17 @@ final as (
 
     select
         repo_key,
-        null::bigint as repo_id,
+        repo_id,
         full_name,
         split_part(full_name, '/', 1) as owner,
         split_part(full_name, '/', 2) as name,
         language,
-        null::varchar[] as topics,
+        topics,
         description,
-        null::boolean as is_archived,
-        null::boolean as is_fork,
-        null::timestamp as created_at,
-        'unknown' as state,
+        is_archived,
+        is_fork,
+        created_at,
+        state,
         day as valid_from,
         next_day as valid_to,
         next_day is null as is_current

@@ -4,13 +4,36 @@ repos as (
 
     select
         signal.day,
+        signal.repo_key,
         signal.language,
         signal.signal_rank,
+        signal.velocity_24h,
+        repo_days.source,
         repo_days.net_delta_24h
     from {{ ref('fct_repo_signal_day') }} as signal
     inner join {{ ref('fct_repo_day') }} as repo_days
         on signal.day = repo_days.day and signal.repo_key = repo_days.repo_key
     where signal.{{ in_window() }} and repo_days.{{ in_window() }}
+
+),
+
+-- Of the repositories that are tracked: lists come and go with the day. Where none was, of those that have a rank.
+highest as (
+
+    select * from repos
+    where source = 'repositories'
+    qualify
+        row_number() over (
+            partition by day
+            order by signal_rank asc nulls last, velocity_24h desc nulls last, repo_key asc
+        ) <= 50
+
+    union all
+
+    select repos.*
+    from repos
+    anti join (select distinct day from repos where source = 'repositories') as tracked on repos.day = tracked.day
+    where repos.signal_rank <= 50
 
 ),
 
@@ -26,8 +49,7 @@ universes as (
     select
         'top50' as universe,
         *
-    from repos
-    where signal_rank <= 50
+    from highest
 
 ),
 

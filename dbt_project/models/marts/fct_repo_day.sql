@@ -1,55 +1,174 @@
+{{ config(incremental_strategy='replace_window_and_cells', unique_key=['repo_key', 'day']) }}
+
 with
 
-repo_days as (
+identified as (
 
-    select * from {{ ref('int_repo_days__stepped') }}
-    where {{ in_window() }}
+    select * from {{ ref('int_repos__identified') }}
+
+),
+
+{% if is_incremental() %}
+    -- ids that have another key than the one shown: earlier rankings told of a former name
+    stale as (
+
+        select distinct
+            shown.repo_key,
+            shown.repo_id,
+            shown.day
+        from {{ this }} as shown
+        inner join identified on shown.repo_id = identified.repo_id
+        where shown.repo_key <> identified.repo_key
+
+    ),
+{% endif %}
+
+gained as (
+
+    select
+        star_days.*,
+        identified.repo_key
+    from {{ ref('int_star_days__read') }} as star_days
+    inner join identified on star_days.repo_id = identified.repo_id
+    where
+        star_days.reading = star_days.readings
+        {% if is_incremental() %}
+            and (
+                {{ in_window('star_days.day') }}
+                or {{ is_newly_loaded('star_days.loaded_at') }}
+                or star_days.repo_id in (select stale.repo_id from stale)
+            )
+        {% endif %}
+
+),
+
+{% if is_incremental() %}
+    touched as (
+
+        select
+            repo_key,
+            day
+        from gained
+        where not {{ in_window() }}
+
+        union
+
+        select
+            repo_key,
+            day
+        from stale
+        where not {{ in_window() }}
+
+    ),
+{% endif %}
+
+totals as (
+
+    select repo_days.*
+    from {{ ref('int_repo_days__stepped') }} as repo_days
+    {% if is_incremental() %}
+        where {{ in_window('repo_days.day') }}
+
+        union all
+
+        select repo_days.*
+        from {{ ref('int_repo_days__stepped') }} as repo_days
+        semi join touched on repo_days.day = touched.day and repo_days.repo_key = touched.repo_key
+    {% endif %}
+
+),
+
+names as (
+
+    select
+        repo_id,
+        full_name,
+        day as named_from,
+        lead(day) over (partition by repo_id order by day) as named_until,
+        row_number() over (partition by repo_id order by day) = 1 as is_first
+    from {{ ref('int_repo_names__claimed') }}
 
 ),
 
 coverage as (
 
     select * from {{ ref('ops_source_coverage') }}
-    where source = 'rankings'
+
+),
+
+joined as (
+
+    select
+        totals.* exclude (day, repo_key, full_name, source),
+        coalesce(totals.day, gained.day) as day,
+        coalesce(totals.repo_key, gained.repo_key) as repo_key,
+        gained.repo_id as gained_repo_id,
+        totals.full_name as read_name,
+        coalesce(totals.source, 'star_history') as source,
+        gained.stars_gained,
+        gained.fetched_at,
+        gained.readings
+    from totals
+    full join gained on totals.day = gained.day and totals.repo_key = gained.repo_key
 
 ),
 
 final as (
 
     select
-        repo_days.day,
-        repo_days.repo_key,
-        repo_days.full_name,
-        repo_days.stars_total,
-        null::bigint as stars_gained,
+        joined.day,
+        joined.repo_key,
+        coalesce(joined.gained_repo_id, identified.repo_id) as repo_id,
+        coalesce(joined.read_name, names.full_name) as full_name,
+        joined.stars_total,
+        joined.stars_gained,
         case
-            when
-                repo_days.gap_hours <= {{ constant('longest_gap_hours') }}
-                and not repo_days.is_dropped
-                and not repo_days.is_restored
-                then repo_days.step * 24.0 / repo_days.gap_hours
+            when {{ is_one_night('joined.gap_hours') }} and not joined.is_dropped and not joined.is_restored
+                then joined.step * 24.0 / joined.gap_hours
         end::double as net_delta_24h,
-        repo_days.gap_hours::double as gap_hours,
-        repo_days.forks_total,
+        joined.gap_hours::double as gap_hours,
+        joined.forks_total,
         coverage.coverage,
-        'rankings' as source,
+        joined.source,
+        joined.observed_at,
+        joined.fetched_at as stars_gained_fetched_at,
         list_filter(
             [
-                'stars_gained_not_observed',
-                case when repo_days.gap_hours is null then 'first_observation' end,
-                case when repo_days.gap_hours > {{ constant('longest_gap_hours') }} then 'gap_over_36h' end,
-                case when repo_days.is_dropped then 'total_dropped' end,
-                case when repo_days.is_restored then 'total_restored' end,
-                case when repo_days.is_below_peak then 'below_former_level' end,
-                case when repo_days.is_purged then 'platform_purge' end,
-                case when repo_days.stars_spread > 0 then 'lists_disagree' end,
-                case when repo_days.is_renamed then 'renamed' end
+                case when joined.stars_total is null then 'total_not_observed' end,
+                case when joined.stars_gained is null then 'stars_gained_not_observed' end,
+                case when joined.readings > 1 then 'restated' end,
+                case
+                    when joined.stars_total is not null and joined.gap_hours is null and not joined.is_read_before_previous
+                        then 'first_observation'
+                end,
+                case when joined.is_read_before_previous then 'read_before_previous' end,
+                case when joined.gap_hours < {{ constant('shortest_gap_hours') }} then 'gap_under_12h' end,
+                case when joined.gap_hours > {{ constant('longest_gap_hours') }} then 'gap_over_36h' end,
+                case when joined.is_dropped then 'total_dropped' end,
+                case when joined.is_restored then 'total_restored' end,
+                case when joined.is_below_peak then 'below_former_level' end,
+                case when joined.is_purged then 'platform_purge' end,
+                case when joined.stars_spread > 0 then 'lists_disagree' end,
+                case when joined.is_renamed then 'renamed' end
             ],
             lambda flag: flag is not null -- noqa: RF02
         )::varchar[] as dq_flags
-    from repo_days
-    left join coverage on repo_days.day = coverage.day
-    order by repo_days.day, repo_days.repo_key
+    from joined
+    left join identified
+        on joined.repo_key = identified.repo_key and joined.day >= identified.first_observed_on
+    left join names
+        on
+            joined.read_name is null
+            and joined.gained_repo_id = names.repo_id
+            and (names.is_first or joined.day >= names.named_from)
+            and (names.named_until is null or joined.day < names.named_until)
+    -- how much of a day's histories is read grows for months: see ops_source_coverage
+    left join coverage
+        on
+            joined.day = coverage.day
+            and joined.source = coverage.source
+            and joined.source <> 'star_history'
+    order by joined.day, joined.repo_key
 
 )
 

@@ -44,7 +44,10 @@ measured as (
 
     select
         *,
-        round(velocity_7d - velocity_28d, 3) as acceleration,
+        -- a change of the total and stars given are two quantities: their difference would be no acceleration
+        case
+            when velocity_7d_basis = velocity_28d_basis then round(velocity_7d - velocity_28d, 3)
+        end as acceleration,
         case
             when readings_this_month >= {{ constant('usual_days_min') }} then round(share_above_usual, 4)
         end as persistence,
@@ -110,6 +113,9 @@ final as (
         velocity_24h,
         velocity_7d,
         velocity_28d,
+        velocity_24h_basis as velocity_basis,
+        velocity_7d_basis,
+        velocity_28d_basis,
         acceleration,
         growth_7d,
         growth_28d,

@@ -2,7 +2,7 @@
 
 with
 
-final as (
+rankings as (
 
     select
         'rankings' as source,
@@ -13,7 +13,29 @@ final as (
         row_text,
         is_whole_file
     from {{ ref('stg_rankings__quarantine') }}
-    order by source, day, file_row
+
+),
+
+star_history as (
+
+    select
+        'star_history' as source,
+        coalesce(week, fetched_at::date) as day,
+        full_name as file,
+        null::integer as file_row,
+        reason,
+        row_text,
+        false as is_whole_file
+    from {{ ref('stg_star_history__quarantine') }}
+
+),
+
+final as (
+
+    select * from rankings
+    union all
+    select * from star_history
+    order by source, day, file, file_row, row_text
 
 )
 

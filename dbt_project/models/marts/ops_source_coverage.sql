@@ -2,20 +2,20 @@
 
 with
 
-days as (
+ranking_days as (
 
     select * from {{ ref('stg_rankings__days') }}
 
 ),
 
-calendar as (
+ranking_calendar as (
 
     select unnest(generate_series(min(day), max(day), interval 1 day))::date as day
-    from days
+    from ranking_days
 
 ),
 
-expected as (
+expected_places as (
 
     -- lists come and go slowly: a file with fewer lists than the week before has lost some
     select
@@ -23,30 +23,217 @@ expected as (
         greatest(lists, max(lists) over (
             order by day range between interval 7 days preceding and interval 1 day preceding
         )) * longest_list as places
-    from days
+    from ranking_days
     where status = 'observed'
+
+),
+
+rankings as (
+
+    select
+        'rankings' as source,
+        ranking_calendar.day,
+        expected_places.places as expected,
+        ranking_days.distinct_places as observed,
+        coalesce(ranking_days.status, 'not_loaded') as status,
+        case
+            when ranking_days.status is null then 'never asked for'
+            when ranking_days.status <> 'observed' then ranking_days.reason
+            when ranking_days.distinct_places < expected_places.places
+                then 'places of lists without a good row: ' || (expected_places.places - ranking_days.distinct_places)
+        end as reason
+    from ranking_calendar
+    left join ranking_days on ranking_calendar.day = ranking_days.day
+    left join expected_places on ranking_calendar.day = expected_places.day
+
+),
+
+repository_days as (
+
+    select * from {{ ref('stg_repositories__days') }}
+
+),
+
+observed_repositories as (
+
+    select
+        day,
+        count(*) as repos
+    from {{ ref('int_repo_readings__united') }}
+    where source = 'repositories' and state = 'public'
+    group by day
+
+),
+
+repository_calendar as (
+
+    select unnest(generate_series(min(day), max(day), interval 1 day))::date as day
+    from (
+        select repository_days.day from repository_days
+        union all
+        select observed_repositories.day from observed_repositories
+    )
+
+),
+
+repositories as (
+
+    select
+        'repositories' as source,
+        calendar.day,
+        -- a day can be asked more than once; what was read stands
+        greatest(days.expected, observed.repos) as expected,
+        case when days.day is not null or observed.repos is not null then coalesce(observed.repos, 0) end as observed,
+        case
+            when observed.repos is null then 'not_observed'
+            when days.status is null or days.status = 'not_observed' then 'partial'
+            else days.status
+        end as status,
+        case
+            when days.day is null and observed.repos is null then 'totals cannot be read after the fact'
+            when days.day is null then 'the run did not end'
+            else days.reason
+        end as reason
+    from repository_calendar as calendar
+    left join repository_days as days on calendar.day = days.day
+    left join observed_repositories as observed on calendar.day = observed.day
+
+),
+
+created as (
+
+    select
+        repo_id,
+        min(created_at)::date as created_on
+    from {{ ref('int_repo_attributes__changed') }}
+    where repo_id is not null
+    group by repo_id
+
+),
+
+-- a repository is expected from its first day until it was let go; its history can be read back to the first
+members as (
+
+    select
+        stays.repo_id,
+        coalesce(min(created.created_on), min(stays.entered_on)) as first_day,
+        case when bool_and(stays.left_on is not null) then max(stays.left_on) end as left_on
+    from {{ ref('dim_universe') }} as stays
+    left join created on stays.repo_id = created.repo_id
+    group by stays.repo_id
+
+),
+
+cells as (
+
+    select
+        star_days.day,
+        count(*) as repos
+    from {{ ref('int_star_days__read') }} as star_days
+    inner join members
+        on
+            star_days.repo_id = members.repo_id
+            and star_days.day >= members.first_day
+            and (members.left_on is null or star_days.day < members.left_on)
+    where star_days.reading = 1
+    group by star_days.day
+
+),
+
+history_days as (
+
+    select * from {{ ref('stg_star_history__days') }}
+
+),
+
+history_calendar as (
+
+    select unnest(generate_series(min(day), max(day), interval 1 day))::date as day
+    from (
+        select cells.day from cells
+        union all
+        select history_days.day from history_days
+    )
+
+),
+
+turns as (
+
+    select
+        first_day as day,
+        1 as change
+    from members
+    where left_on is null or left_on > first_day
+
+    union all
+
+    select
+        left_on as day,
+        -1 as change
+    from members
+    where left_on > first_day
+
+),
+
+expected_repositories as (
+
+    select
+        day,
+        sum(sum(change)) over (order by day) as repos
+    from turns
+    group by day
+
+),
+
+star_history as (
+
+    select
+        'star_history' as source,
+        calendar.day,
+        coalesce(expected.repos, 0)::bigint as expected,
+        coalesce(cells.repos, 0) as observed,
+        case
+            when coalesce(cells.repos, 0) = 0 then 'not_observed'
+            when cells.repos < expected.repos then 'partial'
+            else 'observed'
+        end as status,
+        case
+            when coalesce(cells.repos, 0) < coalesce(expected.repos, 0) or days.status <> 'observed'
+                then concat_ws(
+                    '; ',
+                    format('{:,} of {:,} read', coalesce(cells.repos, 0), coalesce(expected.repos, 0)::bigint),
+                    coalesce(days.reason, 'quiet repositories are re-read weekly, what was left out is not observed')
+                )
+        end as reason
+    from history_calendar as calendar
+    asof left join expected_repositories as expected on calendar.day >= expected.day
+    left join cells on calendar.day = cells.day
+    left join history_days as days on calendar.day = days.day
+
+),
+
+united as (
+
+    select * from rankings
+    union all
+    select * from repositories
+    union all
+    select * from star_history
 
 ),
 
 final as (
 
     select
-        'rankings' as source,
-        calendar.day,
-        expected.places as expected,
-        days.distinct_places as observed,
-        case when expected.places > 0 then round(days.distinct_places / expected.places, 4) end as coverage,
-        coalesce(days.status, 'not_loaded') as status,
-        case
-            when days.status is null then 'never asked for'
-            when days.status <> 'observed' then days.reason
-            when days.distinct_places < expected.places
-                then 'places of lists without a good row: ' || (expected.places - days.distinct_places)
-        end as reason
-    from calendar
-    left join days on calendar.day = days.day
-    left join expected on calendar.day = expected.day
-    order by source, calendar.day
+        source,
+        day,
+        expected,
+        observed,
+        case when expected > 0 then round(observed / expected, 4) end as coverage,
+        status,
+        reason
+    from united
+    order by source, day
 
 )
 

@@ -1,0 +1,26 @@
+with
+
+days as (
+
+    select * from {{ source('star_history', 'star_history_days') }}
+
+),
+
+final as (
+
+    select
+        day,
+        status,
+        reason,
+        expected,
+        asked,
+        answered,
+        left_out,
+        rest_requests,
+        run_id,
+        fetched_at
+    from days
+
+)
+
+select * from final

@@ -1,0 +1,377 @@
+"""The GitHub sources end to end: real commands, day after day, against a GitHub API on the loopback."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+
+from reposignal_pipeline.sample import github_faults as faults
+from reposignal_pipeline.sample.github_api import GitHubApi
+from reposignal_pipeline.sample.github_world import World
+from tests.pipeline.homes import PATIENCE_SECONDS, Home, Ran, assert_one_line
+
+DAY = dt.timedelta(days=1)
+FIRST = dt.date(2025, 6, 1)
+NOW = dt.datetime(2026, 3, 3, 6)  # a Tuesday
+TODAY, YESTERDAY = NOW.date(), NOW.date() - DAY
+TOKEN = "ghp_known0fake0token0which0must0never0be0seen"
+REPOSITORIES = 40
+
+# One process for a series of commands, each at a time of its own.
+_SESSION = """
+import contextlib, datetime, io, json, os, sys
+import time_machine
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+clock = None
+for line in sys.stdin:
+    now, arguments = json.loads(line)
+    if clock:
+        clock.stop()
+    clock = time_machine.travel(datetime.datetime.fromisoformat(now).replace(tzinfo=datetime.UTC), tick=True)
+    clock.start()
+    from reposignal_pipeline.cli import main
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(arguments)
+    print(json.dumps([status, out.getvalue(), err.getvalue()]), file=answers, flush=True)
+"""
+
+
+def small_world() -> World:
+    """Forty repositories over 300 days; stars are taken back now and then, so that the past is restated."""
+    rng = np.random.default_rng(3)
+    gains = rng.negative_binomial(2, 0.2, (REPOSITORIES, 300)).astype(np.int32)
+    gains[30:] = 0  # quiet ones
+    unstars = rng.binomial(1, 0.3, gains.shape).astype(np.int32)
+    unstars[30:] = 0
+    return World.from_gains(gains, FIRST, [1000 + 100 * n for n in range(REPOSITORIES)], unstars=unstars)
+
+
+@dataclass
+class Running:
+    """A home, the API that it asks, and a process that runs commands at the times it is told."""
+
+    home: Home
+    api: GitHubApi
+    world: World
+    process: subprocess.Popen[str]
+
+    def run(self, now: dt.datetime, *arguments: str) -> Ran:
+        """Return how a command at `now`, by both clocks, ended."""
+        self.api.now = now
+        assert self.process.stdin and self.process.stdout
+        watchdog = threading.Timer(PATIENCE_SECONDS, self.process.kill)
+        watchdog.start()
+        self.process.stdin.write(json.dumps([now.isoformat(), arguments]) + "\n")
+        answer = self.process.stdout.readline()
+        watchdog.cancel()
+        assert answer, f"{arguments} ended its process"
+        return subprocess.CompletedProcess(arguments, *json.loads(answer))
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.home.query(sql)
+
+    def raw(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.home.path / "warehouse" / "pipeline.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+
+@contextmanager
+def running(path: Path, parsed: Path, *, watch: int = REPOSITORIES, size: int = 60) -> Iterator[Running]:
+    """Start a home that watches the first `watch` repositories of the small world."""
+    world = small_world()
+    path.mkdir(parents=True)
+    copytree(parsed / "dbt", path / "home" / "dbt")
+    watchlist = path / "watchlist.txt"
+    names = [repository.names[0][1] for repository in world.repositories]
+    watchlist.write_text("\n".join(names[:watch]) + "\n")
+    with GitHubApi(world, now=NOW, tokens={TOKEN: 5000}) as api:
+        extra = {
+            "GITHUB_TOKEN": TOKEN,
+            "REPOSIGNAL_GITHUB_API_URL": api.base,
+            "REPOSIGNAL_WATCHLIST": str(watchlist),
+            "REPOSIGNAL_UNIVERSE_SIZE": str(size),
+        }
+        upstream = path / "rankings"
+        upstream.mkdir()
+        home = Home(path / "home", str(upstream), extra=extra)
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SESSION], env=home.environment, stdin=-1, stdout=-1, text=True, bufsize=1
+        )
+        try:
+            yield Running(home, api, world, process)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+SOURCES = ("--source", "repositories", "--source", "star_history")
+
+
+@pytest.fixture(scope="module")
+def two_days(tmp_path_factory: pytest.TempPathFactory, demo: Home) -> Iterator[tuple[Running, list[Ran], list[int]]]:
+    """A home after its first day and a normal one."""
+    with running(tmp_path_factory.mktemp("github") / "two-days", demo.path) as live:
+        ran, asked = [], []
+        for n in range(2):
+            ran.append(live.run(NOW + n * DAY, "run", *SOURCES))
+            asked.append(len(live.api.requests))
+        yield live, ran, asked
+
+
+def test_two_days_end_well(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+    for ran in two_days[1]:
+        assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_totals_are_those_of_the_moment_they_were_read(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+    live = two_days[0]
+    facts = live.query(
+        "select repo_id, day, fct_repo_day.stars_total, observed_at from fct_repo_day join dim_repo using (repo_key)"
+        " where is_current and fct_repo_day.source = 'repositories'"
+    )
+    assert len(facts) == 2 * REPOSITORIES
+    for repo_id, day, stars_total, observed_at in facts:
+        assert observed_at.date() == day + DAY
+        assert stars_total == live.world.total(live.world.by_id[repo_id], observed_at)
+
+
+def test_gains_are_those_still_held_when_read(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+    live = two_days[0]
+    rows = live.query(
+        "select repo_id, day, fetched_at, stars_gained from fct_star_vintage join dim_repo using (repo_key)"
+        " where is_current"
+    )
+    assert len({(repo_id, day) for repo_id, day, *_ in rows}) >= REPOSITORIES * 200
+    for repo_id, day, fetched_at, stars_gained in rows:
+        weeks = live.world.held(live.world.by_id[repo_id], fetched_at)
+        assert stars_gained == weeks.cells.ravel()[(day - weeks.first).days]
+        assert day < fetched_at.date()
+
+
+def test_the_latest_vintage_stands_and_the_earlier_ones_stay(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+    live = two_days[0]
+    differing = live.query(
+        """
+        select count(*) from fct_repo_day join (
+            select repo_key, day, arg_max(stars_gained, fetched_at) as latest from fct_star_vintage group by all
+        ) using (repo_key, day)
+        where stars_gained is distinct from latest
+        """
+    )
+    assert differing == [(0,)]
+    assert live.query("select count(*) > 0 from fct_repo_day where list_contains(dq_flags, 'restated')") == [(True,)]
+    assert live.query("select max(n) from (select count(*) as n from fct_star_vintage group by repo_key, day)") == [
+        (2,)
+    ]
+
+
+def test_a_normal_day_leaves_the_quiet_alone(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+    live, _, (first, both) = two_days
+    second = [target for _, target in live.api.requests[first:both] if "/history" in target]
+    assert len(second) == len(set(second))
+    assert 30 <= len(second) < REPOSITORIES  # those whose total moved, and a seventh of all
+    (left_out,) = live.raw("select left_out from star_history.star_history_days order by day desc limit 1")[0]
+    assert left_out == REPOSITORIES - len(second)
+    not_read = live.query(
+        f"select count(*) from fct_repo_day where day = date '{TODAY}' and stars_gained is null"
+        " and list_contains(dq_flags, 'stars_gained_not_observed')"
+    )
+    assert not_read == [(left_out,)]
+
+
+def test_the_universe_has_dated_entries(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+    live = two_days[0]
+    assert live.query("select via, count(*), min(entered_on), count(left_on) from dim_universe group by via") == [
+        ("watchlist", REPOSITORIES, YESTERDAY, 0)
+    ]
+
+
+def test_coverage_tells_what_was_expected_and_observed(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+    live = two_days[0]
+    rows = live.query(
+        "select day, expected, observed, status from ops_source_coverage where source = 'repositories' order by day"
+    )
+    assert rows == [(YESTERDAY + n * DAY, REPOSITORIES, REPOSITORIES, "observed") for n in range(2)]
+
+
+def test_the_token_is_nowhere(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+    live, ran, _ = two_days
+    for one in ran:
+        assert TOKEN not in one.stdout + one.stderr
+    hidden = TOKEN.encode()
+    files = [path for path in live.home.path.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert len(files) > 20
+    assert [path for path in files if hidden in path.read_bytes()] == []
+
+
+def test_the_same_day_again_asks_for_no_history_and_changes_nothing(
+    two_days: tuple[Running, list[Ran], list[int]], tmp_path: Path
+) -> None:
+    live = two_days[0]
+    before = live.home.tables()
+    asked = len(live.api.requests)
+    ran = live.run(NOW + DAY, "run", *SOURCES)
+    assert ran.returncode == 0, ran.stderr
+    assert [target for _, target in live.api.requests[asked:] if "history" in target or "graphql" in target] == []
+    after = live.home.tables()
+    assert {name for name in before if before[name] != after[name]} == set()
+
+
+def test_a_backfill_asks_for_the_pages_that_lack_and_only_once(
+    two_days: tuple[Running, list[Ran], list[int]],
+) -> None:
+    live = two_days[0]
+    days = "--from", str(FIRST - 60 * DAY), "--to", str(YESTERDAY)
+    asked = len(live.api.requests)
+    ran = live.run(NOW + DAY, "backfill", "star_history", *days)
+    assert ran.returncode == 0, ran.stderr
+    pages = [target for _, target in live.api.requests[asked:] if "history" in target]
+    assert len(pages) == REPOSITORIES
+    assert all("page=2" in target for target in pages)
+    facts = live.query(
+        f"select repo_id, day, stars_gained from fct_repo_day join dim_repo using (repo_key)"
+        f" where is_current and day between date '{FIRST}' and date '{YESTERDAY}'"
+    )
+    assert len(facts) == REPOSITORIES * ((YESTERDAY - FIRST).days + 1)
+    asked = len(live.api.requests)
+    assert live.run(NOW + DAY, "backfill", "star_history", *days).returncode == 0
+    assert [target for _, target in live.api.requests[asked:] if "history" in target] == []
+
+
+def test_doctor_tells_of_universe_plan_and_limits(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+    live = two_days[0]
+    told = live.run(NOW + DAY, "doctor").stdout
+    assert f"{REPOSITORIES} of 60 tracked" in told
+    assert "core" in told and "of 5,000 left" in told
+    assert "left out" in told
+    assert TOKEN not in told
+
+
+def test_a_spent_quota_is_told_and_the_next_run_goes_on(tmp_path: Path, demo: Home) -> None:
+    with running(tmp_path / "live", demo.path) as live:
+        live.api.tokens[TOKEN] = 25
+        ran = live.run(NOW, "run", *SOURCES)
+        assert ran.returncode == 1
+        assert_one_line(ran.stderr)
+        assert "not reached" in ran.stderr
+        read = live.query(f"select count(stars_gained) from fct_repo_day where day = date '{YESTERDAY}'")[0][0]
+        assert 0 < read < 25
+        (reason,) = live.query(
+            f"select reason from ops_source_coverage where source = 'star_history' and day = date '{YESTERDAY}'"
+        )[0]
+        assert "not reached" in reason
+        asked = len(live.api.requests)
+        ran = live.run(NOW + dt.timedelta(hours=2), "run", *SOURCES)
+        assert ran.returncode == 1  # the hour gives as much again
+        ran = live.run(NOW + dt.timedelta(hours=4), "run", *SOURCES)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        pages = [target for _, target in live.api.requests[asked:] if "history" in target]
+        assert len(pages) == len(set(pages)) == REPOSITORIES - read
+        assert live.query(f"select count(stars_gained) from fct_repo_day where day = date '{YESTERDAY}'") == [
+            (REPOSITORIES,)
+        ]
+
+
+def test_renames_and_names_taken_by_others_keep_their_keys(tmp_path: Path, demo: Home) -> None:
+    with running(tmp_path / "live", demo.path, watch=3) as live:
+        first, second, _ = live.world.repositories[:3]
+        live.run(NOW, "run", *SOURCES)
+        keys = dict(live.query("select repo_id, repo_key from dim_repo where is_current"))
+        old = first.names[0][1]
+        moved = NOW + dt.timedelta(hours=12)
+        first.names = (*first.names, (moved, "other-owner/renamed"))
+        second.names = (*second.names, (moved + DAY, old))  # takes the name that was given up
+        live.world.__dict__.pop("_holders", None)
+        for n in (1, 2):
+            ran = live.run(NOW + n * DAY, "run", *SOURCES)
+            assert ran.returncode == 0, ran.stderr
+        assert dict(live.query("select repo_id, repo_key from dim_repo where is_current")) == keys
+        assert live.query(
+            f"select full_name from dim_repo_alias where repo_key = {keys[first.repo_id]} order by seen_from"
+        ) == [(old,), ("other-owner/renamed",)]
+        totals = live.query(
+            f"select day, stars_total, observed_at from fct_repo_day where repo_key = {keys[second.repo_id]}"
+            " and stars_total is not null order by day"
+        )
+        assert [live.world.total(second, at) for _, _, at in totals] == [total for _, total, _ in totals]
+
+
+def test_what_is_gone_is_a_state_and_no_zero(tmp_path: Path, demo: Home) -> None:
+    with running(tmp_path / "live", demo.path, watch=5) as live:
+        live.run(NOW, "run", *SOURCES)
+        states = ("not_found", "blocked", "dmca", "forbidden")
+        for repository, state in zip(live.world.repositories[:4], states, strict=True):
+            repository.states = (*repository.states, (NOW + dt.timedelta(hours=1), state))
+        ran = live.run(NOW + DAY, "run", *SOURCES)
+        assert ran.returncode == 0, ran.stderr
+        told = dict(live.query("select repo_id, state from dim_repo where is_current"))
+        assert [told[repository.repo_id] for repository in live.world.repositories[:5]] == [*states, "public"]
+        assert live.query(f"select count(*) from fct_repo_day where day = date '{TODAY}'") == [(1,)]
+        assert live.query("select count(*) from fct_repo_day where stars_total = 0") == [(0,)]
+
+
+def test_an_api_that_is_down_costs_the_day_and_nothing_else(tmp_path: Path, demo: Home) -> None:
+    with running(tmp_path / "live", demo.path, watch=5) as live:
+        live.run(NOW, "run", *SOURCES)
+        before = live.home.tables()
+        live.api.revoke(TOKEN)
+        ran = live.run(NOW + DAY, "run", *SOURCES)
+        assert ran.returncode == 1
+        assert all(line.startswith("reposignal: incomplete: ") for line in ran.stderr.splitlines())
+        assert "refused" in ran.stderr and TOKEN not in ran.stderr
+        after = live.home.tables()
+        assert after["fct_star_vintage"] == before["fct_star_vintage"]
+        assert set(before["fct_repo_day"]) <= set(after["fct_repo_day"])
+        rows = live.query(
+            f"select status, observed from ops_source_coverage where source = 'repositories' and day = date '{TODAY}'"
+        )
+        assert rows == [("not_observed", 0)]
+
+
+def test_totals_of_the_past_are_refused_in_words(tmp_path: Path, demo: Home) -> None:
+    with running(tmp_path / "live", demo.path, watch=1) as live:
+        ran = live.run(NOW, "run", "--day", str(YESTERDAY - DAY), "--source", "repositories")
+        assert ran.returncode == 1
+        assert_one_line(ran.stderr)
+        assert "cannot be read after the fact" in ran.stderr
+
+
+def test_killed_in_mid_cycle_it_goes_on(tmp_path: Path, demo: Home) -> None:
+    with running(tmp_path / "live", demo.path) as live:
+        live.api.faults.append(faults.slow(matches="/history", seconds=0.2))
+        live.api.now = NOW
+        assert live.process.stdin
+        live.process.stdin.write(json.dumps([NOW.isoformat(), ["run", *SOURCES]]) + "\n")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not any("history" in target for _, target in live.api.requests):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        live.process.kill()
+        live.process.communicate()
+        live.api.faults.clear()
+        live.process = subprocess.Popen(
+            [sys.executable, "-c", _SESSION], env=live.home.environment, stdin=-1, stdout=-1, text=True, bufsize=1
+        )
+        asked = len(live.api.requests)
+        ran = live.run(NOW, "run", *SOURCES)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert not any("graphql" in target for _, target in live.api.requests[asked:])  # totals stood already
+        assert live.query(
+            f"select count(stars_gained), count(stars_total) from fct_repo_day where day = date '{YESTERDAY}'"
+        ) == [(REPOSITORIES, REPOSITORIES)]
