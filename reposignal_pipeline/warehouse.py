@@ -24,7 +24,7 @@ import pandas as pd
 
 from reposignal_pipeline.analysis.weekly import WeeklyTable
 from reposignal_pipeline.config import Settings
-from reposignal_pipeline.sources.schemas import TABLES
+from reposignal_pipeline.sources import rankings, schemas
 
 BUILD_SCHEMA = "build"
 """schema of the record of what was built; the published copy is made without it"""
@@ -88,7 +88,7 @@ class Warehouse:
     def connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open both files: the marts as the default database, the pipeline's own as `pipeline`.
 
-        The raw tables of the GitHub sources are there, be they empty: models and plans read them all.
+        Every raw table is there, be it empty: models and plans read them all.
         """
         config: dict[str, Any] = {
             "memory_limit": self.settings.memory_limit,
@@ -125,8 +125,6 @@ class Warehouse:
     def observed_days(self, source: str) -> frozenset[dt.date]:
         """Return the days whose readings stand in the warehouse."""
         with self.connected() as connection:
-            if not _has_days(connection, source):
-                return frozenset()
             rows = connection.execute(
                 f"select {LEDGERS[source]} from pipeline.{source}.{source}_days where status = 'observed'"
             ).fetchall()
@@ -148,9 +146,8 @@ class Warehouse:
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
             last = None
             for source, day in LEDGERS.items():
-                if _has_days(connection, source):
-                    newest = self._note_loads(connection, source, day)
-                    last = max(filter(None, (last, newest)), default=None)
+                newest = self._note_loads(connection, source, day)
+                last = max(filter(None, (last, newest)), default=None)
             if last is None:
                 return None
             (first,) = _one(connection, f"select min(day) from {BUILD_SCHEMA}.building")
@@ -241,7 +238,7 @@ _WATERMARK = "(built_to timestamp, building_to timestamp)"
 
 
 def _ensure_raw(connection: duckdb.DuckDBPyConnection) -> None:
-    for dataset, tables in TABLES.items():
+    for dataset, tables in {"rankings": rankings.TABLES, **schemas.TABLES}.items():
         connection.execute(f"create schema if not exists pipeline.{dataset}")
         for table, schema in tables.items():
             connection.register("columns_of", schema.empty_table())
@@ -253,14 +250,6 @@ def _one(connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] 
     row = connection.execute(sql, parameters).fetchone()
     assert row
     return row
-
-
-def _has_days(connection: duckdb.DuckDBPyConnection, source: str) -> bool:
-    found = connection.execute(
-        "select 1 from duckdb_tables() where database_name = 'pipeline' and schema_name = ? and table_name = ?",
-        [source, f"{source}_days"],
-    ).fetchone()
-    return found is not None
 
 
 @contextmanager

@@ -1,26 +1,37 @@
--- whatever was rebuilt: a day that was observed stands in the facts
+-- whatever was rebuilt: a day of which totals were observed stands in the facts
 with
 
 observed as (
 
-    select day
+    select
+        source,
+        day
     from {{ ref('ops_source_coverage') }}
-    where source = 'rankings' and status = 'observed'
+    where source in ('rankings', 'repositories') and status in ('observed', 'partial')
 
 ),
 
+-- a ranking file whose every repository was asked for at GitHub shows in none of its own rows
 present as (
 
-    select distinct day
+    select distinct
+        day,
+        source
     from {{ ref('fct_repo_day') }}
+    where stars_total is not null
 
 ),
 
 final as (
 
-    select observed.day
+    select
+        observed.source,
+        observed.day
     from observed
-    anti join present on observed.day = present.day
+    anti join present
+        on
+            observed.day = present.day
+            and (observed.source = present.source or present.source = 'repositories')
 
 )
 

@@ -22,4 +22,7 @@ select
 from repo_days
 left join coverage
     on repo_days.day = coverage.day and repo_days.source = coverage.source
-where coverage.status is distinct from 'observed'
+where
+    -- a history can be kept of repositories that are no longer expected
+    coverage.status is null
+    or (coverage.status not in ('observed', 'partial') and repo_days.source <> 'star_history')

@@ -251,7 +251,7 @@ def star_history(
         ledger = {
             "day": today - DAY,
             "status": "observed" if failure is None else "partial" if answered else "not_observed",
-            "reason": failure,
+            "reason": f"{failure}; {planned.in_words}" if failure else planned.in_words,
             "expected": planned.tracked,
             "asked": len(planned.asks),
             "answered": answered,

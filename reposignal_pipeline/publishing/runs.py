@@ -28,11 +28,10 @@ _COMMENTS = {
     "status": "success, failure, canceled, or a state of a run that had not ended.",
 }
 
-_RANKINGS_LOADED = """
+_LOADED = """
     select run_id, 'rankings' as source, sum(distinct_places)::bigint as loaded_rows
     from pipeline.rankings.rankings_days where status = 'observed' group by run_id
-"""
-_GITHUB_LOADED = """
+    union all
     select run_id, 'repositories' as source, sum(answered)::bigint as loaded_rows
     from pipeline.repositories.repositories_days group by run_id
     union all
@@ -70,16 +69,12 @@ def record_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunFact]) 
             """,
             [*astuple(run), dt.datetime.now(dt.UTC).replace(tzinfo=None)],
         )
-    has_rankings = connection.execute(
-        "select 1 from duckdb_tables() where database_name = 'pipeline' and table_name = 'rankings_days'"
-    ).fetchone()
-    loaded = " union all ".join([_RANKINGS_LOADED, _GITHUB_LOADED] if has_rankings else [_GITHUB_LOADED])
     connection.execute(
         f"""
         update ops_run set rows_per_source = loaded.rows_per_source
         from (
             select run_id, map_from_entries(list((source, loaded_rows))) as rows_per_source
-            from ({loaded}) where loaded_rows > 0 group by run_id
+            from ({_LOADED}) where loaded_rows > 0 group by run_id
         ) as loaded
         where ops_run.run_id = loaded.run_id and len(map_keys(ops_run.rows_per_source)) = 0
         """

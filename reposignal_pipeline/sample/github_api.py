@@ -127,11 +127,12 @@ class GitHubApi:
 
     Args:
         world: the truth.
-        now: the server's clock, naive UTC, standing still until `now` is set again; None is the real clock.
+        now: the server's clock, naive UTC; None is the real one.
         tokens: token -> points an hour, of REST and of GraphQL each.
         faults: see `github_faults`; the list `faults` may be changed at any time.
         points_a_minute: the secondary limit of a caller; None is none.
         latency_seconds: waited before each answer, for a network's sake.
+        ticks: the clock goes on from `now`; else it stands still until `now` is set again.
     """
 
     def __init__(
@@ -144,8 +145,10 @@ class GitHubApi:
         points_a_minute: int | None = None,
         latency_seconds: float = 0.0,
         port: int = 0,
+        ticks: bool = False,
     ) -> None:
         self.world = world
+        self.ticks = ticks
         self.now = now
         self.tokens = dict(tokens or {})
         self.faults = list(faults)
@@ -180,9 +183,21 @@ class GitHubApi:
         """From now on the token is answered 401."""
         self._revoked.add(token)
 
+    @property
+    def now(self) -> datetime | None:
+        """The time that the clock was set to, naive UTC; None is the real one."""
+        return self._set_to
+
+    @now.setter
+    def now(self, instant: datetime | None) -> None:
+        self._set_to, self._set_at = instant, time.monotonic()
+
     def clock(self) -> datetime:
-        """The server's time, naive UTC."""
-        return self.now or datetime.now(UTC).replace(tzinfo=None)
+        """The server's time, naive UTC, to the second."""
+        if self._set_to is None:
+            return datetime.now(UTC).replace(tzinfo=None)
+        passed = int(time.monotonic() - self._set_at) if self.ticks else 0
+        return self._set_to + timedelta(seconds=passed)
 
     # One request.
 
@@ -748,7 +763,8 @@ def main() -> None:
     parser.add_argument("--token", type=_token, action="append", metavar="TOKEN=POINTS_AN_HOUR")
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
-    with GitHubApi(given.world, given.now, dict(given.token or SAMPLE_TOKENS), port=given.port) as api:
+    tokens = dict(given.token or SAMPLE_TOKENS)
+    with GitHubApi(given.world, given.now, tokens, port=given.port, ticks=True) as api:
         print(api.base, flush=True)
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

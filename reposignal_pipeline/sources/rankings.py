@@ -312,6 +312,18 @@ def _refuse_if_cut_off(text: pa.Table, set_aside: list[dict[str, Any]], file: st
 # Times are UTC without a zone: DuckDB reads zoned ones in the session's zone.
 _UTC: TColumnSchema = {"data_type": "timestamp", "timezone": False}
 
+_ROWS_SCHEMA = pa.schema(
+    [
+        ("snapshot_date", pa.date32()),
+        ("file_row", pa.int32()),
+        ("rank", pa.int32()),
+        *((name, pa.string()) for name in ("item", "username", "repo_name")),
+        *((name, pa.int64()) for name in ("stars", "forks", "issues")),
+        *((name, pa.string()) for name in ("language", "repo_url")),
+        ("last_commit_at", pa.timestamp("us")),
+        ("description", pa.string()),
+    ]
+)
 _PLACE_COUNTS = ("lists", "longest_list", "distinct_places")
 _DAYS_SCHEMA = pa.schema(
     [
@@ -339,6 +351,9 @@ _QUARANTINE_SCHEMA = pa.schema(
         ("run_id", pa.string()),
     ]
 )
+
+TABLES = {"rankings": _ROWS_SCHEMA, "rankings_days": _DAYS_SCHEMA, "rankings_quarantine": _QUARANTINE_SCHEMA}
+"""raw table -> columns, so that a table can exist before its first row"""
 
 
 @dlt.source(name="rankings")

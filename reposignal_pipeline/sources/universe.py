@@ -197,11 +197,6 @@ def _names(connection: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, Can
 
 
 def _ranked(connection: duckdb.DuckDBPyConnection, day: dt.date) -> list[str]:
-    has_rankings = connection.execute(
-        "select 1 from duckdb_tables() where database_name = 'pipeline' and table_name = 'rankings'"
-    ).fetchone()
-    if not has_rankings:
-        return []
     rows = connection.execute(
         """
         select any_value(username || '/' || repo_name) as full_name

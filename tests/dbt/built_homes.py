@@ -19,6 +19,7 @@ from typing import Any
 import dlt
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from reposignal_pipeline.sources.rankings import Day, rankings_source
 from reposignal_pipeline.sources.schemas import TABLES
@@ -29,12 +30,17 @@ Rows = list[tuple[Any, ...]]
 # One process for a series of invocations: dbt takes some seconds to start and to parse.
 _DRIVER = """
 import json, sys
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 parsed = dbtRunner().invoke(["parse", "--profiles-dir", ".", "--quiet"])
 if not parsed.success:
     sys.exit(str(parsed.exception))
 statuses = {}
 for arguments in json.loads(sys.argv[1]):
+    if arguments[0] == "sql":
+        # dbt keeps the files open
+        DuckDBConnectionManager.env().handle().cursor().execute(arguments[1])
+        continue
     done = dbtRunner(manifest=parsed.result).invoke([*arguments, "--profiles-dir", ".", "--quiet"])
     if done.exception:
         sys.exit(str(done.exception))
@@ -87,8 +93,22 @@ class BuiltHome:
                     connection.execute(f"insert into {dataset}.{name} from new_rows")
                     connection.unregister("new_rows")
 
+    def appending(self, name: str, **tables: Sequence[dict[str, Any]]) -> list[str]:
+        """Return the step that appends rows between two invocations of dbt; `name` tells it from others."""
+        folder = self.folder / "steps" / name
+        folder.mkdir(parents=True)
+        statements = []
+        for dataset, schemas in TABLES.items():
+            for table in schemas.keys() & tables.keys():
+                pq.write_table(pa.Table.from_pylist(list(tables[table]), schema=schemas[table]), folder / table)
+                statements.append(f"insert into {dataset}.{table} from read_parquet('{folder / table}')")
+        return ["sql", "; ".join(statements)]
+
     def dbt(self, *invocations: list[str]) -> dict[str, tuple[str, str]]:
-        """Return (status, message) of every node that the invocations ran, by its unique id."""
+        """Return (status, message) of every node that the invocations ran, by its unique id.
+
+        An invocation `["sql", STATEMENT]` runs a statement on the pipeline's file in between, as a load would.
+        """
         environment = os.environ | {
             "REPOSIGNAL_PIPELINE_DB": str(self.pipeline_db),
             "REPOSIGNAL_MARTS_DB": str(self.marts_db),

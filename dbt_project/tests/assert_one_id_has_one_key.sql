@@ -1,0 +1,48 @@
+-- everywhere, and no two ids share one
+with
+
+shown as (
+
+    select
+        repo_id,
+        repo_key
+    from {{ ref('fct_repo_day') }}
+    where repo_id is not null
+
+    union
+
+    select
+        repo_id,
+        repo_key
+    from {{ ref('fct_star_vintage') }}
+
+    union
+
+    select
+        repo_id,
+        repo_key
+    from {{ ref('dim_repo') }}
+    where repo_id is not null
+
+    union
+
+    select
+        repo_id,
+        repo_key
+    from {{ ref('dim_repo_alias') }}
+    where repo_id is not null
+
+    union
+
+    select
+        repo_id,
+        repo_key
+    from {{ ref('dim_universe') }}
+
+)
+
+select
+    repo_id,
+    repo_key
+from shown
+qualify count(*) over (partition by repo_id) > 1 or count(*) over (partition by repo_key) > 1

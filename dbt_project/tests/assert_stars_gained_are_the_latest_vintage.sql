@@ -1,0 +1,56 @@
+-- of every cell that was built: what the facts show is what was read last, as it was read then
+with
+
+built as (
+
+    select distinct
+        identified.repo_key,
+        star_days.day
+    from {{ ref('int_star_days__read') }} as star_days
+    inner join {{ ref('int_repos__identified') }} as identified on star_days.repo_id = identified.repo_id
+    where {{ in_window('star_days.day') }} or {{ is_newly_loaded('star_days.loaded_at') }}
+
+),
+
+latest as (
+
+    select
+        vintages.repo_key,
+        vintages.day,
+        max(vintages.fetched_at) as fetched_at,
+        arg_max(vintages.stars_gained, vintages.fetched_at) as stars_gained
+    from {{ ref('fct_star_vintage') }} as vintages
+    semi join built on vintages.repo_key = built.repo_key and vintages.day = built.day
+    group by vintages.repo_key, vintages.day
+
+),
+
+facts as (
+
+    select repo_days.*
+    from {{ ref('fct_repo_day') }} as repo_days
+    left join built on repo_days.repo_key = built.repo_key and repo_days.day = built.day
+    where
+        built.repo_key is not null
+        or ({{ in_window('repo_days.day') }} and repo_days.stars_gained is not null)
+
+),
+
+final as (
+
+    select
+        coalesce(latest.repo_key, facts.repo_key, built.repo_key) as repo_key,
+        coalesce(latest.day, facts.day, built.day) as day,
+        latest.stars_gained as read_last,
+        facts.stars_gained as shown
+    from built
+    full join latest on built.repo_key = latest.repo_key and built.day = latest.day
+    full join facts on built.repo_key = facts.repo_key and built.day = facts.day
+    where
+        latest.stars_gained is distinct from facts.stars_gained
+        or latest.fetched_at is distinct from facts.stars_gained_fetched_at
+        or latest.stars_gained is null
+
+)
+
+select * from final

@@ -1,0 +1,28 @@
+"""The embedded rankings sample as dbt builds it: the warehouse and the manifest that the modules share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from built_homes import BuiltHome
+
+from reposignal_pipeline.sample import generate
+from reposignal_pipeline.sources.rankings import parse_day
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
+    """The embedded sample, all days in one build."""
+    home = BuiltHome(tmp_path_factory.mktemp("sample") / "full")
+    readings = []
+    for day in generate.DAYS:
+        path = generate.DEFAULT_TARGET / f"github-ranking-{day}.csv"
+        readings.append(parse_day(day, path.read_bytes() if path.exists() else None, path.name))
+    home.load(readings)
+    return home.built(["build", "--exclude-resource-type", "unit_test"])
+
+
+@pytest.fixture(scope="session")
+def manifest(sample: BuiltHome) -> dict[str, Any]:
+    return sample.manifest()
