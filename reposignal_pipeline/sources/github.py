@@ -351,7 +351,7 @@ class GitHub:
         """Return the answer to a query; its content has `data`, and `errors` where there are any.
 
         Raises:
-            ResourceLimitError: the query is too large.
+            ResourceLimitError: the query is too large, and brought nothing; part of an answer is an answer.
             QuotaSpentError, TokensRefusedError, UpstreamError: as in `get`.
         """
         body = orjson.dumps({"query": query, "variables": dict(variables or {})})
@@ -359,10 +359,11 @@ class GitHub:
         reply, url = await self._ask("POST", "/graphql", "graphql", self._tokens, headers=kind, body=body)
         if reply.status != 200:
             raise UpstreamError(f"{self._shown('/graphql')}: answered {reply.status}")
-        for error in _errors(reply):
-            said = error.get("type")
-            if said in TOO_LARGE or (not said and TIMED_OUT.search(str(error.get("message")))):
-                raise ResourceLimitError(f"{self._shown('/graphql')}: {said or 'the query timed out'}")
+        if not isinstance(reply.content, dict) or reply.content.get("data") is None:
+            for error in _errors(reply):
+                said = error.get("type")
+                if said in TOO_LARGE or (not said and TIMED_OUT.search(str(error.get("message")))):
+                    raise ResourceLimitError(f"{self._shown('/graphql')}: {said or 'the query timed out'}")
         return self._answer(reply, url, is_moved=False)
 
     @staticmethod

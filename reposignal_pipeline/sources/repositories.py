@@ -31,6 +31,9 @@ BATCHES_AT_ONCE = 10
 REST_LOOKUPS = 200
 """a run: more nodes than that do not vanish in a day, so the rest waits for the next one"""
 
+FINAL_ERRORS = ("NOT_FOUND", "FORBIDDEN")
+"""types of GraphQL errors that asking again will not change"""
+
 FULL_NAME = re.compile(r"[A-Za-z0-9-_.]{1,100}/[A-Za-z0-9-_.]{1,200}")
 
 _FIELDS = """
@@ -70,6 +73,11 @@ class _Node:
     error: str | None
     at: dt.datetime
 
+    @property
+    def is_lost(self) -> bool:
+        """Return whether it has no answer, and no error says that this is the answer."""
+        return self.node is None and not (self.error or "").startswith(FINAL_ERRORS)
+
 
 async def observe(github: GitHub, asked: Sequence[Asked], lookups: Lookups) -> AsyncIterator[list[Row]]:
     """Yield rows of the `repositories` table, some batches at a time, without their day, run and load.
@@ -94,16 +102,18 @@ async def _observed(github: GitHub, batch: Sequence[Asked], lookups: Lookups) ->
     """Return a batch's rows; a batch that is too much for GitHub is halved until it is not."""
     try:
         answers = await _query(github, batch)
-        silent = [n for n, answer in enumerate(answers) if answer.node is None and answer.error is None]
-        if silent:
-            for n, answer in zip(silent, await _query(github, [batch[n] for n in silent]), strict=True):
+        lost = [n for n, answer in enumerate(answers) if answer.is_lost]
+        if len(lost) > len(batch) // 2:
+            raise ResourceLimitError(f"GraphQL left out {len(lost)} of {len(batch)}: {answers[lost[0]].error}")
+        if lost:
+            for n, answer in zip(lost, await _query(github, [batch[n] for n in lost]), strict=True):
                 answers[n] = answer
     except ResourceLimitError as error:
-        if len(batch) == 1:
-            return [_absent(batch[0], "unreadable", str(error), utc_now())]
-        middle = len(batch) // 2
-        halves = [await _observed(github, half, lookups) for half in (batch[:middle], batch[middle:])]
-        return halves[0] + halves[1]
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            halves = [await _observed(github, half, lookups) for half in (batch[:middle], batch[middle:])]
+            return halves[0] + halves[1]
+        answers = [_Node(None, str(error), utc_now())]
     rows = []
     for one, answer in zip(batch, answers, strict=True):
         row, cause = _row(one, answer.node, answer.at)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WEEKS_A_PAGE = 30
 PAGES = 100
-READS_AT_ONCE = 500
+READS_AT_ONCE = 1_000
 """asked for side by side, and loaded together: what a killed run loses at most"""
 DAILY_REQUESTS = 2_500
 """a normal day's budget; repositories that were never read come on top, as far as the quota goes"""
@@ -221,14 +221,19 @@ def plan(
     given = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
     connection.register("given", given)
     connection.execute(_STATE, {"today": today})
-    (made,) = connection.execute(
-        "select count(*) from pipeline.star_history.star_history_reads where fetched_at >= $1", [today]
-    ).fetchone() or (0,)
+    (made, done) = connection.execute(
+        """
+        select
+            (select count(*) from pipeline.star_history.star_history_reads where fetched_at >= $1),
+            (select count(*) from members where read_to >= $2)
+        """,
+        [today, last],
+    ).fetchone() or (0, 0)
     is_normal_day = first == last == today - DAY
     sunday = today - DAY * (today.isoweekday() % 7)
     common = {"last": last, "sunday": sunday, "weeks": WEEKS_A_PAGE}
     if is_normal_day:
-        share = -(-len(members) // REREAD_DAYS)
+        share = max(-(-len(members) // REREAD_DAYS) - done, 0)
         parameters = {"share": share, "reread": REREAD_DAYS - 1, "budget": max(budget - made, 0)} | common
         asked = connection.execute(_DAILY, parameters).to_arrow_table()
     else:
@@ -256,11 +261,15 @@ def plan(
     )
 
 
-def fresh_weeks(connection: duckdb.DuckDBPyConnection, weeks: Sequence[Row], loaded_at: dt.datetime) -> pa.Table:
+def fresh_weeks(connection: duckdb.DuckDBPyConnection, weeks: Sequence[Row], now: dt.datetime) -> pa.Table:
     """Return the weeks that say something new, beside what stands in the warehouse, as rows of `star_history`.
 
-    Call with the writer's lock held: `loaded_at` grows from load to load.
+    Call with the writer's lock held: `loaded_at` grows from load to load, even where the clock was put back.
     """
+    (before,) = connection.execute(
+        "select coalesce(max(loaded_at), timestamp '1970-01-01') from pipeline.star_history.star_history"
+    ).fetchone() or (now,)
+    loaded_at = max(now, before + dt.timedelta(microseconds=1))
     connection.register("weeks_read", pa.Table.from_pylist(list(weeks), STAR_HISTORY))
     fresh = connection.execute(_FRESH, {"loaded_at": loaded_at}).to_arrow_table().cast(STAR_HISTORY)
     connection.unregister("weeks_read")

@@ -1,4 +1,4 @@
-"""The embedded rankings sample as dbt builds it: the warehouse and the manifest that the modules share."""
+"""Warehouses that the modules share, as dbt builds them: the embedded rankings sample, and the story of three sources."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from built_homes import BuiltHome
+from story import LAST, cycles, ranking_day
 
 from reposignal_pipeline.sample import generate
 from reposignal_pipeline.sources.rankings import parse_day
@@ -26,3 +27,12 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
 @pytest.fixture(scope="session")
 def manifest(sample: BuiltHome) -> dict[str, Any]:
     return sample.manifest()
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
+    """The whole story in one build, with every data test."""
+    home = BuiltHome(tmp_path_factory.mktemp("story") / "home")
+    home.load([ranking_day(number) for number in range(LAST + 1)])
+    home.append(**cycles(range(LAST + 1)))
+    return home.built(["build", "--exclude-resource-type", "unit_test"])

@@ -15,7 +15,9 @@ from reposignal_pipeline.sources.schemas import WEEKDAYS
 Row = dict[str, Any]
 
 
-def observation(day: dt.date, repo_id: int, full_name: str, stars: int | None, *, hour: float = 1.0, **other: Any) -> Row:
+def observation(
+    day: dt.date, repo_id: int, full_name: str, stars: int | None, *, hour: float = 1.0, **other: Any
+) -> Row:
     """Return GitHub's answer in the cycle of a day, `hour` hours after it ended; without stars it is `not_found`."""
     public = stars is not None
     plain = {

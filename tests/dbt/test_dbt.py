@@ -13,10 +13,12 @@ import pytest
 from built_homes import BuiltHome, window
 
 from reposignal_pipeline.sample import generate
-from reposignal_pipeline.sources.rankings import parse_day
 
 DAILY_MARTS = ("fct_repo_day", "fct_repo_signal_day", "fct_language_day")
-MARTS = (*DAILY_MARTS, "dim_repo", "dim_repo_alias", "ops_source_coverage", "ops_quarantine", "signal_weight")
+MARTS = (
+    *DAILY_MARTS, "fct_star_vintage", "dim_repo", "dim_repo_alias", "dim_universe", "ops_source_coverage",
+    "ops_quarantine", "signal_weight",
+)  # fmt: skip
 LAYER_NAMES = {
     "staging": r"stg_[a-z]+(_[a-z]+)*__[a-z_]+",
     "intermediate": r"int_[a-z]+(_[a-z]+)*__[a-z]+",
@@ -27,23 +29,6 @@ READABLE_LAYERS = {
     "intermediate": {"staging", "intermediate"},
     "marts": {"seed", "staging", "intermediate", "marts"},
 }
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
-    """The embedded sample, all days in one build."""
-    home = BuiltHome(tmp_path_factory.mktemp("sample") / "full")
-    readings = []
-    for day in generate.DAYS:
-        path = generate.DEFAULT_TARGET / f"github-ranking-{day}.csv"
-        readings.append(parse_day(day, path.read_bytes() if path.exists() else None, path.name))
-    home.load(readings)
-    return home.built(["build", "--exclude-resource-type", "unit_test"])
-
-
-@pytest.fixture(scope="module")
-def manifest(sample: BuiltHome) -> dict[str, Any]:
-    return sample.manifest()
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +51,12 @@ def test_every_unit_test_passes(sample: BuiltHome, tmp_path: Path, manifest: dic
 
 def test_every_model_with_a_formula_has_a_unit_test(manifest: dict[str, Any], models: dict[str, Any]) -> None:
     tested = {test["model"] for test in manifest["unit_tests"].values()}
-    passing_on = {"stg_rankings__days", "stg_rankings__quarantine", "ops_quarantine", "signal_weight"}
-    assert models.keys() - tested - passing_on == {"int_repo_attributes__changed"}  # dim_repo's and look-ahead tests
+    passing_on = {
+        "stg_rankings__days", "stg_rankings__quarantine", "stg_repositories__days", "stg_repositories__universe_changes",
+        "stg_star_history__weeks", "stg_star_history__reads", "stg_star_history__quarantine", "stg_star_history__days",
+        "ops_quarantine", "signal_weight",
+    }  # fmt: skip
+    assert models.keys() - tested == passing_on
 
 
 def test_layers_read_only_what_lies_below(manifest: dict[str, Any], models: dict[str, Any]) -> None:
@@ -128,22 +117,32 @@ SINGULAR_PLANTS = {
         "update {language} set share = share + 0.001 where rowid = 0",
         "update {language} set repos = repos + 1 where {first_of_language} universe = 'all')",
         "update {language} set repos = repos + 50 where {first_of_language} universe = 'top50')",
-        "delete from {repo} where rowid = 0",
+        "delete from {repo} where {first_of_repo} stars_total is not null)",
     ],
     "assert_repo_days_are_the_readings": [
-        "update {repo} set stars_total = stars_total + 1 where rowid = 0",
-        "delete from {repo} where rowid = 0",
-        "insert into {repo} from {repo} where rowid = 0",
-        "update {repo} set full_name = 'never/read' where rowid = 0",
+        *(
+            plant + " where {first_of_repo} source = '" + source + "')"
+            for source in ("rankings", "repositories")
+            for plant in (
+                "update {repo} set stars_total = stars_total + 1",
+                "delete from {repo}",
+                "insert into {repo} from {repo}",
+                "update {repo} set full_name = 'never/read'",
+            )
+        ),
+        "insert into {repo} select * replace (5 as stars_total) from {repo} where {first_of_repo} source = 'star_history')",
     ],
     "assert_every_repo_day_has_an_observed_source_day": [
-        "update {coverage} set status = 'missing' where rowid = 0",
-        "delete from {coverage} where rowid = 0",
-        "insert into {repo} select * replace (date '2025-11-12' as day) from {repo} where rowid = 0",
+        "update {coverage} set status = 'missing' where {first_of_coverage} source = 'rankings')",
+        "update {coverage} set status = 'not_observed' where {first_of_coverage} source = 'repositories')",
+        "delete from {coverage} where {first_of_coverage} source = 'star_history')",
+        "insert into {repo} select * replace (date '2026-03-16' as day) from {repo}"
+        " where {first_of_repo} source = 'rankings')",
     ],
     "assert_every_observed_day_has_repo_days": [
-        "delete from {repo} where day = (select min(day) from {repo})",
-        "update {coverage} set status = 'observed' where day = date '2025-11-12'",
+        "delete from {repo} where day = date '2026-03-03' and source = 'rankings'",
+        "delete from {repo} where day = date '2026-04-03' and source = 'repositories'",
+        "update {coverage} set status = 'observed' where source = 'rankings' and status = 'missing'",
     ],
     "assert_repo_versions_do_not_overlap": [
         "update {dim} set valid_to = valid_to + 1 where {first_of_dim} valid_to is not null)",
@@ -151,17 +150,39 @@ SINGULAR_PLANTS = {
         "update {dim} set is_current = false where {first_of_dim} is_current)",
         "insert into {dim} select * replace (valid_from + 1 as valid_from) from {dim} where is_current limit 1",
     ],
+    "assert_stars_gained_are_the_latest_vintage": [
+        "update {repo} set stars_gained = stars_gained + 1 where {first_of_repo} stars_gained is not null)",
+        "update {repo} set stars_gained = null where {first_of_repo} stars_gained is not null)",
+        "update {repo} set stars_gained = 1 where {first_of_repo} stars_gained is null)",
+        "update {repo} set stars_gained_fetched_at = now()::timestamp where {first_of_repo} stars_gained is not null)",
+        "delete from {repo} where {first_of_repo} source = 'star_history')",
+        "delete from {vintage} where rowid = 0",
+        "update {vintage} set stars_gained = stars_gained + 1 where rowid = 0",
+        "insert into {vintage} select * replace (fetched_at + interval 1 day as fetched_at) from {vintage} where rowid = 0",
+    ],
+    "assert_one_id_has_one_key": [
+        "update {vintage} set repo_key = repo_key + 1 where rowid = 0",
+        "update {repo} set repo_id = 999 where {first_of_repo} repo_id is not null)",
+        "update {dim} set repo_id = 999 where {first_of_dim} repo_id is not null)",
+        "update {alias} set repo_key = repo_key + 1 where {first_of_alias} repo_id is not null)",
+        "update {universe} set repo_id = 999 where rowid = 0",
+    ],
+    "assert_universe_stays_do_not_overlap": [
+        "update {universe} set left_on = entered_on - 1 where rowid = 0",
+        "insert into {universe} select * replace (entered_on + 1 as entered_on) from {universe} where rowid = 0",
+    ],
 }  # fmt: skip
 SHORT = {
     "repo": "fct_repo_day", "signal": "fct_repo_signal_day", "language": "fct_language_day",
-    "coverage": "ops_source_coverage", "dim": "dim_repo",
+    "coverage": "ops_source_coverage", "dim": "dim_repo", "alias": "dim_repo_alias", "vintage": "fct_star_vintage",
+    "universe": "dim_universe",
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def planted(sample: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+def planted(story: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a copy; what is planted there is rolled back."""
-    with sample.copy(tmp_path_factory.mktemp("planted") / "home").connect(read_only=False) as connection:
+    with story.copy(tmp_path_factory.mktemp("planted") / "home").connect(read_only=False) as connection:
         yield connection
 
 

@@ -1,191 +1,20 @@
-"""Rankings, observations and star histories in one warehouse: who speaks when, what is restated, what is not known.
-
-One story of a few repositories over 41 days, loaded cycle by cycle. Day 0 is a Sunday.
-"""
+"""Rankings, observations and star histories in one warehouse: who speaks when, what is restated, what is not known."""
 
 from __future__ import annotations
 
 import datetime as dt
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from built_homes import BuiltHome, Rows, window
-from github_rows import Row, entered, histories, observation, observed_day
+from github_rows import histories
+from story import CASEY, GONE, LAST, LATE, MISSED, MOVER, STEADY, TAKER, TRACKED_FROM
+from story import cycle, cycles, day, moment, ranking_day
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from rankings_files import file_of, row
-
-from reposignal_pipeline.sources.rankings import Day, parse_day
-from reposignal_pipeline.sources.schemas import TABLES
-
-START = dt.date(2026, 3, 1)
-LAST = 40
-TRACKED_FROM = 20
-MISSED = 29
-STEADY, MOVER, CASEY, TAKER, GONE, LATE = 11, 12, 13, 14, 15, 16
 MARTS = (
     "fct_repo_day", "fct_star_vintage", "fct_repo_signal_day", "fct_language_day", "dim_repo", "dim_repo_alias",
     "dim_universe", "ops_source_coverage", "ops_quarantine",
 )  # fmt: skip
-
-
-def day(number: int) -> dt.date:
-    return START + dt.timedelta(number)
-
-
-def moment(number: int, hour: float) -> dt.datetime:
-    return dt.datetime.combine(day(number), dt.time()) + dt.timedelta(hours=hour)
-
-
-# --- the rankings: five names at most, one list
-
-
-def ranked(number: int) -> dict[str, int]:
-    """Return the names and totals that the file of a day lists, most stars first."""
-    names = {"own/steady": 9000 + 10 * number}
-    if number <= 28:  # the file of 28 was taken before the transfer of that day; the taker stays below the list
-        names["own/mover"] = 8000 + 5 * number
-    elif number >= 34:
-        names["own/mover"] = 8000 + 5 * number
-    else:
-        names["org/mover"] = 8000 + 5 * number
-    names["lists/only"] = 7000 + number
-    if number >= 10:
-        names["old/late" if number < 25 else "own/late"] = 5000 + 20 * number
-    names["own/casey" if number >= 27 else "own/Casey"] = 3000 + number
-    return names
-
-
-def ranking_day(number: int) -> Day:
-    file = f"github-ranking-{day(number)}.csv"
-    if number == 15:
-        return parse_day(day(number), None, file)
-    rows = [
-        row(rank, "Go", username=name.split("/")[0], repo_name=name.split("/")[1], stars=str(stars), language="Go")
-        for rank, (name, stars) in enumerate(ranked(number).items(), 1)
-    ]
-    return parse_day(day(number), file_of(rows), file)
-
-
-# --- GitHub: what each cycle loads
-
-
-def observations(number: int) -> list[Row]:
-    """Return GitHub's answers in the cycle of a day."""
-    if number < TRACKED_FROM or number == MISSED:
-        return []
-    late = {"hour": 6.0} if number == 33 else {}
-    rows = []
-    if number != 34:
-        rows.append(observation(day(number), STEADY, "own/steady", 9009 + 10 * number, **late))
-    name = "org/mover" if 28 <= number < 33 else "own/mover"
-    rows.append(observation(day(number), MOVER, name, 8004 + 5 * number, **late))
-    if number < 38:
-        spelled = "own/casey" if number >= 27 else "own/Casey"
-        topics = '["tool","cli"]' if number >= 30 else '["tool"]'
-        rows.append(observation(day(number), CASEY, spelled, 3001 + number, topics=topics, **late))
-    if 28 <= number:
-        rows.append(observation(day(number), TAKER, "own/mover", 40 if number < 32 else None, hour=1.5))
-    states: dict[int, Row] = {
-        30: {}, 31: {"state": "unreadable", "reason": "502"}, 34: {"state": "dmca", "reason": "451"},
-    }  # fmt: skip
-    if 30 <= number < 36:
-        rows.append(observation(day(number), GONE, "own/gone", None, **(states.get(number) or {})))
-    else:
-        rows.append(observation(day(number), GONE, "own/gone", 600))
-    if number >= 35:
-        rows.append(observation(day(number), LATE, "own/late", 5019 + 20 * number, is_archived=number >= 39))
-    return rows
-
-
-def changes(number: int) -> list[Row]:
-    if number == TRACKED_FROM:
-        first = {STEADY: "own/steady", MOVER: "own/mover", CASEY: "own/Casey", GONE: "own/gone"}
-        return [entered(day(number), id, name) for id, name in first.items()]
-    if number == 28:
-        return [entered(day(number), TAKER, "own/mover", "established")]
-    if number == 35:
-        return [entered(day(number), LATE, "own/late", "rankings")]
-    if number == 38:
-        return [entered(day(number), CASEY, "own/casey", change="left", reason="below the rules")]
-    return []
-
-
-def gains(id: int, until: int, *, restated: bool = False) -> dict[dt.date, int]:
-    """Return stars given by day, from 60 days before the story on; restated once stars were taken back."""
-    given = {day(number): {STEADY: 12, MOVER: 6, LATE: 21}.get(id, 1) for number in range(-60, until + 1)}
-    if restated:
-        given[day(24)] -= 2
-        given[day(-50)] -= 1
-    return given
-
-
-def weeks(number: int) -> list[Row]:
-    """Return the star-history weeks that the cycle of a day loads: only those that read differently or further."""
-    read = moment(number + 1, 1.25)
-    if number == TRACKED_FROM:
-        ids = (STEADY, MOVER, CASEY, GONE)
-        return [week for id in ids for week in histories(id, gains(id, number), read)]
-    if number == 30:  # weekly: the mover's stars of a past day, and of one long past, were taken back
-        recent = histories(STEADY, gains(STEADY, number), read, since=day(number - 14))
-        restated = histories(MOVER, gains(MOVER, number, restated=True), read)
-        return recent + [week for week in restated if week["week"] in (sunday(-50), sunday(24), sunday(28), sunday(30))]
-    if number == 35:
-        return histories(LATE, gains(LATE, number), read)
-    if number in (36, 37, 38, 39, 40):  # every day from here on
-        return histories(STEADY, gains(STEADY, number), read, since=day(number)) + histories(
-            LATE, gains(LATE, number), read, since=day(number)
-        )
-    return []
-
-
-def sunday(number: int) -> dt.date:
-    return day(number - number % 7)
-
-
-def cycle(number: int) -> dict[str, list[Row]]:
-    """Return what the cycle of a day appends, by raw table."""
-    rows = observations(number)
-    public = sum(row["state"] == "public" for row in rows)
-    tables = {
-        "repositories": rows,
-        "repositories_days": [observed_day(day(number), len(rows), public)] if rows else [],
-        "universe_changes": changes(number),
-        "star_history": weeks(number),
-        "star_history_days": [],
-        "star_history_quarantine": [],
-    }
-    if number >= TRACKED_FROM:
-        tables["star_history_days"] = [
-            {"day": day(number), "status": "partial", "reason": "2 quiet ones left for later", "expected": 4, "left_out": 2}
-        ]
-    if number == 30:
-        tables["star_history_quarantine"] = [
-            {"repo_id": CASEY, "full_name": "own/casey", "week": sunday(28), "reason": "days add up to 4, total 5",
-             "row_text": "{}", "fetched_at": moment(31, 1)}
-        ]  # fmt: skip
-    return tables
-
-
-def cycles(numbers: range) -> dict[str, list[Row]]:
-    """Return what several cycles append."""
-    loaded: dict[str, list[Row]] = {}
-    for number in numbers:
-        for table, rows in cycle(number).items():
-            loaded.setdefault(table, []).extend(rows)
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
-    """The whole story in one build, with every data test."""
-    home = BuiltHome(tmp_path_factory.mktemp("three") / "home")
-    home.load([ranking_day(number) for number in range(LAST + 1)])
-    home.append(**cycles(range(LAST + 1)))
-    return home.built(["build", "--exclude-resource-type", "unit_test"])
 
 
 def marts_of(home: BuiltHome) -> dict[str, Rows]:
@@ -195,7 +24,7 @@ def marts_of(home: BuiltHome) -> dict[str, Rows]:
 # --- the order of loading does not matter
 
 
-def test_day_by_day_equals_all_at_once(home: BuiltHome, tmp_path: Path) -> None:
+def test_day_by_day_equals_all_at_once(story: BuiltHome, tmp_path: Path) -> None:
     daily = BuiltHome(tmp_path / "daily")
     daily.load([ranking_day(number) for number in range(LAST + 1)])
     daily.append(**cycles(range(34)))
@@ -208,12 +37,12 @@ def test_day_by_day_equals_all_at_once(home: BuiltHome, tmp_path: Path) -> None:
             ["run", *window(day(number - 1), day(number), since)],
         ]
     daily.built(["seed"], ["run", *window(day(0), day(33))], *steps)
-    expected = marts_of(home)
+    expected = marts_of(story)
     for table, rows in marts_of(daily).items():
         assert rows == expected[table], table
 
 
-def test_rankings_of_earlier_years_join_what_github_told_first(home: BuiltHome, tmp_path: Path) -> None:
+def test_rankings_of_earlier_years_join_what_github_told_first(story: BuiltHome, tmp_path: Path) -> None:
     """Ids are known first, under keys of the names they have now; then the rankings tell of a former name."""
     joined = BuiltHome(tmp_path / "joined")
     joined.load([ranking_day(number) for number in range(LAST, LAST + 1)])
@@ -224,6 +53,162 @@ def test_rankings_of_earlier_years_join_what_github_told_first(home: BuiltHome, 
     joined.load([ranking_day(number) for number in range(LAST)])
     joined.built(["run", *window(day(0), day(LAST), moment(LAST + 2, 0))])
     assert joined.query(late, LATE) != before
-    expected = marts_of(home)
+    expected = marts_of(story)
     for table, rows in marts_of(joined).items():
         assert rows == expected[table], table
+
+
+# --- who speaks
+
+
+def test_github_speaks_for_the_total_where_it_was_asked(story: BuiltHome) -> None:
+    rows = story.query(
+        "select day, stars_total, source, observed_at, gap_hours, net_delta_24h, dq_flags from fct_repo_day"
+        " where repo_id = $1 and day between $2 and $3 order by day",
+        STEADY, day(MISSED - 1), day(MISSED + 2),
+    )  # fmt: skip
+    assert rows == [
+        (day(28), 9289, "repositories", moment(29, 1), 24, 10, []),
+        (day(29), 9290, "rankings", moment(29, 4), 3, None, ["gap_under_12h"]),
+        (day(30), 9309, "repositories", moment(31, 1), 45, None, ["gap_over_36h"]),
+        (day(31), 9319, "repositories", moment(32, 1), 24, 10, ["stars_gained_not_observed"]),
+    ]
+    assert story.query("select count(*) from fct_repo_day group by repo_key, day having count(*) > 1") == []
+
+
+def test_a_file_read_before_the_last_observation_has_no_step(story: BuiltHome) -> None:
+    """Cycle 33 read its totals at 06:00 of day 34, whose file was taken at 04:00."""
+    rows = story.query(
+        "select gap_hours, net_delta_24h, list_contains(dq_flags, 'read_before_previous'),"
+        " list_contains(dq_flags, 'first_observation') from fct_repo_day where repo_id = $1 and day = $2",
+        STEADY, day(34),
+    )  # fmt: skip
+    assert rows == [(None, None, True, False)]
+
+
+def test_days_that_a_history_alone_tells_of(story: BuiltHome) -> None:
+    ((rows, totals, gains, flagged, observed, coverage),) = story.query(
+        "select count(*), count(stars_total), count(stars_gained), count(*) filter (where dq_flags[1] ="
+        " 'total_not_observed'), count(observed_at), count(coverage) from fct_repo_day where source = 'star_history'"
+    )
+    assert (rows > 200, totals, gains, flagged, observed, coverage) == (True, 0, rows, rows, 0, 0)
+    names = "select distinct full_name from fct_repo_day where source = 'star_history' and repo_id = $1 order by 1"
+    assert story.query(names, LATE) == [("own/late",)]  # what it was called before the rankings knew it is not known
+    signals = "select count(*) from fct_repo_signal_day anti join fct_repo_day using (repo_key, day, stars_total)"
+    assert story.query(signals) == [(0,)]
+    assert story.query("select count(*) from fct_repo_signal_day where stars_total is null") == [(0,)]
+
+
+# --- what is restated
+
+
+def test_the_latest_vintage_counts_and_the_earlier_ones_stay(story: BuiltHome) -> None:
+    restated = day(-50)
+    assert story.query(
+        "select fetched_at, stars_gained from fct_star_vintage where repo_id = $1 and day = $2 order by 1",
+        MOVER,
+        restated,
+    ) == [(moment(21, 1.25), 6), (moment(31, 1.25), 5)]
+    assert story.query(
+        "select stars_gained, stars_gained_fetched_at, dq_flags from fct_repo_day where repo_id = $1 and day = $2",
+        MOVER, restated,
+    ) == [(5, moment(31, 1.25), ["total_not_observed", "restated"])]  # fmt: skip
+    as_of = "select arg_max(stars_gained, fetched_at) from fct_star_vintage where repo_id = $1 and day = $2 and fetched_at <= $3"
+    assert story.query(as_of, MOVER, restated, moment(25, 0)) == [(6,)]
+    ((days, readings),) = story.query(
+        "select count(distinct day), count(*) from fct_star_vintage where repo_id = $1", STEADY
+    )
+    assert days == readings  # weeks read again that say the same
+
+
+def test_days_count_once_they_have_ended(story: BuiltHome) -> None:
+    early = "select count(*) from fct_star_vintage where fetched_at < day + 1"
+    assert story.query(early) == [(0,)]
+    last = "select max(day) from fct_star_vintage where repo_id = $1"
+    assert story.query(last, GONE) == [(day(20),)]  # the week was stored with seven days
+    assert story.query(last, STEADY) == [(day(LAST),)]  # and completed day by day
+
+
+def test_an_unchanged_answer_leaves_nothing(story: BuiltHome, tmp_path: Path) -> None:
+    home = story.copy(tmp_path / "home")
+    before = marts_of(home)
+    read = {"repo_id": STEADY, "full_name": "own/steady", "page": 1, "status": "unchanged", "fetched_at": moment(42, 1)}
+    home.append(star_history_reads=[read])
+    home.built(["run", *window(day(LAST), day(LAST), moment(41, 2))])
+    assert marts_of(home) == before
+
+
+def test_a_restated_day_changes_no_signal_of_the_past(story: BuiltHome, tmp_path: Path) -> None:
+    home = story.copy(tmp_path / "home")
+    signals = "select * from fct_repo_signal_day order by all"
+    before = home.query(signals)
+    taken_back = {day(number): 7 for number in range(-20, 40)}
+    home.append(star_history=histories(STEADY, taken_back, moment(45, 1)))
+    home.built(["run", *window(day(0), day(LAST), moment(44, 0))])
+    assert home.query(signals) == before
+    restated = "select distinct stars_gained from fct_repo_day where repo_id = $1 and day between $2 and $3"
+    assert home.query(restated, STEADY, day(-20), day(20)) == [(7,)]
+
+
+# --- who is who, and what is known of them
+
+
+def test_states_are_versions_with_what_was_known(story: BuiltHome) -> None:
+    rows = story.query(
+        "select state, topics, is_archived, valid_from from dim_repo where repo_id = $1 order by valid_from", GONE
+    )
+    assert rows == [
+        ("public", ["tool"], False, day(20)),
+        ("not_found", ["tool"], False, day(30)),  # what tells nothing (day 31) changes nothing
+        ("dmca", ["tool"], False, day(34)),
+        ("not_found", ["tool"], False, day(35)),
+        ("public", ["tool"], False, day(36)),
+    ]
+    zeros = "select count(*) from fct_repo_day where repo_id = $1 and day between $2 and $3"
+    assert story.query(zeros, GONE, day(30), day(35)) == [(0,)]
+
+
+def test_no_version_begins_because_another_source_speaks(story: BuiltHome) -> None:
+    versions = "select count(*) from dim_repo where full_name = 'own/steady'"
+    assert story.query(versions) == [(2,)]  # before GitHub was asked, and since
+
+
+def test_names_come_and_go_with_their_ids(story: BuiltHome) -> None:
+    aliases = "select full_name, link from dim_repo_alias where repo_id = $1 order by seen_from"
+    assert story.query(aliases, MOVER) == [("own/mover", "first_name"), ("org/mover", "github_id")]
+    assert story.query(aliases, CASEY) == [("own/Casey", "first_name"), ("own/casey", "case_only")]
+    assert story.query(aliases, LATE) == [("old/late", "first_name"), ("own/late", "evidence")]
+    assert story.query(aliases, TAKER) == [("own/mover", "first_name")]
+    first = "select min(day) from fct_repo_day where repo_key = (select repo_key from dim_universe where repo_id = $1) and stars_total is not null"
+    assert story.query(first, MOVER) == [(day(0),)]  # the rankings' history is the id's
+    assert story.query(first, LATE) == [(day(10),)]
+    assert story.query(first, TAKER) == [(day(28),)]
+
+
+# --- what is not known
+
+
+def test_coverage_says_what_was_not_observed_and_why(story: BuiltHome) -> None:
+    coverage = "select expected, observed, status, reason from ops_source_coverage where source = $1 and day = $2"
+    assert story.query(coverage, "repositories", day(MISSED)) == [
+        (None, None, "not_observed", "totals cannot be read after the fact")
+    ]
+    assert story.query(coverage, "repositories", day(31)) == [(5, 4, "partial", "1 did not answer")]
+    assert story.query(coverage, "star_history", day(LAST)) == [
+        (5, 2, "partial", "2 of 5 read; 2 quiet ones left for later")
+    ]
+    assert story.query("select source, file, reason from ops_quarantine") == [
+        ("star_history", "own/casey", "days add up to 4, total 5")
+    ]
+
+
+def test_a_newcomer_has_a_pace_from_its_history(story: BuiltHome) -> None:
+    rows = story.query(
+        "select day, velocity_28d, velocity_28d_basis, velocity_basis, acceleration is null from fct_repo_signal_day"
+        " inner join dim_universe using (repo_key) where repo_id = $1 and day in ($2, $3) order by day",
+        STEADY, day(TRACKED_FROM), day(TRACKED_FROM + 1),
+    )  # fmt: skip
+    assert rows == [
+        (day(20), 12, "star_history", "star_history", True),  # its week is from totals
+        (day(21), None, None, "net_change", True),  # not read again, so not known
+    ]

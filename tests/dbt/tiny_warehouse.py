@@ -42,7 +42,7 @@ class TinyWarehouse:
         for database in ("pipeline", "reposignal"):
             self.connection.execute(f"attach ':memory:' as {database}")
         for node in [*self.models, *(nodes[name] for name in STAGED)]:
-            self.connection.execute(f'create schema if not exists {node["database"]}.{node["schema"]}')
+            self.connection.execute(f"create schema if not exists {node['database']}.{node['schema']}")
         for name, columns in STAGED.items():
             self.connection.execute(f"create table pipeline.staging.{name} ({columns})")
 
@@ -56,7 +56,7 @@ class TinyWarehouse:
     def build(self, window: tuple[dt.date, dt.date] = ALL_DAYS, *, anew: bool = True) -> None:
         """Build every model for a window of days, as the incremental strategy does unless `anew`."""
         for node in self.models:
-            relation = f'{node["database"]}.{node["schema"]}.{node["name"]}'
+            relation = f"{node['database']}.{node['schema']}.{node['name']}"
             sql = re.sub(r"date '2000-01-01'", f"date '{window[0]}'", node["compiled_code"])
             sql = re.sub(r"date '2999-12-31'", f"date '{window[1]}'", sql)
             if anew or node["config"]["materialized"] == "table":

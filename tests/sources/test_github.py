@@ -285,12 +285,16 @@ async def test_a_server_that_is_down_says_when_to_ask_again() -> None:
 # GraphQL queries that are too large
 
 
+async def test_part_of_an_answer_is_an_answer() -> None:
+    content = {"data": {"a": {"id": 1}, "b": None}, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED", "path": ["b"]}]}
+    async with GitHubServer(lambda asked: Says(200, content)) as server, asking(server) as hub:
+        assert (await hub.graphql("{x}")).content == content
+
+
 @pytest.mark.parametrize(
     "says",
     [
-        pytest.param(
-            Says(200, {"data": {"a": {"id": 1}}, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED"}]}), id="limits, partly"
-        ),
+        pytest.param(Says(200, {"data": None, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED"}]}), id="limits"),
         pytest.param(Says(200, {"data": None, "errors": [{"message": TIMED_OUT}]}), id="timed out"),
     ],
 )

@@ -226,6 +226,23 @@ def test_everybody_is_read_again_within_a_week_and_the_budget_holds(home: Home) 
     assert len(read) == 70
 
 
+def test_a_normal_day_asked_for_again_asks_nothing(home: Home) -> None:
+    home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
+    home.keep(home.plan(TODAY, TODAY, today=TODAY + DAY).asks, NOW + DAY)
+    assert home.plan(TODAY, TODAY, today=TODAY + DAY).asks == []
+
+
+def test_a_clock_that_was_put_back_hides_no_load(home: Home) -> None:
+    home.keep([Ask(1, "o/r1", 1)], NOW)
+    home.keep([Ask(2, "o/r2", 1)], NOW - DAY)
+    with home.warehouse.connected() as connection:
+        rows = connection.execute(
+            "select repo_id, max(loaded_at), min(loaded_at) from pipeline.star_history.star_history"
+            " group by all order by 1"
+        ).fetchall()
+    assert rows[1][2] > rows[0][1]
+
+
 def test_the_budget_goes_to_what_moved_most_for_its_size(home: Home) -> None:
     home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
     home.members = [Member(**{**vars(m), "stars_total": (m.stars_total or 0) + m.repo_id}) for m in home.members]

@@ -111,7 +111,7 @@ seen_together as (
 
 ),
 
--- a name that GitHub answers to after the file was taken has not been given up
+-- a name that GitHub answers to, or finds, after the file was taken has not been given up
 still_public as (
 
     select
@@ -119,6 +119,14 @@ still_public as (
         name_key
     from {{ ref('int_repo_readings__united') }}
     where {{ in_window() }} and source = 'repositories' and state = 'public'
+
+    union
+
+    select
+        day,
+        name_key
+    from {{ ref('stg_repositories__universe_changes') }}
+    where {{ in_window() }} and change = 'entered'
 
 ),
 

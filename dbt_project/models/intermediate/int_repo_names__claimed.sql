@@ -16,8 +16,7 @@ names_read as (
 
 ),
 
--- An entry is a reading of a name, too; the totals of that day may have failed.
-names_entered as (
+entries as (
 
     select
         day,
@@ -30,6 +29,22 @@ names_entered as (
         {{ in_window(lookback=constant('memory_days') | int) }}
         and change = 'entered'
     qualify row_number() over (partition by day, repo_id order by full_name) = 1
+
+),
+
+known as (
+
+    select
+        day,
+        repo_id
+    from names_read
+
+    union all
+
+    select
+        day,
+        repo_id
+    from entries
 
 ),
 
@@ -46,9 +61,16 @@ names as (
 
     union all
 
-    select names_entered.*
-    from names_entered
-    anti join names_read on names_entered.day = names_read.day and names_entered.repo_id = names_read.repo_id
+    -- An entry names an id that nothing was known of, the totals of its first day may have failed. Of others the next
+    -- reading tells.
+    select entries.*
+    from entries
+    anti join names_read on entries.day = names_read.day and entries.repo_id = names_read.repo_id
+    anti join known
+        on
+            entries.repo_id = known.repo_id
+            and entries.day > known.day
+            and entries.day <= known.day + {{ constant('memory_days') }}
 
 ),
 

@@ -69,8 +69,8 @@ taken_again as (
 seen as (
 
     select
-        name_key,
-        starts_on
+        taken_again.name_key,
+        taken_again.starts_on
     from taken_again
     anti join claims
         on
@@ -83,47 +83,65 @@ seen as (
     select
         name_key,
         min(day) as starts_on
-    from (select * from sightings union all select day, name_key from claims) -- noqa: AM07
+    from (
+        select
+            sightings.day,
+            sightings.name_key
+        from sightings
+        union all
+        select
+            claims.day,
+            claims.name_key
+        from claims
+    ) as seen_or_claimed
     group by name_key
+
+),
+
+every_start as (
+
+    select
+        name_key,
+        day as starts_on,
+        'claim' as kind,
+        repo_id,
+        is_first,
+        moved_on,
+        null as old_name_key,
+        null as evidence
+    from held
+
+    union all
+
+    select
+        new_name_key as name_key,
+        day as starts_on,
+        'evidence' as kind,
+        null as repo_id,
+        false as is_first,
+        null as moved_on,
+        old_name_key,
+        evidence
+    from renames
+
+    union all
+
+    select
+        name_key,
+        starts_on,
+        'sighting' as kind,
+        null as repo_id,
+        false as is_first,
+        null as moved_on,
+        null as old_name_key,
+        null as evidence
+    from seen
 
 ),
 
 starts as (
 
-    select * from (
-        select
-            name_key,
-            day as starts_on,
-            'claim' as kind,
-            repo_id,
-            is_first,
-            moved_on,
-            null as old_name_key,
-            null as evidence
-        from held
-        union all
-        select
-            new_name_key,
-            day,
-            'evidence',
-            null,
-            false,
-            null,
-            old_name_key,
-            evidence
-        from renames
-        union all
-        select
-            name_key,
-            starts_on,
-            'sighting',
-            null,
-            false,
-            null,
-            null,
-            null
-        from seen
-    )
+    select * from every_start
     -- an id knows better than evidence, and evidence better than nothing: the order of the alphabet
     qualify row_number() over (partition by name_key, starts_on order by kind) = 1
 
@@ -157,24 +175,26 @@ rooted as (
 
     union all
 
-    -- Evidence leads from a tenure to another name. Once its id is read under another, the name goes on as a stranger's.
+    -- Evidence leads from a tenure to another name. A name whose id is read under another goes on as a stranger's.
     select
-        coalesce(tenures.name_key, former.name_key),
-        coalesce(tenures.starts_on, former.moved_on + 1),
-        case when tenures.name_key is not null then tenures.ends_before else former.ends_before end,
+        coalesce(tenures.name_key, former.name_key) as name_key,
+        coalesce(tenures.starts_on, former.moved_on + 1) as starts_on,
+        case when tenures.name_key is not null then tenures.ends_before else former.ends_before end as ends_before,
         next.kind,
-        case when next.kind = 'evidence' then former.owner_id end,
-        false,
-        case when next.kind = 'evidence' then former.moved_on end,
+        case when next.kind = 'evidence' then former.owner_id end as owner_id,
+        false as is_first,
+        case when next.kind = 'evidence' then former.moved_on end as moved_on,
         case
             when next.kind = 'evidence' then former.root_name
             else former.name_key || '@' || (former.moved_on + 1)
-        end,
+        end as root_name,
         tenures.evidence
     from (
         select
             *,
-            coalesce(moved_on >= starts_on and moved_on + 1 < coalesce(ends_before, date '9999-12-31'), false) as is_left
+            coalesce(
+                moved_on >= starts_on and moved_on + 1 < coalesce(ends_before, date '9999-12-31'), false
+            ) as is_left
         from rooted
     ) as former
     cross join (values ('evidence'), ('stranger')) as next (kind)

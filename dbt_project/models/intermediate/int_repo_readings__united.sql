@@ -66,9 +66,9 @@ final as (
         -- tells a change without reading the words of 400 days
         md5_number_lower(
             concat_ws(
-                chr(31), coalesce(language, chr(30)), coalesce(description, chr(30)), coalesce(topics::varchar, chr(30)),
-                coalesce(is_archived::varchar, chr(30)), coalesce(is_fork::varchar, chr(30)),
-                coalesce(created_at::varchar, chr(30))
+                chr(31), coalesce(language, chr(30)), coalesce(description, chr(30)),
+                coalesce(topics::varchar, chr(30)), coalesce(is_archived::varchar, chr(30)),
+                coalesce(is_fork::varchar, chr(30)), coalesce(created_at::varchar, chr(30))
             )
         ) as attributes
     from united

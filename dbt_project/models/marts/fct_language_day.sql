@@ -17,6 +17,14 @@ repos as (
 
 ),
 
+tracked_days as (
+
+    select distinct day
+    from repos
+    where source = 'repositories'
+
+),
+
 -- Of the repositories that are tracked: lists come and go with the day. Where none was, of those that have a rank.
 highest as (
 
@@ -32,7 +40,7 @@ highest as (
 
     select repos.*
     from repos
-    anti join (select distinct day from repos where source = 'repositories') as tracked on repos.day = tracked.day
+    anti join tracked_days on repos.day = tracked_days.day
     where repos.signal_rank <= 50
 
 ),

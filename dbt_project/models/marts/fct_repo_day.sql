@@ -78,31 +78,36 @@ totals as (
 
 ),
 
+-- the first name stands for the days before it, too
 names as (
 
     select
         repo_id,
         full_name,
-        day as named_from,
-        lead(day) over (partition by repo_id order by day) as named_until,
-        row_number() over (partition by repo_id order by day) = 1 as is_first
+        case
+            when row_number() over (partition by repo_id order by day) = 1 then date '0001-01-01' else day
+        end as named_from,
+        lead(day, 1, date '9999-12-31') over (partition by repo_id order by day) as named_until
     from {{ ref('int_repo_names__claimed') }}
 
 ),
 
+-- how much of a day's histories is read grows for months: see ops_source_coverage
 coverage as (
 
     select * from {{ ref('ops_source_coverage') }}
+    where source <> 'star_history'
 
 ),
 
 joined as (
 
     select
-        totals.* exclude (day, repo_key, full_name, source),
+        totals.* exclude (day, repo_key, full_name, source), -- noqa: RF02
         coalesce(totals.day, gained.day) as day,
         coalesce(totals.repo_key, gained.repo_key) as repo_key,
         gained.repo_id as gained_repo_id,
+        case when totals.full_name is null then gained.repo_id end as unnamed_repo_id,
         totals.full_name as read_name,
         coalesce(totals.source, 'star_history') as source,
         gained.stars_gained,
@@ -138,7 +143,10 @@ final as (
                 case when joined.stars_gained is null then 'stars_gained_not_observed' end,
                 case when joined.readings > 1 then 'restated' end,
                 case
-                    when joined.stars_total is not null and joined.gap_hours is null and not joined.is_read_before_previous
+                    when
+                        joined.stars_total is not null
+                        and joined.gap_hours is null
+                        and not joined.is_read_before_previous
                         then 'first_observation'
                 end,
                 case when joined.is_read_before_previous then 'read_before_previous' end,
@@ -158,16 +166,10 @@ final as (
         on joined.repo_key = identified.repo_key and joined.day >= identified.first_observed_on
     left join names
         on
-            joined.read_name is null
-            and joined.gained_repo_id = names.repo_id
-            and (names.is_first or joined.day >= names.named_from)
-            and (names.named_until is null or joined.day < names.named_until)
-    -- how much of a day's histories is read grows for months: see ops_source_coverage
-    left join coverage
-        on
-            joined.day = coverage.day
-            and joined.source = coverage.source
-            and joined.source <> 'star_history'
+            joined.unnamed_repo_id = names.repo_id
+            and joined.day >= names.named_from
+            and joined.day < names.named_until
+    left join coverage on joined.day = coverage.day and joined.source = coverage.source
     order by joined.day, joined.repo_key
 
 )

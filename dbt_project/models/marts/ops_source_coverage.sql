@@ -72,7 +72,7 @@ repository_calendar as (
         select repository_days.day from repository_days
         union all
         select observed_repositories.day from observed_repositories
-    )
+    ) as known_days
 
 ),
 
@@ -153,7 +153,7 @@ history_calendar as (
         select cells.day from cells
         union all
         select history_days.day from history_days
-    )
+    ) as known_days
 
 ),
 

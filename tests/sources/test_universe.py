@@ -1,0 +1,352 @@
+"""Cycles and readings against the embedded GitHub API, with every fault it has, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from reposignal_pipeline.config import Profile, Settings
+from reposignal_pipeline.sample import github_faults as faults
+from reposignal_pipeline.sample.github_api import GitHubApi
+from reposignal_pipeline.sample.github_faults import Fault
+from reposignal_pipeline.sample.github_world import World
+from reposignal_pipeline.sources.discovery import Rule
+from reposignal_pipeline.sources.github import GitHub
+from reposignal_pipeline.sources.schemas import TABLES, WEEKDAYS
+from reposignal_pipeline.sources.star_history import Ask, Reads, read
+from reposignal_pipeline.sources.transport import UpstreamError
+from reposignal_pipeline.sources.universe import Outcome, cycle, members, state
+from reposignal_pipeline.warehouse import Warehouse
+
+DAY = dt.timedelta(days=1)
+NOW = dt.datetime(2026, 3, 3, 6)  # a Tuesday
+TODAY, YESTERDAY = NOW.date(), NOW.date() - DAY
+TOKEN = "token"
+RULES = [Rule("established", None, 1_000, 1.0, "")]
+COUNT = 250
+
+
+def new_world() -> World:
+    rng = np.random.default_rng(5)
+    gains = rng.negative_binomial(2, 0.2, (COUNT, 250)).astype(np.int32)
+    return World.from_gains(gains, dt.date(2025, 7, 1), [1000 + 10 * n for n in range(COUNT)])
+
+
+@pytest.fixture
+def api() -> Iterator[GitHubApi]:
+    with GitHubApi(new_world(), NOW, {TOKEN: 5_000}) as running:
+        yield running
+
+
+class Home:
+    """A warehouse that cycles fill, without an orchestrator."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = Settings(home=folder, profile=Profile.LOCAL, rankings_base="")
+        settings.warehouse_dir.mkdir(parents=True)
+        self.warehouse = Warehouse(settings)
+
+    def cycle(
+        self, api: GitHubApi, day: dt.date = YESTERDAY, *, size: int = COUNT, watchlist: list[str] | None = None
+    ) -> Outcome:
+        """Make a cycle and keep its rows."""
+        api.now = dt.datetime.combine(day + DAY, NOW.time())
+        with self.warehouse.connected() as connection:
+            known = state(connection, day)
+        outcome = Outcome()
+
+        async def run() -> list[dict[str, list[dict[str, Any]]]]:
+            async with client(api) as github:
+                batches = cycle(github, known, outcome, rules=RULES, watchlist=watchlist or [], size=size)
+                return [tables async for tables in batches]
+
+        for tables in asyncio.run(run()):
+            for table, rows in tables.items():
+                self.insert(table, [{**row, "day": day} for row in rows])
+        ledger = {"day": day, "status": outcome.status, "is_swept": outcome.is_swept}
+        self.insert("repositories_days", [ledger])
+        return outcome
+
+    def insert(self, table: str, rows: list[dict[str, Any]]) -> None:
+        with self.warehouse.connected() as connection:
+            connection.register("rows", pa.Table.from_pylist(rows, TABLES["repositories"][table]))
+            connection.execute(f"insert into pipeline.repositories.{table} from rows")
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.warehouse.connected() as connection:
+            return connection.execute(sql.replace("FROM ", "from pipeline.repositories.")).fetchall()
+
+
+def client(api: GitHubApi, *tokens: str) -> GitHub:
+    return GitHub(
+        api.base,
+        tokens or (TOKEN,),
+        backoff_seconds=0.01,
+        secondary_seconds=0.05,
+        patience_seconds=2,
+        requests_a_minute=10**6,
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def names(api: GitHubApi, count: int) -> list[str]:
+    return [repository.names[0][1] for repository in api.world.repositories[:count]]
+
+
+def test_a_universe_grows_from_search_and_every_member_is_observed(home: Home, api: GitHubApi) -> None:
+    outcome = home.cycle(api)
+    assert (outcome.status, len(outcome.tracked), outcome.entered, outcome.gaps) == ("observed", COUNT, COUNT, [])
+    totals = dict(home.rows("select repo_id, stars_total FROM repositories"))
+    assert totals == {one.repo_id: api.world.total(one, NOW) for one in api.world.repositories}
+    assert api.counts["graphql"] == 3
+
+
+def test_the_next_day_neither_searches_nor_resolves(home: Home, api: GitHubApi) -> None:
+    home.cycle(api, watchlist=names(api, 5))
+    api.counts.clear()
+    outcome = home.cycle(api, TODAY, watchlist=names(api, 5))
+    assert outcome.status == "observed"
+    assert (api.counts["search"], api.counts["graphql"]) == (0, 3)
+
+
+def test_a_smaller_universe_keeps_the_watchlist_and_the_most_starred(home: Home, api: GitHubApi) -> None:
+    home.cycle(api, size=20, watchlist=names(api, 2))
+    entered = dict(home.rows("select full_name, via FROM universe_changes"))
+    assert len(entered) == 20
+    assert {name for name, via in entered.items() if via == "watchlist"} == set(names(api, 2))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.null_nodes(times=1),
+        faults.null_nodes(times=4, every=40),
+        faults.partly_null(every=40),
+        faults.resource_limits(largest=30),
+        faults.bad_gateway(matches=faults.GRAPHQL, times=2),
+        faults.reset(matches=faults.GRAPHQL, times=2),
+        faults.truncated(matches=faults.GRAPHQL, times=2),
+        faults.cut_short(matches=faults.GRAPHQL, times=2),
+        faults.slow(matches=faults.GRAPHQL, times=2, seconds=0.2),
+        faults.refused(matches=faults.GRAPHQL, times=1, retry_after=1),
+        faults.refused(matches=faults.GRAPHQL, times=1),
+        faults.too_many(matches=faults.GRAPHQL, times=1),
+        faults.errors_only(times=1),
+        faults.clock_skew(seconds=3600.0),
+        faults.clock_skew(seconds=-3600.0),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.times}-{dict(fault.settings)}",
+)
+def test_every_total_is_read_in_spite_of(fault: Fault, home: Home, api: GitHubApi) -> None:
+    api.faults.append(fault)
+    outcome = home.cycle(api)
+    assert (outcome.status, outcome.reason) == ("observed", None)
+    totals = dict(home.rows("select repo_id, stars_total FROM repositories where state = 'public'"))
+    assert totals == {one.repo_id: api.world.total(one, NOW) for one in api.world.repositories}
+
+
+def test_what_can_not_be_read_at_all_is_told_as_such_and_asked_again(home: Home, api: GitHubApi) -> None:
+    home.cycle(api)
+    api.faults = [faults.partly_null(every=100), faults.unavailable(matches="GET /repositories/")]
+    outcome = home.cycle(api, TODAY)
+    assert (outcome.status, outcome.states["unreadable"]) == ("partial", 3)
+    assert "3 answers could not be read" in str(outcome.reason)
+    assert home.rows("select count(*) FROM repositories where state = 'unreadable' and stars_total is null") == [(3,)]
+    api.faults = []
+    outcome = home.cycle(api, TODAY)
+    assert outcome.status == "observed"
+    assert home.rows(f"select count(*) FROM repositories where day = '{TODAY}'") == [(COUNT + 3,)]
+
+
+def test_a_dead_api_ends_the_cycle_in_words(home: Home, api: GitHubApi) -> None:
+    home.cycle(api)
+    api.faults = [faults.reset()]
+    outcome = home.cycle(api, TODAY)
+    assert outcome.status == "not_observed"
+    assert f"{COUNT} of {COUNT} not reached" in str(outcome.reason)
+
+
+def test_a_quota_spent_in_mid_cycle_leaves_the_rest_for_the_next_run(home: Home, api: GitHubApi) -> None:
+    home.cycle(api)
+    api.tokens[TOKEN] = 2
+    api.now = NOW + DAY
+    outcome = home.cycle(api, TODAY)
+    assert outcome.status in ("partial", "not_observed")
+    read = len(outcome.answers)
+    assert f"{COUNT - read} of {COUNT} not reached" in str(outcome.reason)
+    api.tokens[TOKEN] = 5_000
+    api._windows.clear()
+    api.counts.clear()
+    assert home.cycle(api, TODAY).status == "observed"
+    assert api.counts["graphql"] == -(-(COUNT - read) // 100)
+
+
+def test_a_token_revoked_in_mid_run_gives_way_to_the_next(home: Home, api: GitHubApi) -> None:
+    api.tokens["second"] = 5_000
+    api.revoke(TOKEN)
+
+    async def run() -> int:
+        async with client(api, TOKEN, "second") as github:
+            return (await github.get("/repos/" + names(api, 1)[0])).status
+
+    assert asyncio.run(run()) == 200
+
+
+def test_states_are_told_apart(home: Home, api: GitHubApi) -> None:
+    home.cycle(api)
+    told = ("not_found", "blocked", "dmca", "forbidden")
+    for one, kind in zip(api.world.repositories, told, strict=False):
+        one.states = (*one.states, (NOW, kind))
+    home.cycle(api, TODAY)
+    rows = dict(home.rows(f"select repo_id, state FROM repositories where day = '{TODAY}' and stars_total is null"))
+    assert rows == {one.repo_id: kind for one, kind in zip(api.world.repositories, told, strict=False)}
+
+
+def test_who_is_gone_for_four_weeks_leaves(home: Home, api: GitHubApi) -> None:
+    home.cycle(api, size=30)
+    gone = api.world.repositories[-1]
+    gone.states = (*gone.states, (NOW, "not_found"))
+    days = 0
+    while gone.repo_id in {member.repo_id for member in _members(home, YESTERDAY + days * DAY)}:
+        days += 1
+        assert days < 40
+        home.cycle(api, YESTERDAY + days * DAY, size=30)
+    assert days in range(28, 31)
+    assert home.rows("select change FROM universe_changes where repo_id = " + str(gone.repo_id)) == [
+        ("entered",),
+        ("left",),
+    ]
+
+
+def _members(home: Home, day: dt.date) -> list[Any]:
+    with home.warehouse.connected() as connection:
+        return members(connection, day)
+
+
+def test_without_a_token_the_watchlist_is_read_over_rest(home: Home, api: GitHubApi) -> None:
+    with home.warehouse.connected() as connection:
+        known = state(connection, YESTERDAY)
+    outcome = Outcome()
+
+    async def run() -> list[Any]:
+        async with GitHub(api.base, (), patience_seconds=0) as github:
+            return [t async for t in cycle(github, known, outcome, rules=RULES, watchlist=names(api, 3), size=3)]
+
+    tables = asyncio.run(run())
+    assert outcome.status == "observed"
+    assert [row["stars_total"] for row in tables[0]["repositories"]] == [
+        api.world.total(one, NOW) for one in api.world.repositories[:3]
+    ]
+
+
+def read_all(api: GitHubApi, asks: list[Ask]) -> tuple[Reads, str | None]:
+    together = Reads()
+
+    async def run() -> str | None:
+        async with client(api) as github:
+            try:
+                async for reads in read(github, asks):
+                    together.add(reads)
+            except UpstreamError as error:
+                return str(error)
+        return None
+
+    return together, asyncio.run(run())
+
+
+def asks_of(api: GitHubApi, *pages: int, count: int = 20) -> list[Ask]:
+    return [Ask(one.repo_id, one.names[0][1], page) for page in pages for one in api.world.repositories[:count]]
+
+
+def assert_true(api: GitHubApi, reads: Reads, *, less: int = 0) -> None:
+    """Fail unless every week read is the world's."""
+    seen = {(row["repo_id"], row["week"]): [row[day] for day in WEEKDAYS] for row in reads.weeks}
+    for (repo_id, week), days in seen.items():
+        weeks = api.world.held(api.world.by_id[repo_id], NOW)
+        assert days == weeks.cells[(week - weeks.first).days // 7].tolist()
+    assert len(seen) == 20 * 60 - less
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.bad_gateway(matches=faults.HISTORY, times=3),
+        faults.unavailable(matches=faults.HISTORY, times=3),
+        faults.reset(matches=faults.HISTORY, times=3),
+        faults.truncated(matches=faults.HISTORY, times=3),
+        faults.cut_short(matches=faults.HISTORY, times=3),
+        faults.slow(matches=faults.HISTORY, times=3, seconds=0.2),
+        faults.refused(matches=faults.HISTORY, times=1, retry_after=1),
+        faults.refused(matches=faults.HISTORY, times=1),
+        faults.too_many(matches=faults.HISTORY, times=2),
+        faults.accepted(times=2),
+        faults.clock_skew(seconds=3600.0),
+        faults.wrong_id(times=5),
+        faults.future_days(),
+    ],
+    ids=lambda fault: fault.kind + str(dict(fault.settings)),
+)
+def test_every_week_is_read_in_spite_of(fault: Fault, api: GitHubApi) -> None:
+    api.faults.append(fault)
+    reads, failure = read_all(api, asks_of(api, 1, 2))
+    assert failure is None
+    assert_true(api, reads)
+
+
+def test_a_week_that_shifts_between_two_pages_is_one_week(api: GitHubApi) -> None:
+    api.faults.append(faults.week_shifts())
+    reads, _ = read_all(api, asks_of(api, 1, 2))
+    assert_true(api, reads, less=20)
+    assert len(reads.weeks) == 20 * 60
+
+
+@pytest.mark.parametrize("fault", [faults.sum_differs(), faults.not_a_sunday()], ids=lambda fault: fault.kind)
+def test_a_wrong_week_is_set_aside_and_the_others_stay(fault: Fault, api: GitHubApi) -> None:
+    api.faults.append(fault)
+    reads, _ = read_all(api, asks_of(api, 1, 2))
+    assert_true(api, reads, less=40)
+    assert len(reads.quarantine) == 40
+
+
+def test_an_empty_first_page_is_no_history(api: GitHubApi) -> None:
+    api.faults.append(faults.empty_first_page())
+    reads, _ = read_all(api, asks_of(api, 1))
+    assert reads.weeks == []
+    assert {row["status"] for row in reads.reads} == {"empty"}
+
+
+def test_a_history_is_asked_for_by_id_once_the_name_is_given_up(api: GitHubApi) -> None:
+    one = api.world.repositories[0]
+    one.names = (*one.names, (NOW - DAY, "new-owner/new-name"))
+    reads, _ = read_all(api, [Ask(one.repo_id, one.names[0][1], 1)])
+    assert len(reads.weeks) == 30
+
+
+def test_an_unchanged_page_costs_nothing_and_ends_the_days(api: GitHubApi) -> None:
+    api.world.repositories[0].given[-40:] = 0
+    first, _ = read_all(api, asks_of(api, 1, count=1))
+    newest = {name: first.weeks[0][name] for name in ("week", "total", *WEEKDAYS)}
+    one = first.reads[0]
+    api.now = NOW + DAY
+    again, _ = read_all(api, [Ask(one["repo_id"], one["full_name"], 1, etag=one["etag"], newest=newest)])
+    assert api.statuses[304] == 1
+    assert [(row["status"], row["last_day"]) for row in again.reads] == [("unchanged", TODAY)]
+    assert again.weeks[0]["fetched_at"].date() == TODAY + DAY
+
+
+def test_a_quota_spent_keeps_what_was_read(api: GitHubApi) -> None:
+    api.tokens[TOKEN] = 10
+    reads, failure = read_all(api, asks_of(api, 1))
+    assert "limit" in str(failure) or "quota" in str(failure)
+    assert 0 < len(reads.reads) < 20
