@@ -76,6 +76,7 @@ def test_the_home_is_absolute_wherever_the_process_starts(tmp_path: Path, monkey
 def test_every_path_lies_below_the_home(tmp_path: Path) -> None:
     settings = load_settings({"REPOSIGNAL_HOME": str(tmp_path)})
     paths = [getattr(settings, name) for name, value in vars(Settings).items() if isinstance(value, property)]
+    paths.remove(settings.sources)
     assert len(paths) == len(set(paths)) >= 8
     assert all(path.is_relative_to(tmp_path) and path != tmp_path for path in paths)
     assert settings.published_db == tmp_path / "published" / "reposignal.duckdb"
@@ -93,3 +94,30 @@ def test_the_environment_is_read_when_asked_not_at_import(home: Path, monkeypatc
 
 def test_names_of_others_do_not_matter() -> None:
     assert load_settings({"PROFILE": "x", "DBT_PROFILE": "x"}) == load_settings({})
+
+
+def test_tokens_are_kept_out_of_sight() -> None:
+    settings = load_settings({"GITHUB_TOKEN": " ghp_first, ghp_second ,,"})
+    assert settings.github_tokens == ("ghp_first", "ghp_second")
+    assert "ghp_" not in repr(settings)
+
+
+def test_a_token_that_is_none_is_refused_without_being_shown() -> None:
+    with pytest.raises(ConfigError, match="GITHUB_TOKEN: token 2 of 2 holds blanks") as raised:
+        load_settings({"GITHUB_TOKEN": "good,bad secret"})
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"GITHUB_TOKEN": "t"}, {"REPOSIGNAL_WATCHLIST": "w.txt"}, {"REPOSIGNAL_GITHUB_API_URL": "http://127.0.0.1:1"}],
+)
+def test_github_is_asked_once_something_of_it_is_set(given: dict[str, str]) -> None:
+    assert load_settings({}).sources == ("rankings",)
+    assert set(load_settings(given).sources) == {"rankings", "repositories", "star_history"}
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "many", "1.5"])
+def test_a_size_is_a_whole_number(size: str) -> None:
+    with pytest.raises(ConfigError, match="REPOSIGNAL_UNIVERSE_SIZE"):
+        load_settings({"REPOSIGNAL_UNIVERSE_SIZE": size})

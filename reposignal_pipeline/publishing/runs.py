@@ -69,14 +69,15 @@ def record_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunFact]) 
             """,
             [*astuple(run), dt.datetime.now(dt.UTC).replace(tzinfo=None)],
         )
-    connection.execute(
-        f"""
-        update ops_run set rows_per_source = loaded.rows_per_source
-        from (
-            select run_id, map_from_entries(list((source, loaded_rows))) as rows_per_source
-            from ({_LOADED}) where loaded_rows > 0 group by run_id
-        ) as loaded
-        where ops_run.run_id = loaded.run_id and len(map_keys(ops_run.rows_per_source)) = 0
-        """
-    )
+    if runs:
+        connection.execute(
+            f"""
+            update ops_run set rows_per_source = loaded.rows_per_source
+            from (
+                select run_id, map_from_entries(list((source, loaded_rows))) as rows_per_source
+                from ({_LOADED}) where loaded_rows > 0 group by run_id
+            ) as loaded
+            where ops_run.run_id = loaded.run_id and len(map_keys(ops_run.rows_per_source)) = 0
+            """
+        )
     connection.commit()

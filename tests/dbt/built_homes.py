@@ -82,7 +82,7 @@ class BuiltHome:
         self.append()
 
     def append(self, **tables: Sequence[dict[str, Any]]) -> None:
-        """Append rows to raw tables of the two GitHub sources; what a row does not name is NULL. All of them exist then."""
+        """Append rows to raw tables of the two GitHub sources, which exist then; what a row does not name is NULL."""
         with duckdb.connect(str(self.pipeline_db)) as connection:
             for dataset, schemas in TABLES.items():
                 connection.execute(f"create schema if not exists {dataset}")

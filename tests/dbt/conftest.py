@@ -1,4 +1,4 @@
-"""Warehouses that the modules share, as dbt builds them: the embedded rankings sample, and the story of three sources."""
+"""Warehouses that the modules share, as dbt builds them: the embedded rankings sample and a story of three sources."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """One story of a few repositories over 41 days, told by the rankings, by GitHub and by star histories.
 
-Here: what each day's file lists and what each cycle loads. Not here: what becomes of it (test modules). Day 0 is a Sunday.
+Here: what each day's file lists and what each cycle loads; day 0 is a Sunday. Not here: what becomes of it (test
+modules).
 """
 
 from __future__ import annotations
@@ -37,9 +38,7 @@ def moment(number: int, hour: float) -> dt.datetime:
 def ranked(number: int) -> dict[str, int]:
     """Return the names and totals that the file of a day lists, most stars first."""
     names = {"own/steady": 9000 + 10 * number}
-    if number <= 28:  # the file of 28 was taken before the transfer of that day; the taker stays below the list
-        names["own/mover"] = 8000 + 5 * number
-    elif number >= 34:
+    if number <= 28 or number >= 34:  # the file of 28 was taken before the transfer; the taker stays below the list
         names["own/mover"] = 8000 + 5 * number
     else:
         names["org/mover"] = 8000 + 5 * number
@@ -78,7 +77,7 @@ def observations(number: int) -> list[Row]:
         spelled = "own/casey" if number >= 27 else "own/Casey"
         topics = '["tool","cli"]' if number >= 30 else '["tool"]'
         rows.append(observation(day(number), CASEY, spelled, 3001 + number, topics=topics, **late))
-    if 28 <= number:
+    if number >= 28:
         rows.append(observation(day(number), TAKER, "own/mover", 40 if number < 32 else None, hour=1.5))
     states: dict[int, Row] = {
         30: {}, 31: {"state": "unreadable", "reason": "502"}, 34: {"state": "dmca", "reason": "451"},

@@ -239,7 +239,8 @@ def test_who_is_who(warehouse: TinyWarehouse, case: str) -> None:
     warehouse.build()
     letters: dict[int, str] = {}
     rows = warehouse.query(
-        "select day - $1::date, name_key, repo_key, source from pipeline.intermediate.int_repo_days__stepped order by 1, 2",
+        "select day - $1::date, name_key, repo_key, source from pipeline.intermediate.int_repo_days__stepped"
+        " order by 1, 2",
         START,
     )
     for row in rows:

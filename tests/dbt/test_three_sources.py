@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 
-import pytest
 from built_homes import BuiltHome, Rows, window
 from github_rows import histories
-from story import CASEY, GONE, LAST, LATE, MISSED, MOVER, STEADY, TAKER, TRACKED_FROM
-from story import cycle, cycles, day, moment, ranking_day
+from story import (
+    CASEY,
+    GONE,
+    LAST,
+    LATE,
+    MISSED,
+    MOVER,
+    STEADY,
+    TAKER,
+    TRACKED_FROM,
+    cycle,
+    cycles,
+    day,
+    moment,
+    ranking_day,
+)
 
 MARTS = (
     "fct_repo_day", "fct_star_vintage", "fct_repo_signal_day", "fct_language_day", "dim_repo", "dim_repo_alias",
@@ -113,7 +125,10 @@ def test_the_latest_vintage_counts_and_the_earlier_ones_stay(story: BuiltHome) -
         "select stars_gained, stars_gained_fetched_at, dq_flags from fct_repo_day where repo_id = $1 and day = $2",
         MOVER, restated,
     ) == [(5, moment(31, 1.25), ["total_not_observed", "restated"])]  # fmt: skip
-    as_of = "select arg_max(stars_gained, fetched_at) from fct_star_vintage where repo_id = $1 and day = $2 and fetched_at <= $3"
+    as_of = (
+        "select arg_max(stars_gained, fetched_at) from fct_star_vintage"
+        " where repo_id = $1 and day = $2 and fetched_at <= $3"
+    )
     assert story.query(as_of, MOVER, restated, moment(25, 0)) == [(6,)]
     ((days, readings),) = story.query(
         "select count(distinct day), count(*) from fct_star_vintage where repo_id = $1", STEADY
@@ -179,7 +194,10 @@ def test_names_come_and_go_with_their_ids(story: BuiltHome) -> None:
     assert story.query(aliases, CASEY) == [("own/Casey", "first_name"), ("own/casey", "case_only")]
     assert story.query(aliases, LATE) == [("old/late", "first_name"), ("own/late", "evidence")]
     assert story.query(aliases, TAKER) == [("own/mover", "first_name")]
-    first = "select min(day) from fct_repo_day where repo_key = (select repo_key from dim_universe where repo_id = $1) and stars_total is not null"
+    first = (
+        "select min(day) from fct_repo_day where stars_total is not null"
+        " and repo_key = (select repo_key from dim_universe where repo_id = $1)"
+    )
     assert story.query(first, MOVER) == [(day(0),)]  # the rankings' history is the id's
     assert story.query(first, LATE) == [(day(10),)]
     assert story.query(first, TAKER) == [(day(28),)]

@@ -1,7 +1,7 @@
-"""The models of the project as dbt compiled them, run on rows in memory: hundreds of small histories in seconds.
+"""The models of the project as dbt compiled them, run on rows in memory: a small history in a second.
 
-Here: creating what the models read, running them for a window of days, reading rows. Not here: dbt itself (`built_homes`)
-and what the rows should be (test modules).
+Here: creating what the models read, running them for a window of days, reading rows. Not here: dbt itself
+(`built_homes`) and what the rows should be (test modules).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ ALL_DAYS = (dt.date(2000, 1, 1), dt.date(2999, 12, 31))
 
 STAGED = {
     "stg_rankings__places": (
-        "day date, list varchar, rank integer, full_name varchar, name_key varchar, stars_total bigint, forks_total bigint,"
-        " issues_open bigint, language varchar, description varchar, last_commit_at timestamp"
+        "day date, list varchar, rank integer, full_name varchar, name_key varchar, stars_total bigint,"
+        " forks_total bigint, issues_open bigint, language varchar, description varchar, last_commit_at timestamp"
     ),
     "stg_repositories__observations": (
         "day date, repo_id bigint, full_name varchar, name_key varchar, state varchar, stars_total bigint,"

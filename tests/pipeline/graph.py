@@ -9,7 +9,7 @@ import dagster as dg
 
 from reposignal_pipeline.definitions import defs
 from reposignal_pipeline.defs.warehouse import dbt_build_args
-from reposignal_pipeline.warehouse import DayRange
+from reposignal_pipeline.warehouse import NEVER, DayRange, Rebuild
 
 
 def graph(definitions: dg.Definitions) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _partitions(partitions: dg.PartitionsDefinition[Any] | None) -> str | None:
 def report() -> dict[str, Any]:
     """Return everything that the tests of the definitions look at."""
     definitions: dg.Definitions = defs()
-    week = DayRange(dt.date(2024, 3, 4), dt.date(2024, 3, 10))
+    week = Rebuild(DayRange(dt.date(2024, 3, 4), dt.date(2024, 3, 10)), NEVER)
     return {
         "graph": graph(definitions),
         "jobs": {
@@ -51,7 +51,7 @@ def report() -> dict[str, Any]:
         },
         "schedules": {
             name: [schedule.job_name, schedule.cron_schedule, schedule.default_status.value]
-            for name in ("daily_schedule", "weekly_schedule")
+            for name in ("daily_schedule", "catch_up_schedule", "weekly_schedule")
             for schedule in [definitions.resolve_schedule_def(name)]
         },
         "pools": {

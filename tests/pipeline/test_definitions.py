@@ -16,7 +16,10 @@ from tests.pipeline.homes import ROOT, Home
 
 SNAPSHOT = Path(__file__).with_name("asset_graph.json")
 RENEW = "RENEW_ASSET_GRAPH" in os.environ
-WINDOW = ["--vars", '{"window_start": "2024-03-04", "window_end": "2024-03-10"}']
+WINDOW = [
+    "--vars",
+    '{"window_start": "2024-03-04", "window_end": "2024-03-10", "loaded_since": "1970-01-01 00:00:00"}',
+]
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
 
 
@@ -67,13 +70,19 @@ def test_daily_and_weekly_jobs_end_with_the_published_copy(local: dict[str, Any]
 
 def test_a_range_is_loaded_apart_from_what_has_no_partitions(local: dict[str, Any]) -> None:
     jobs = local["jobs"]
-    assert jobs["ingest"] == ["rankings"]
-    assert sorted(jobs["ingest"] + jobs["build"] + jobs["publish"]) == jobs["daily"]
+    assert jobs["ingest"] == ["rankings", "repositories", "star_history"]
+    assert sorted(["rankings"] + jobs["build"] + jobs["publish"]) == jobs["daily"]  # what is configured
+
+
+def test_with_a_token_the_daily_job_asks_every_source(fresh: Home) -> None:
+    jobs = read(Home(fresh.path, fresh.rankings_url, extra={"GITHUB_TOKEN": "a,b"}))["jobs"]
+    assert {"rankings", "repositories", "star_history"} <= set(jobs["daily"])
 
 
 def test_schedules_run_on_their_own_against_live_upstreams(local: dict[str, Any]) -> None:
     assert local["schedules"] == {
         "daily_schedule": ["daily", "0 6 * * *", "RUNNING"],
+        "catch_up_schedule": ["daily", "0 9-21/3 * * *", "RUNNING"],
         "weekly_schedule": ["weekly", "0 8 * * 1", "RUNNING"],
     }
 

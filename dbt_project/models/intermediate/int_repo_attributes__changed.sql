@@ -32,6 +32,50 @@ observations as (
 
 ),
 
+-- Of the past only the last that each source told matters: one row a repository, not 400.
+last_repo_days as (
+
+    select
+        repo_key,
+        max(day) as day,
+        arg_max(full_name, day) as full_name,
+        arg_max(ranked_attributes, day) as ranked_attributes,
+        max(case when ranked_attributes is not null then day end) as ranked_on
+    from repo_days
+    where not {{ in_window() }}
+    group by repo_key
+
+),
+
+last_observations as (
+
+    select
+        repo_key,
+        max(day) as day,
+        arg_max(full_name, day) as full_name,
+        arg_max(state, day) as state,
+        arg_max(observed_attributes, day) as observed_attributes,
+        max(case when observed_attributes is not null then day end) as observed_on
+    from observations
+    where not {{ in_window() }}
+    group by repo_key
+
+),
+
+repo_days_of_window as (
+
+    select * from repo_days
+    where {{ in_window() }}
+
+),
+
+observations_of_window as (
+
+    select * from observations
+    where {{ in_window() }}
+
+),
+
 told as (
 
     select
@@ -44,8 +88,27 @@ told as (
         case when repo_days.ranked_attributes is not null then repo_days.day end as ranked_on,
         case when observations.state is not null then observations.day end as state_on,
         case when observations.observed_attributes is not null then observations.day end as observed_on
-    from repo_days
-    full join observations on repo_days.day = observations.day and repo_days.repo_key = observations.repo_key
+    from repo_days_of_window as repo_days
+    full join observations_of_window as observations
+        on repo_days.day = observations.day and repo_days.repo_key = observations.repo_key
+
+    union all
+
+    select
+        greatest(repo_days.day, observations.day) as day,
+        coalesce(repo_days.repo_key, observations.repo_key) as repo_key,
+        case
+            when observations.day > repo_days.day or repo_days.day is null then observations.full_name
+            else repo_days.full_name
+        end as full_name,
+        repo_days.ranked_attributes,
+        observations.state,
+        observations.observed_attributes,
+        repo_days.ranked_on,
+        observations.day as state_on,
+        observations.observed_on
+    from last_repo_days as repo_days
+    full join last_observations as observations on repo_days.repo_key = observations.repo_key
 
 ),
 

@@ -103,18 +103,43 @@ coverage as (
 joined as (
 
     select
-        totals.* exclude (day, repo_key, full_name, source), -- noqa: RF02
-        coalesce(totals.day, gained.day) as day,
-        coalesce(totals.repo_key, gained.repo_key) as repo_key,
+        totals.day,
+        totals.repo_key,
         gained.repo_id as gained_repo_id,
-        case when totals.full_name is null then gained.repo_id end as unnamed_repo_id,
-        totals.full_name as read_name,
-        coalesce(totals.source, 'star_history') as source,
+        null::bigint as unnamed_repo_id,
+        totals.full_name,
+        totals.source,
+        totals.observed_at,
+        totals.stars_total,
+        totals.forks_total,
+        totals.stars_spread,
+        totals.step,
+        totals.gap_hours,
+        totals.is_read_before_previous,
+        totals.is_dropped,
+        totals.is_restored,
+        totals.is_below_peak,
+        totals.is_purged,
+        totals.is_renamed,
         gained.stars_gained,
         gained.fetched_at,
         gained.readings
     from totals
-    full join gained on totals.day = gained.day and totals.repo_key = gained.repo_key
+    left join gained on totals.day = gained.day and totals.repo_key = gained.repo_key
+
+    union all by name
+
+    select
+        gained.day,
+        gained.repo_key,
+        gained.repo_id as gained_repo_id,
+        gained.repo_id as unnamed_repo_id,
+        'star_history' as source,
+        gained.stars_gained,
+        gained.fetched_at,
+        gained.readings
+    from gained
+    anti join totals on gained.day = totals.day and gained.repo_key = totals.repo_key
 
 ),
 
@@ -124,7 +149,7 @@ final as (
         joined.day,
         joined.repo_key,
         coalesce(joined.gained_repo_id, identified.repo_id) as repo_id,
-        coalesce(joined.read_name, names.full_name) as full_name,
+        coalesce(joined.full_name, names.full_name) as full_name,
         joined.stars_total,
         joined.stars_gained,
         case
@@ -170,7 +195,7 @@ final as (
             and joined.day >= names.named_from
             and joined.day < names.named_until
     left join coverage on joined.day = coverage.day and joined.source = coverage.source
-    order by joined.day, joined.repo_key
+    -- in no order: years of cells are too many to sort, and both parts come day by day
 
 )
 
