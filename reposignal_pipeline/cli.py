@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     backfill.add_argument("source", choices=SOURCES)
     backfill.add_argument("--from", dest="first", type=_day, required=True, help="YYYY-MM-DD")
     backfill.add_argument("--to", dest="last", type=_day, required=True, help="YYYY-MM-DD, included")
+    backfill.add_argument(
+        "--reread", action="store_true", help="star_history: ask again for what stands, to learn what was restated"
+    )
     sql = verb("sql", _sql, "read-only query on the published warehouse")
     sql.add_argument("query", nargs="?", default="-", help="SQL; - or nothing reads standard input")
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table")
@@ -112,14 +115,16 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
 def _backfill(_: Settings, options: argparse.Namespace) -> int:
     if options.first > options.last:
         raise CommandError(f"--from {options.first} is after --to {options.last}")
-    return _load({options.source: (options.first, options.last)}, only_missing=True)
+    if options.reread and options.source != "star_history":
+        raise CommandError("--reread is for star_history: other sources do not restate the past")
+    return _load({options.source: (options.first, options.last)}, only_missing=True, reread=options.reread)
 
 
-def _load(loads: dict[str, tuple[dt.date, dt.date]], *, only_missing: bool) -> int:
+def _load(loads: dict[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False) -> int:
     from reposignal_pipeline.defs.runs import LaunchError, load_days
 
     try:
-        incomplete = load_days(loads, only_missing=only_missing)
+        incomplete = load_days(loads, only_missing=only_missing, reread=reread)
     except LaunchError as error:
         raise CommandError(str(error)) from None
     for reason in incomplete:

@@ -46,8 +46,10 @@ class GithubConfig(dg.Config):
 
 
 class StarHistoryConfig(GithubConfig):
-    """How a run asks, and how much."""
+    """How a run asks, and how much. Days that stand in the warehouse are not asked for, whatever the range."""
 
+    reread: bool = False
+    """Ask for them all the same: a star taken back lowers a day long past."""
     daily_requests: int = DAILY_REQUESTS
     """Budget of a normal day, for repositories that were read before."""
 
@@ -237,7 +239,8 @@ def star_history(
         today = api.begin_cycle(asked[-1])
         with loader.writing(), warehouse.connected() as connection:
             tracked = members(connection, today - DAY)
-            planned = plan(connection, tracked, asked[0], asked[-1], today=today, budget=config.daily_requests)
+            budget, reread = config.daily_requests, config.reread
+            planned = plan(connection, tracked, asked[0], asked[-1], today=today, budget=budget, reread=reread)
             noted = _noted(connection, "star_history")
         context.log.info("plan: %s", planned.in_words)
         answered, failure = 0, None

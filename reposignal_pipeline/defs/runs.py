@@ -24,12 +24,13 @@ class LaunchError(Exception):
     """A run that could not be launched or failed; the message is one line."""
 
 
-def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: bool) -> list[str]:
+def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False) -> list[str]:
     """Load a range of days of each source, rebuild what depends on them, publish.
 
     Args:
         loads: source -> first and last day.
         only_missing: leave out what already stands in the warehouse.
+        reread: ask for star histories that stand already, too.
 
     Returns:
         The reasons why something is missing all the same: refused files, repositories not reached; empty if nothing is.
@@ -54,7 +55,8 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
         definitions: dg.Definitions = defs()
         incomplete: list[str] = []
         for source, days in _in_order(loads):
-            config = {"ops": {source: {"config": {"only_missing": only_missing}}}}
+            settings_of_run = {"only_missing": only_missing} | ({"reread": True} if reread else {})
+            config = {"ops": {source: {"config": settings_of_run}}}
             incomplete += _incomplete(_execute(definitions, "ingest", instance, days, config=config, asset=source))
         _execute(definitions, "build", instance)
         warehouse = Warehouse(settings)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -60,17 +61,8 @@ class Plan:
 
     asks: list[Ask]
     tracked: int
-    never_read: int
-    moved: int
-    due: int
     left_out: int
-
-    @property
-    def in_words(self) -> str:
-        return (
-            f"{len(self.asks):,} pages: {self.never_read:,} repositories never read, {self.moved:,} whose total moved,"
-            f" {self.due:,} due for their weekly reading; {self.left_out:,} of {self.tracked:,} left out"
-        )
+    in_words: str
 
 
 @dataclass
@@ -140,7 +132,8 @@ _DAILY = """
         unnest(range(1, case when is_new then 2 else 2 + ($sunday - read_to) // (7 * $weeks) end)) as page,
         stars_total,
         case when read_to >= $sunday - 7 then etag end as etag,
-        is_new, is_due
+        case when is_new then 'never read' when is_due then 'due for their weekly reading' else 'whose total moved' end
+            as kind
     from ordered where is_new or place <= $budget
     order by page, is_new, place
 """
@@ -164,11 +157,13 @@ _BACKFILL = """
         select * from wanted
         where want_from <= want_to and not exists (
             select 1 from pipeline.star_history.star_history_reads as reads
-            where reads.repo_id = wanted.repo_id and first_day <= want_from and last_day >= want_to
+            where
+                reads.repo_id = wanted.repo_id and first_day <= want_from and last_day >= want_to
+                and reads.fetched_at >= $read_since
         )
     )
     select distinct
-        repo_id, full_name, page, stars_total, null as etag, read_to is null as is_new, false as is_due
+        repo_id, full_name, page, stars_total, null as etag, 'with days not read' as kind
     from lacking order by page, repo_id
 """
 
@@ -204,6 +199,7 @@ def plan(
     *,
     today: dt.date,
     budget: int = DAILY_REQUESTS,
+    reread: bool = False,
 ) -> Plan:
     """Return what to ask for so that the days from `first` to `last` are read.
 
@@ -214,6 +210,7 @@ def plan(
         connection: has the raw tables as `pipeline`.
         today: UTC day of the run.
         budget: requests for repositories that were read before.
+        reread: ask for every page of the range that was not read today, to learn what was restated.
     """
     rows = [(m.repo_id, m.full_name, m.stars_total, m.gone_days, m.created_on) for m in members]
     names = {"repo_id": pa.int64(), "full_name": pa.string(), "stars_total": pa.int64(), "gone_days": pa.int64()}
@@ -229,7 +226,7 @@ def plan(
         """,
         [today, last],
     ).fetchone() or (0, 0)
-    is_normal_day = first == last == today - DAY
+    is_normal_day = first == last == today - DAY and not reread
     sunday = today - DAY * (today.isoweekday() % 7)
     common = {"last": last, "sunday": sunday, "weeks": WEEKS_A_PAGE}
     if is_normal_day:
@@ -237,7 +234,8 @@ def plan(
         parameters = {"share": share, "reread": REREAD_DAYS - 1, "budget": max(budget - made, 0)} | common
         asked = connection.execute(_DAILY, parameters).to_arrow_table()
     else:
-        asked = connection.execute(_BACKFILL, {"first": first, "pages": PAGES} | common).to_arrow_table()
+        parameters = {"first": first, "pages": PAGES, "read_since": today if reread else dt.date.min} | common
+        asked = connection.execute(_BACKFILL, parameters).to_arrow_table()
     connection.register("asked", asked)
     newest = dict(connection.execute(_NEWEST).fetchall()) if is_normal_day else {}
     (left_out,) = connection.execute(
@@ -246,19 +244,16 @@ def plan(
     pages = asked.to_pylist()
     for name in ("given", "asked"):
         connection.unregister(name)
-    return Plan(
-        asks=[
-            Ask(page["repo_id"], page["full_name"], page["page"], page["stars_total"], page["etag"], week)
-            if page["page"] == 1 and page["etag"] and (week := newest.get(page["repo_id"]))
-            else Ask(page["repo_id"], page["full_name"], page["page"], page["stars_total"])
-            for page in pages
-        ],
-        tracked=len(members),
-        never_read=len({page["repo_id"] for page in pages if page["is_new"]}),
-        moved=len({page["repo_id"] for page in pages if not page["is_new"] and not page["is_due"]}),
-        due=len({page["repo_id"] for page in pages if page["is_due"]}),
-        left_out=left_out,
-    )
+    asks = [
+        Ask(page["repo_id"], page["full_name"], page["page"], page["stars_total"], page["etag"], week)
+        if page["page"] == 1 and page["etag"] and (week := newest.get(page["repo_id"]))
+        else Ask(page["repo_id"], page["full_name"], page["page"], page["stars_total"])
+        for page in pages
+    ]
+    kinds = Counter({page["repo_id"]: page["kind"] for page in pages}.values())
+    told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    in_words = f"{len(asks):,} pages of repositories: {told or 'none'}; {left_out:,} of {len(members):,} left out"
+    return Plan(asks, len(members), left_out, in_words)
 
 
 def fresh_weeks(connection: duckdb.DuckDBPyConnection, weeks: Sequence[Row], now: dt.datetime) -> pa.Table:

@@ -109,15 +109,26 @@ def running(path: Path, parsed: Path, *, watch: int = REPOSITORIES, size: int = 
         }
         upstream = path / "rankings"
         upstream.mkdir()
-        home = Home(path / "home", str(upstream), extra=extra)
-        process = subprocess.Popen(
-            [sys.executable, "-c", _SESSION], env=home.environment, stdin=-1, stdout=-1, text=True, bufsize=1
-        )
-        try:
-            yield Running(home, api, world, process)
-        finally:
-            process.kill()
-            process.communicate()
+        with started(Home(path / "home", str(upstream), extra=extra), api, world) as live:
+            yield live
+
+
+@contextmanager
+def started(home: Home, api: GitHubApi, world: World) -> Iterator[Running]:
+    """Start a process that runs commands on a home."""
+    live = Running(home, api, world, session(home))
+    try:
+        yield live
+    finally:
+        live.process.kill()
+        live.process.communicate()
+
+
+def session(home: Home) -> subprocess.Popen[str]:
+    """Return a process that takes commands and their times."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _SESSION], env=home.environment, stdin=-1, stdout=-1, text=True, bufsize=1
+    )
 
 
 SOURCES = ("--source", "repositories", "--source", "star_history")
@@ -359,9 +370,7 @@ def test_killed_in_mid_cycle_it_goes_on(tmp_path: Path, demo: Home) -> None:
         live.process.kill()
         live.process.communicate()
         live.api.faults.clear()
-        live.process = subprocess.Popen(
-            [sys.executable, "-c", _SESSION], env=live.home.environment, stdin=-1, stdout=-1, text=True, bufsize=1
-        )
+        live.process = session(live.home)
         asked = len(live.api.requests)
         ran = live.run(NOW, "run", *SOURCES)
         assert (ran.returncode, ran.stderr) == (0, "")
