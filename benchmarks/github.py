@@ -1,8 +1,8 @@
 """What a day of 12,000 repositories costs: `python -m benchmarks.github [--repositories N] [--keep DIR]`.
 
 A GitHub API runs in a process of its own on the loopback, with a world of generated histories; the pipeline is the real
-command in another, at times of its own (time_machine). Printed are requests, wall time, and the CPU time and peak memory
-of the pipeline's processes alone.
+command in another, at times of its own (time_machine). Printed are requests, wall time, and the CPU time and peak
+memory of the pipeline's processes alone.
 
 Here: the days and their bookkeeping. Not here: benchmarks of rankings (`__main__`).
 """
@@ -18,8 +18,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -124,36 +125,93 @@ def main() -> None:
 
 def _days(folder: Path, base: str, n: int) -> None:
     (folder / "rankings").mkdir(exist_ok=True)
-    environment = os.environ | {
-        "REPOSIGNAL_HOME": str(folder / "home"),
-        "REPOSIGNAL_PROFILE": "local",
-        "REPOSIGNAL_RANKINGS_URL": str(folder / "rankings"),
-        "REPOSIGNAL_GITHUB_API_URL": base,
-        "REPOSIGNAL_UNIVERSE_SIZE": str(n),
-        "REPOSIGNAL_GITHUB_REQUESTS_A_MINUTE": "1000000",
-        "GITHUB_TOKEN": TOKEN,
-    }
     day = dt.timedelta(days=1)
+    sources = ("--source", "repositories", "--source", "star_history")
+
+    def environment(home: str, token: str = TOKEN) -> dict[str, str]:
+        return os.environ | {
+            "REPOSIGNAL_HOME": str(folder / home),
+            "REPOSIGNAL_PROFILE": "local",
+            "REPOSIGNAL_RANKINGS_URL": str(folder / "rankings"),
+            "REPOSIGNAL_GITHUB_API_URL": base,
+            "REPOSIGNAL_UNIVERSE_SIZE": str(n),
+            "REPOSIGNAL_GITHUB_REQUESTS_A_MINUTE": "1000000",
+            "GITHUB_TOKEN": token,
+        }
 
     def show(what: str, found: dict[str, Any]) -> None:
         print(f"{what}: {json.dumps(found)}  cpu/repository {1000 * found['cpu_s'] / n:.2f} ms", flush=True)
 
-    def run(now: dt.datetime, *arguments: str) -> dict[str, Any]:
+    def run(what: str, now: dt.datetime, *arguments: str, home: str = "home", token: str = TOKEN) -> None:
         steer(base, now=now.isoformat())
-        return measured(_COMMAND, [now.isoformat(), list(arguments)], environment, base)
+        show(what, measured(_COMMAND, [now.isoformat(), list(arguments)], environment(home, token), base))
 
-    sources = ("--source", "repositories", "--source", "star_history")
-    show("first day, whole run", run(NOW, "run", *sources))
-    show("normal day, whole run", run(NOW + day, "run", *sources))
-    show("next normal day, whole run", run(NOW + 2 * day, "run", *sources))
-    now = NOW + 3 * day
-    steer(base, now=now.isoformat())
-    yesterday = str(now.date() - day)
-    for source in ("repositories", "star_history"):
+    def ingest(what: str, now: dt.datetime, source: str) -> None:
+        steer(base, now=now.isoformat())
+        yesterday = str(now.date() - day)
         argument = [now.isoformat(), source, yesterday, yesterday]
-        show(f"normal day, {source} alone", measured(_INGEST, argument, environment, base))
+        show(what, measured(_INGEST, argument, environment("home"), base))
+
+    def at_history_request(number: int, strike: Callable[[], None]) -> threading.Thread:
+        until = counts(base).get("history", 0) + number
+
+        def watch() -> None:
+            while counts(base).get("history", 0) < until:
+                time.sleep(0.05)
+            strike()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        return thread
+
+    ingest("first day, totals (search included)", NOW, "repositories")
+    for home in ("quota", "revoked", "killed"):
+        shutil.copytree(folder / "home", folder / home, symlinks=True)
+    run("first day, the rest", NOW, "run", *sources)
+    run("normal day", NOW + day, "run", *sources)
+    run("next normal day", NOW + 2 * day, "run", *sources)
+    ingest("normal day, totals alone", NOW + 3 * day, "repositories")
+    ingest("normal day, histories alone", NOW + 3 * day, "star_history")
+
+    steer(base, tokens={TOKEN: n * 7 // 12})
+    run("quota spent at 7/12", NOW, "run", *sources, home="quota")
+    steer(base, tokens={TOKEN: 1_000_000, "second": 1_000_000})
+    run("resumed", NOW + dt.timedelta(hours=2), "run", *sources, home="quota")
+
+    # a process of its own is told when to die
+    steer(base, now=NOW.isoformat())
+    process = subprocess.Popen(
+        [sys.executable, "-c", _COMMAND, json.dumps([NOW.isoformat(), ["run", *sources]])], env=environment("killed")
+    )
+    at_history_request(n // 2, process.kill).join()
+    process.wait()
+    run("killed at 6/12, resumed", NOW, "run", *sources, home="killed")
+
+    at_history_request(n // 2, lambda: steer(base, revoke=TOKEN))
+    run("first of two tokens revoked at 6/12", NOW, "run", *sources, home="revoked", token=f"{TOKEN},second")
+
+    for home in ("quota", "killed", "revoked"):
+        print(f"{home}: rows that differ from the undisturbed home: {_differing(folder / home, folder / 'home')}")
     with duckdb.connect(str(folder / "home" / "warehouse" / "pipeline.duckdb"), read_only=True) as connection:
         print(connection.execute("from star_history.star_history_days order by day").df().to_string())
+
+
+def _differing(one: Path, other: Path) -> int:
+    """Return how many gains of the first day's cycle one published copy has and the other has not, both ways."""
+    with duckdb.connect() as connection:
+        for name, home in (("one", one), ("other", other)):
+            file = home / "published" / "reposignal.duckdb"
+            connection.execute(f"attach '{file.resolve()}' as {name} (read_only)")
+        rows = (
+            "select repo_key, day, stars_gained from {}.fct_star_vintage where fetched_at::date <= date '"
+            + str(NOW.date())
+            + "'"
+        )
+        here, there = rows.format("one"), rows.format("other")
+        found = connection.execute(
+            f"select count(*) from (({here} except all {there}) union all ({there} except all {here}))"
+        ).fetchone()
+    return int(found[0]) if found else -1
 
 
 if __name__ == "__main__":

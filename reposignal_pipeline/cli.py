@@ -105,6 +105,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
     day = options.day or yesterday
     sources = list(options.source or settings.sources)
+    _refuse_unconfigured(settings, sources)
     if "repositories" in sources and day != yesterday and settings.github_api_base is not None:
         if options.source:
             raise CommandError(f"repositories of {day}: totals cannot be read after the fact, only yesterday's can")
@@ -112,9 +113,18 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
     return _load(dict.fromkeys(sources, (day, day)), only_missing=False)
 
 
-def _backfill(_: Settings, options: argparse.Namespace) -> int:
+def _refuse_unconfigured(settings: Settings, sources: Sequence[str]) -> None:
+    for source in sources:
+        if source not in settings.sources:
+            raise CommandError(f"{source} is not configured: set GITHUB_TOKEN, or REPOSIGNAL_WATCHLIST without one")
+
+
+def _backfill(settings: Settings, options: argparse.Namespace) -> int:
     if options.first > options.last:
         raise CommandError(f"--from {options.first} is after --to {options.last}")
+    _refuse_unconfigured(settings, [options.source])
+    if options.source == "repositories":
+        raise CommandError("repositories: totals cannot be read after the fact; `reposignal run` observes yesterday's")
     if options.reread and options.source != "star_history":
         raise CommandError("--reread is for star_history: other sources do not restate the past")
     return _load({options.source: (options.first, options.last)}, only_missing=True, reread=options.reread)

@@ -30,6 +30,7 @@ from reposignal_pipeline.warehouse import Warehouse
 
 REPOSITORIES, STAR_HISTORY = dg.AssetKey("repositories"), dg.AssetKey("star_history")
 DAY = dt.timedelta(days=1)
+NOT_CONFIGURED = "not configured: set GITHUB_TOKEN, or REPOSIGNAL_WATCHLIST for a few repositories without one"
 ROWS_A_LOAD = 3_000
 """A load costs about a second of CPU whatever its size, and a killed run loses at most one."""
 SAMPLE_HOUR = dt.time(0, 30)
@@ -171,6 +172,9 @@ def repositories(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Make the cycle of every day of this run whose totals can be observed: yesterday's, as a rule."""
     asked = keys_to_dates(context.partition_key_range)
+    if "repositories" not in settings.sources:
+        yield dg.MaterializeResult(asset_key=REPOSITORIES, metadata={"skipped": NOT_CONFIGURED})
+        return
     loader = _Loader("repositories", context, warehouse)
     rules = read_rules(DBT_PROJECT_DIR / "seeds" / "discovery_rules.csv")
     watchlist, complaints = read_watchlist(settings.watchlist) if settings.watchlist else ([], [])
@@ -234,6 +238,9 @@ def star_history(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Read the pages that the days of this run lack: of yesterday alone, those that are worth a request."""
     asked = keys_to_dates(context.partition_key_range)
+    if "star_history" not in settings.sources:
+        yield dg.MaterializeResult(asset_key=STAR_HISTORY, metadata={"skipped": NOT_CONFIGURED})
+        return
     loader = _Loader("star_history", context, warehouse)
     with _api() as api, asyncio.Runner() as runner, _github(api, runner, config, context) as github:
         today = api.begin_cycle(asked[-1])
@@ -243,7 +250,7 @@ def star_history(
             planned = plan(connection, tracked, asked[0], asked[-1], today=today, budget=budget, reread=reread)
             noted = _noted(connection, "star_history")
         context.log.info("plan: %s", planned.in_words)
-        answered, failure = 0, None
+        answered, failure = 0, None if tracked else "no repository is tracked yet: the totals come first"
         batches = read(github, planned.asks)
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             pages = progress.add_task("star_history", total=len(planned.asks))

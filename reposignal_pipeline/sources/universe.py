@@ -235,7 +235,8 @@ async def _cycle(
     lookups = Lookups()
     names = dict(known.names)
     unknown = [name for name in watchlist if name.lower() not in names]
-    room = max(size - len(known.members) - len(unknown), 0)
+    # without a token there are 60 requests an hour: they go to whom the user names
+    room = max(size - len(known.members) - len(unknown), 0) if github.has_tokens else 0
     unknown += [name for name in known.ranked if name.lower() not in names][: min(room, NAMES_A_DAY)]
     async for rows in observe(github, [Asked(name) for name in dict.fromkeys(unknown)], lookups):
         for row in rows:
@@ -254,7 +255,7 @@ async def _cycle(
         for name in put_forward
         if (known_as := names.get(name.lower()))
     ]
-    if known.is_sweep_due:
+    if known.is_sweep_due and github.has_tokens:
         found = await search(github, rules, size, known.day)
         outcome.gaps += found.gaps
         outcome.is_swept = found.is_swept

@@ -86,7 +86,7 @@ def test_the_first_reading_of_a_restated_day_stays(backfilled: tuple[Running, Re
     restated = int((recorded.first != recorded.last).sum())
     assert restated > 0
     found = live.query(
-        f"select count(*) from (from fct_star_vintage where day between '{FIRST}' and '{LAST}'"
+        f"select count(*) from (select repo_key from fct_star_vintage where day between '{FIRST}' and '{LAST}'"
         " group by repo_key, day having count(*) > 1)"
     )
     assert found == [(restated,)]
