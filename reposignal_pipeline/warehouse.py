@@ -32,6 +32,9 @@ BUILD_SCHEMA = "build"
 LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day"}
 """source -> the day column of its `_days` table, one row a day that was loaded"""
 
+LAYOUT = 2
+"""of the columns of all models: one more with each change of them, and homes are rebuilt once"""
+
 NEVER = dt.datetime(1970, 1, 1)
 
 ORPHAN_SECONDS = 600.0
@@ -102,6 +105,7 @@ class Warehouse:
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished (first_day date)")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished_month (month date)")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.star_weeks {_WATERMARK}")
+            connection.execute(f"create table if not exists {BUILD_SCHEMA}.layout (layout integer)")
             _ensure_raw(connection)
             yield connection
 
@@ -130,6 +134,16 @@ class Warehouse:
             ).fetchall()
         return frozenset(day for (day,) in rows)
 
+    def has_readings(self) -> bool:
+        """Return whether there is a day with readings, of any source: if not, there is nothing to build."""
+        with self.connected() as connection:
+            days = " union all ".join(
+                f"select {day} from pipeline.{source}.{source}_days where status in ('observed', 'partial')"
+                for source, day in LEDGERS.items()
+            )
+            (count,) = _one(connection, f"select count(*) from ({days})")
+        return bool(count)
+
     def begin_build(self, since: dt.date | None = None) -> Rebuild | None:
         """Note which loads the marts do not show yet, whichever run brought them, and return what to rebuild.
 
@@ -151,9 +165,11 @@ class Warehouse:
             if last is None:
                 return None
             (first,) = _one(connection, f"select min(day) from {BUILD_SCHEMA}.building")
-            window = DayRange(min(first or last, since or last, last), last)
+            stars_since, stars_first = self._note_star_weeks(connection, anew=since is not None)
+            window = DayRange(min(filter(None, (first, stars_first, since, last))), last)
             connection.execute(f"insert into {BUILD_SCHEMA}.unpublished values (?)", [window.first])
-            return Rebuild(window, self._note_star_weeks(connection, anew=since is not None))
+            self._note_star_months(connection, stars_since, window.first)
+            return Rebuild(window, stars_since)
 
     def _note_loads(self, connection: duckdb.DuckDBPyConnection, source: str, day: str) -> dt.date | None:
         """Enter a source's loads that are not built in `building`; return its last day with readings."""
@@ -172,23 +188,48 @@ class Warehouse:
         )[0]
         return newest
 
-    def _note_star_weeks(self, connection: duckdb.DuckDBPyConnection, *, anew: bool) -> dt.datetime:
-        """Note up to where star-history weeks are being built, and the months that they change; return since when."""
+    def _note_star_weeks(
+        self, connection: duckdb.DuckDBPyConnection, *, anew: bool
+    ) -> tuple[dt.datetime, dt.date | None]:
+        """Note up to where star-history weeks are being built.
+
+        Returns:
+            Since when they are new, and the first day whose cycle read one of them: it may give that day a pace.
+        """
         raw = "pipeline.star_history.star_history"
         (built_to,) = _one(connection, f"select max(built_to) from {BUILD_SCHEMA}.star_weeks")
         since: dt.datetime = NEVER if anew or built_to is None else built_to
-        (newest,) = _one(connection, f"select coalesce(max(loaded_at), $1) from {raw}", [since])
+        (newest, first) = _one(
+            connection,
+            f"select coalesce(max(loaded_at), $1), min(fetched_at)::date - 1 from {raw} where loaded_at > $1",
+            [since],
+        )
         connection.execute(f"delete from {BUILD_SCHEMA}.star_weeks")
         connection.execute(f"insert into {BUILD_SCHEMA}.star_weeks values (?, ?)", [built_to, newest])
+        return since, first
+
+    def _note_star_months(self, connection: duckdb.DuckDBPyConnection, since: dt.datetime, first: dt.date) -> None:
+        """Note the months in which star histories change: of weeks that are new, and of all if days were loaded late.
+
+        Rankings of a time before what was built can tell of a former name, and so give an id another key.
+        """
+        (newest_built,) = _one(connection, f"select max(day) from {BUILD_SCHEMA}.built where source = 'rankings'")
+        is_late = newest_built is not None and first < newest_built
         connection.execute(
             f"""
             insert into {BUILD_SCHEMA}.unpublished_month
             select distinct unnest([date_trunc('month', week), date_trunc('month', week + 6)])::date
-            from {raw} where loaded_at > $1
+            from pipeline.star_history.star_history where loaded_at > $1
             """,
-            [since],
+            [NEVER if is_late else since],
         )
-        return since
+
+    def is_of_another_layout(self) -> bool:
+        """Return whether the marts were built with other columns than models have now, and want a full refresh."""
+        with self.connected() as connection:
+            (built,) = _one(connection, f"select count(*) from {BUILD_SCHEMA}.built")
+            (layout,) = _one(connection, f"select max(layout) from {BUILD_SCHEMA}.layout")
+        return bool(built) and layout != LAYOUT
 
     def end_build(self) -> None:
         """Note that the marts show every load that `begin_build` saw."""
@@ -200,6 +241,8 @@ class Warehouse:
             connection.execute(f"insert into {BUILD_SCHEMA}.built from {BUILD_SCHEMA}.building")
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
             connection.execute(f"update {BUILD_SCHEMA}.star_weeks set built_to = building_to")
+            connection.execute(f"delete from {BUILD_SCHEMA}.layout")
+            connection.execute(f"insert into {BUILD_SCHEMA}.layout values ({LAYOUT})")
 
     def changed_from(self) -> dt.date | None:
         """Return the first day that differs from the published copy; None if none does."""

@@ -174,7 +174,7 @@ def test_settings_are_documented_and_no_other() -> None:
     readme = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `(REPOSIGNAL_\w+)`", readme, re.MULTILINE))
     code = "\n".join(path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "reposignal_pipeline").rglob("*.py"))
-    read = set(re.findall(r'(?:environ|given)(?:\.get\(|\[)"(REPOSIGNAL_\w+)"', code))
+    read = set(re.findall(r'(?:(?:environ|given)(?:\.get\(|\[)|_whole\(given,)\s*"(REPOSIGNAL_\w+)"', code))
     assert documented == read
 
 

@@ -27,7 +27,11 @@ class WeeklyTable:
 
 
 _WEEK = ("DATE", "Monday that begins the week, UTC.")
-_BASIS = ("VARCHAR", "net_change: change of the observed total, stars taken back included; NULL with stars_gained.")
+_BASIS = (
+    "VARCHAR",
+    "net_change: change of the observed total, stars taken back included; star_history: stars given and still held "
+    "when read; mixed: a sum of both; NULL with stars_gained.",
+)
 
 REPO_TRENDS = WeeklyTable(
     "weekly_repo_trends",
@@ -81,14 +85,14 @@ def repo_trends(closings: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         closings: one row per week x repo_key: the last reading of the week, with week, repo_key, full_name, language,
-            as_of_date, stars_total, velocity_7d (stars/day), growth_7d (share), growth_28d (share), signal_score and
-            is_breakout (any day of the week).
+            as_of_date, stars_total, velocity_7d (stars/day), velocity_7d_basis, growth_7d (share), growth_28d (share),
+            signal_score and is_breakout (any day of the week).
     """
     trends = closings.sort_values(
         ["week", "signal_score", "growth_28d", "repo_key"], ascending=[True, False, False, True], na_position="last"
     ).reset_index(drop=True)
     trends["stars_gained"] = (trends["velocity_7d"].astype("Float64") * 7).round().astype("Int64")
-    trends["stars_gained_basis"] = _basis(trends["stars_gained"])
+    trends["stars_gained_basis"] = trends["velocity_7d_basis"].astype("string").where(trends["stars_gained"].notna())
     trends["growth_pct"] = (trends["growth_7d"].astype("Float64") * 100).round(4)
     is_ranked = trends["signal_score"].notna()
     trends["rank"] = (trends.groupby("week").cumcount() + 1).astype("Int64").where(is_ranked)
@@ -115,14 +119,12 @@ def language_trends(repos: pd.DataFrame) -> pd.DataFrame:
     trends["top50_share"] = (trends["top50_repos"] / top.where(top > 0)).astype("Float64")
     for share in ("share", "top50_share"):
         trends[f"{share}_change"] = trends[share] - _week_before(trends, ["language"], share, absent=0.0)
-    trends["stars_gained_basis"] = _basis(trends["stars_gained"])
+    bases = repos.groupby(["week", "language"])["stars_gained_basis"]
+    basis = bases.first().where(bases.nunique() < 2, "mixed").rename("stars_gained_basis").reset_index()
+    trends = trends.merge(basis, on=["week", "language"], validate="one_to_one")
     trends = trends.sort_values(["week", "stars_gained", "language"], ascending=[True, False, True], na_position="last")
     trends["rank"] = (trends.groupby("week").cumcount() + 1).astype("Int64").where(trends["stars_gained"].notna())
     return trends[LANGUAGE_TRENDS.column_names].reset_index(drop=True)
-
-
-def _basis(stars_gained: pd.Series) -> pd.Series:
-    return pd.Series("net_change", index=stars_gained.index, dtype="string").where(stars_gained.notna())
 
 
 def _week_before(frame: pd.DataFrame, key: list[str], column: str, absent: float | None = None) -> pd.Series:

@@ -58,8 +58,10 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
             settings_of_run = {"only_missing": only_missing} | ({"reread": True} if reread else {})
             config = {"ops": {source: {"config": settings_of_run}}}
             incomplete += _incomplete(_execute(definitions, "ingest", instance, days, config=config, asset=source))
-        _execute(definitions, "build", instance)
         warehouse = Warehouse(settings)
+        if incomplete and not warehouse.has_readings():
+            return incomplete
+        _execute(definitions, "build", instance)
         with warehouse.writing("reposignal: which weeks to renew"):
             newest = max(warehouse.observed_days("rankings") | warehouse.observed_days("repositories"), default=first)
             # days that a killed run left were built now too

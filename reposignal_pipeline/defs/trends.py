@@ -26,6 +26,7 @@ CLOSINGS = """
         arg_max(coalesce(language, ''), day) as language,
         arg_max(stars_total, day) as stars_total,
         max_by({'v': velocity_7d}, day).v as velocity_7d,
+        max_by({'v': velocity_7d_basis}, day).v as velocity_7d_basis,
         max_by({'v': growth_7d}, day).v as growth_7d,
         max_by({'v': growth_28d}, day).v as growth_28d,
         max_by({'v': signal_score}, day).v as signal_score,
@@ -85,6 +86,8 @@ def _weeks(
     before = first - dt.timedelta(weeks=1)
     closings = connection.execute(CLOSINGS, {"first": before, "last": last + dt.timedelta(days=6)}).df()
     closings["language"] = closings["language"].replace("", None)
+    if closings.empty:
+        return
     repos = repo_trends(closings)
     languages = language_trends(repos)
     for table, frame in ((REPO_TRENDS, repos), (LANGUAGE_TRENDS, languages)):

@@ -77,13 +77,12 @@ def marts(
 ) -> Iterator[Any]:
     """Rebuild the window of days that loads have changed, with the data tests of just those days."""
     with warehouse.writing(f"run {context.run_id}: marts", context.log):
-        since = (
-            dt.date.min if config.full_refresh else config.rebuild_from and dt.date.fromisoformat(config.rebuild_from)
-        )
+        full_refresh = config.full_refresh or warehouse.is_of_another_layout()
+        since = dt.date.min if full_refresh else config.rebuild_from and dt.date.fromisoformat(config.rebuild_from)
         rebuild = warehouse.begin_build(since=since or None)
         context.log.info("rebuilding %s", rebuild or "nothing: no day was observed yet")
         invocation = dbt.cli(
-            dbt_build_args(rebuild, full_refresh=config.full_refresh),
+            dbt_build_args(rebuild, full_refresh=full_refresh),
             context=context,
             target_path=dbt_project.target_path,
         )

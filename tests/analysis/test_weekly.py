@@ -13,7 +13,14 @@ from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS, TO
 
 WEEKS = tuple(pd.Timestamp("2024-03-04") + pd.Timedelta(weeks=n) for n in range(3))
 ONE, TWO, THREE = WEEKS
-UNKNOWN = {"velocity_7d": None, "growth_7d": None, "growth_28d": None, "signal_score": None, "is_breakout": None}
+UNKNOWN = {
+    "velocity_7d": None,
+    "velocity_7d_basis": None,
+    "growth_7d": None,
+    "growth_28d": None,
+    "signal_score": None,
+    "is_breakout": None,
+}
 
 
 def closing(week: pd.Timestamp, repo_key: int, **known: Any) -> dict[str, Any]:
@@ -24,6 +31,8 @@ def closing(week: pd.Timestamp, repo_key: int, **known: Any) -> dict[str, Any]:
         "as_of_date": week + pd.Timedelta(days=4),
         "stars_total": 100,
     }
+    if known.get("velocity_7d") is not None:
+        known.setdefault("velocity_7d_basis", "net_change")
     return {"week": week, "repo_key": repo_key, **usual, **UNKNOWN, **known}
 
 
@@ -31,7 +40,10 @@ def frame(*closings: dict[str, Any]) -> pd.DataFrame:
     """Return closings as the warehouse gives them: numbers as floats, NULL as NaN."""
     found = pd.DataFrame(list(closings))
     numbers = ["velocity_7d", "growth_7d", "growth_28d", "signal_score"]
-    return found.astype(dict.fromkeys(numbers, "float64") | {"language": "object", "is_breakout": "object"})
+    return found.astype(
+        dict.fromkeys(numbers, "float64")
+        | {"language": "object", "velocity_7d_basis": "object", "is_breakout": "object"}
+    )
 
 
 def of(trends: pd.DataFrame, column: str, week: pd.Timestamp = ONE) -> list[Any]:
@@ -51,6 +63,20 @@ def test_a_repository_is_ranked_by_score_then_growth_then_key() -> None:
         )
     )
     assert of(trends, "rank") == [3, 2, 1, None, 4]
+
+
+def test_a_sum_of_two_bases_is_mixed() -> None:
+    history = {"velocity_7d_basis": "star_history"}
+    repos = repo_trends(
+        frame(
+            closing(ONE, 1, velocity_7d=1.0),
+            closing(ONE, 2, velocity_7d=2.0, **history),
+            closing(ONE, 3, language="Rust", velocity_7d=2.0, **history),
+            closing(ONE, 4, language="C"),
+        )
+    )
+    assert of(repos, "stars_gained_basis") == ["net_change", "star_history", "star_history", None]
+    assert of(language_trends(repos), "stars_gained_basis") == [None, "mixed", "star_history"]
 
 
 def test_a_week_is_seven_times_its_pace_and_growth_is_in_percent() -> None:
