@@ -250,18 +250,28 @@ def star_history(
             planned = plan(connection, tracked, asked[0], asked[-1], today=today, budget=budget, reread=reread)
             noted = _noted(connection, "star_history")
         context.log.info("plan: %s", planned.in_words)
-        answered, failure = 0, None if tracked else "no repository is tracked yet: the totals come first"
+        answered, unreadable = 0, []
+        failure = None if tracked else "no repository is tracked yet: the totals come first"
         batches = read(github, planned.asks)
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             pages = progress.add_task("star_history", total=len(planned.asks))
             try:
                 for reads in _each(runner, batches):
-                    answered += len({(row["repo_id"], row["page"]) for row in reads.reads})
+                    answers = {(row["repo_id"], row["page"]): row for row in reads.reads}
+                    answered += len(answers)
+                    unreadable += [
+                        row["reason"] for row in answers.values() if row["status"] in ("unreadable", "empty")
+                    ]
                     _load_reads(loader, warehouse, reads)
                     progress.update(pages, completed=answered)
             except UpstreamError as error:
                 failure = f"{error}; {len(planned.asks) - answered:,} of {len(planned.asks):,} pages not reached"
-                context.log.warning(failure)
+        if unreadable and not failure:
+            failure = (
+                f"{len(unreadable):,} of {len(planned.asks):,} pages could not be read, the first: {unreadable[0]}"
+            )
+        if failure:
+            context.log.warning(failure)
         ledger = {
             "day": today - DAY,
             "status": "observed" if failure is None else "partial" if answered else "not_observed",

@@ -22,8 +22,9 @@ import duckdb
 import pyarrow as pa
 
 from reposignal_pipeline.sources.discovery import Member
-from reposignal_pipeline.sources.schemas import STAR_HISTORY, WEEKDAYS
-from reposignal_pipeline.sources.transport import sort_out
+from reposignal_pipeline.sources.github import QuotaSpentError, TokensRefusedError
+from reposignal_pipeline.sources.schemas import STAR_HISTORY, WEEKDAYS, utc_now
+from reposignal_pipeline.sources.transport import UpstreamError, sort_out
 
 if TYPE_CHECKING:
     from reposignal_pipeline.sources.github import Answer, GitHub
@@ -32,6 +33,8 @@ WEEKS_A_PAGE = 30
 PAGES = 100
 READS_AT_ONCE = 1_000
 """asked for side by side, and loaded together: what a killed run loses at most"""
+FAILURES_IN_A_ROW = 40
+"""One repository that GitHub cannot answer for is its own trouble; that many in a row are GitHub's."""
 DAILY_REQUESTS = 2_500
 """a normal day's budget; repositories that were never read come on top, as far as the quota goes"""
 REREAD_DAYS = 7
@@ -278,9 +281,10 @@ async def read(github: GitHub, asks: Sequence[Ask]) -> AsyncIterator[Reads]:
         UpstreamError: when the upstream answers no more, its quota is spent or no token is left; what was read has been
             yielded by then.
     """
+    trouble = _Trouble()
     for start in range(0, len(asks), READS_AT_ONCE):
         some = asks[start : start + READS_AT_ONCE]
-        answers = await asyncio.gather(*(_read(github, ask) for ask in some), return_exceptions=True)
+        answers = await asyncio.gather(*(_attempt(github, ask, trouble) for ask in some), return_exceptions=True)
         good, failure = sort_out(answers)
         together = Reads()
         for reads in good:
@@ -288,6 +292,36 @@ async def read(github: GitHub, asks: Sequence[Ask]) -> AsyncIterator[Reads]:
         yield together
         if failure:
             raise failure
+
+
+@dataclass
+class _Trouble:
+    """Pages that could not be read, one after the other."""
+
+    in_a_row: int = 0
+    last: UpstreamError | None = None
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FAILURES_IN_A_ROW))
+    """who still waits here when the upstream is given up has cost nothing"""
+
+
+async def _attempt(github: GitHub, ask: Ask, trouble: _Trouble) -> Reads:
+    """Return what a page said, or that it could not be read.
+
+    Raises:
+        UpstreamError: the limits are reached, or nothing could be read for a while.
+    """
+    async with trouble.gate:
+        if trouble.last and trouble.in_a_row >= FAILURES_IN_A_ROW:
+            raise trouble.last
+        try:
+            reads = await _read(github, ask)
+        except (QuotaSpentError, TokensRefusedError):
+            raise
+        except UpstreamError as error:
+            trouble.in_a_row, trouble.last = trouble.in_a_row + 1, error
+            return Reads(reads=[_reading(ask, "unreadable", utc_now(), reason=str(error))])
+        trouble.in_a_row = 0
+        return reads
 
 
 async def _read(github: GitHub, ask: Ask) -> Reads:

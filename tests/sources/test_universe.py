@@ -350,3 +350,18 @@ def test_a_quota_spent_keeps_what_was_read(api: GitHubApi) -> None:
     reads, failure = read_all(api, asks_of(api, 1))
     assert "limit" in str(failure) or "quota" in str(failure)
     assert 0 < len(reads.reads) < 20
+
+
+def test_one_page_that_is_never_answered_is_its_own_trouble(api: GitHubApi) -> None:
+    api.faults.append(faults.bad_gateway(matches="repo-7/"))
+    reads, failure = read_all(api, asks_of(api, 1))
+    assert failure is None
+    assert sorted(row["status"] for row in reads.reads) == ["read"] * 19 + ["unreadable"]
+
+
+def test_an_api_that_answers_nothing_is_given_up_soon(api: GitHubApi) -> None:
+    api.faults.append(faults.reset(matches=faults.HISTORY))
+    reads, failure = read_all(api, asks_of(api, 1, 2, 3, count=COUNT))
+    assert failure
+    assert len(reads.reads) < 80
+    assert len(api.requests) < 500
