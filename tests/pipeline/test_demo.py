@@ -15,6 +15,7 @@ CONTRACT = {
     " valid_from valid_to is_current",
     "dim_repo_alias": "repo_key full_name seen_from seen_to",
     "fct_repo_day": "repo_key day full_name stars_total stars_gained net_delta_24h gap_hours coverage source dq_flags",
+    "fct_star_vintage": "repo_key day fetched_at stars_gained",
     "fct_repo_signal_day": "repo_key day full_name language stars_total velocity_24h velocity_7d velocity_28d"
     " acceleration surprise persistence authenticity signal_score signal_rank is_breakout model_version "
     + " ".join(f"{component}_points" for component in POINTS),
@@ -92,8 +93,9 @@ def test_parquet_files_hold_the_rows_of_the_tables(demo: Home) -> None:
 def test_the_runs_are_told_with_what_they_loaded(demo: Home) -> None:
     runs = demo.query("select job, status, rows_per_source, started_at, finished_at from ops_run order by started_at")
     assert {status for _, status, *_ in runs} == {"success"}
-    loaded = [rows["rankings"] for _, _, rows, *_ in runs if rows]
-    assert loaded == [demo.query("select sum(observed)::bigint from ops_source_coverage")[0][0]]
+    loaded = {source: count for _, _, rows, *_ in runs for source, count in rows.items()}
+    (places,) = demo.query("select sum(observed)::bigint from ops_source_coverage where source = 'rankings'")[0]
+    assert loaded == {"rankings": places, "repositories": 7 * 50, "star_history": 50}
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     for *_, started_at, finished_at in runs:
         assert started_at <= finished_at <= now  # UTC, whatever the zone of the machine
@@ -112,3 +114,46 @@ def test_runs_of_the_demo_again_are_added(demo: Home, again: Home) -> None:
 def test_the_link_is_relative_so_that_a_home_can_be_moved(demo: Home) -> None:
     assert not (demo.path / "published").readlink().is_absolute()
     assert Path(demo.published).resolve().is_relative_to(demo.path.resolve())
+
+
+# What the article of that week said, and what the sample therefore holds: one query each.
+PUBLISHED = {
+    "select count(*) from dim_universe where left_on is null": [(50,)],
+    "select language, repos, share from fct_language_day where universe = 'top50' and day = '2026-02-27'"
+    " and repos > 1 order by repos desc": [
+        ("Python", 20, 0.4),
+        ("TypeScript", 13, 0.26),
+        ("Go", 8, 0.16),
+        ("Rust", 5, 0.1),
+    ],
+    "select language from fct_language_day where universe = 'top50' and day = '2026-02-27' and repos = 1"
+    " and language in ('C', 'C++') order by 1": [("C",), ("C++",)],
+    "select full_name, stars_gained, net_delta_24h, stars_total < 3000 from fct_repo_day where day = '2026-02-27'"
+    " and (stars_gained > 150 or net_delta_24h > 150)": [("thu-pacman/chitu", 513, 513.0, True)],
+    "select full_name, velocity_24h from fct_repo_signal_day where day = '2026-02-27' and velocity_24h > 150": [
+        ("thu-pacman/chitu", 513.0)
+    ],
+    "select stars_total, observed_at from fct_repo_day where day = '2026-02-27' and full_name = 'fatedier/frp'": [
+        (104_480, dt.datetime(2026, 2, 28, 0, 30))
+    ],
+    "select full_name, language, stars_total from fct_repo_day join dim_repo using (repo_key, full_name)"
+    " where day = '2026-02-27' and is_current and owner not like 'synthetic%' and stars_total is not null"
+    " and fct_repo_day.source = 'repositories' and full_name not in ('nervosnetwork/ckb', 'thu-pacman/chitu')"
+    " order by 1": [
+        ("ItzCrazyKns/Perplexica", "TypeScript", 28_892),
+        ("TimmyOVO/deepseek-ocr.rs", "Rust", 2_127),
+        ("fatedier/frp", "Go", 104_480),
+        ("hyperbrowserai/HyperAgent", "TypeScript", 1_046),
+        ("launchbadge/sqlx", "Rust", 16_524),
+        ("linkedin/Liger-Kernel", "Python", 6_142),
+        ("microsoft/magentic-ui", "Python", 9_642),
+        ("modelscope/ms-agent", "Python", 3_974),
+        ("oslook/cursor-ai-downloads", "TypeScript", 3_152),
+        ("sunmh207/AI-Codereview-Gitlab", "Python", 1_404),
+    ],
+}
+
+
+@pytest.mark.parametrize("sql", PUBLISHED)
+def test_the_cycle_of_the_article_carries_its_figures(demo: Home, sql: str) -> None:
+    assert demo.query(sql) == PUBLISHED[sql]
