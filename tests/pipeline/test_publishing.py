@@ -37,16 +37,17 @@ class Desk:
         with self.warehouse.connected() as connection:
             connection.execute("create table fct_repo_day (day date, repo_key bigint, edition integer)")
             connection.execute("create table dim_repo (repo_key bigint, full_name varchar)")
-            connection.execute("create schema pipeline.rankings")
-            columns = "(snapshot_date date, status varchar, fetched_at timestamp)"
-            connection.execute(f"create table pipeline.rankings.rankings_days {columns}")
         self.load(dt.date(2024, 1, 5))
 
     def load(self, day: dt.date) -> None:
         """Note a reading of a day that the marts do not show."""
         with self.warehouse.connected() as connection:
             loaded = [day, dt.datetime.now(dt.UTC).replace(tzinfo=None)]
-            connection.execute("insert into pipeline.rankings.rankings_days values (?, 'observed', ?)", loaded)
+            connection.execute(
+                "insert into pipeline.rankings.rankings_days (snapshot_date, status, fetched_at)"
+                " values (?, 'observed', ?)",
+                loaded,
+            )
 
     def build(self) -> None:
         """Bring a new edition of every row into the marts."""
