@@ -1,7 +1,7 @@
-"""The raw tables of the two GitHub sources, column by column, and how rows get into them.
+"""The raw tables of the two GitHub sources, column by column, and how rows get into these and other raw tables.
 
 Here: names and types, so that a table can exist before its first row, and a batch that replaces itself when it is
-loaded twice. Not here: what fills the tables (`repositories`, `star_history`).
+loaded twice. Not here: what fills the tables (`repositories`, `star_history`, `gh_archive`).
 
 Times are UTC without a zone: DuckDB reads zoned ones in the session's zone.
 """
@@ -9,7 +9,7 @@ Times are UTC without a zone: DuckDB reads zoned ones in the session's zone.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import dlt
@@ -146,12 +146,28 @@ def github_source(dataset: str, rows: Mapping[str, Rows] | None = None) -> DltRe
         dataset: `repositories` or `star_history`.
         rows: table -> rows; a column that a row lacks is NULL.
     """
+    return raw_source(
+        dataset, TABLES[dataset], rows or {}, lambda table: "day" if table.endswith("_days") else "load_key"
+    )
 
-    @dlt.resource(name=dataset, write_disposition="merge", merge_key="load_key")
+
+def raw_source(
+    dataset: str, tables: Mapping[str, pa.Schema], rows: Mapping[str, Rows], merge_key: Callable[[str], str]
+) -> DltResource:
+    """Return the dlt resource that replaces in each table whatever has the merge key of one of the rows.
+
+    Args:
+        dataset: of the tables, and the name of the first.
+        tables: table -> columns.
+        rows: table -> rows; a column that a row lacks is NULL.
+        merge_key: table -> the column that tells what a row replaces.
+    """
+
+    @dlt.resource(name=dataset, write_disposition="merge", merge_key=merge_key(dataset))
     def batch() -> Iterator[Any]:
-        for table, schema in TABLES[dataset].items():
-            key = "day" if table.endswith("_days") else "load_key"
-            given = (rows or {}).get(table, ())
+        for table, schema in tables.items():
+            key = merge_key(table)
+            given = rows.get(table, ())
             columns = given if isinstance(given, pa.Table) else pa.Table.from_pylist(list(given), schema)
             if len(columns) or table == dataset:
                 hints = dlt.mark.make_hints(

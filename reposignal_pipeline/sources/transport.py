@@ -1,24 +1,32 @@
 """Reads a named file below a base address, wherever the base is.
 
-Here: http(s), s3, file and plain-folder bases; retries, time-outs, and the difference between "not there" and "broken".
+Here: http(s), s3, file and plain-folder bases, whole or through a disk file; retries, time-outs, and the difference
+between "not there" and "broken".
 Not here: what the bytes mean.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import requests
+import urllib3
 from dlt.sources.helpers.requests import Client
 from dlt.sources.helpers.requests.retry import DEFAULT_RETRY_EXCEPTIONS
 from pyarrow import fs
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 ATTEMPTS = 5
+COPY_BYTES = 1 << 20
+LARGEST_FILE_BYTES = 4 << 30
+"""no file that is read through the disk comes near it"""
 
 
 class UpstreamError(Exception):
@@ -70,6 +78,7 @@ class Upstream:
 
     def __init__(self, base: str, *, backoff_seconds: float = 1.0) -> None:
         self.base = base.rstrip("/")
+        self._backoff_seconds = backoff_seconds
         try:
             parts = urlsplit(base)
         except ValueError as error:
@@ -92,10 +101,11 @@ class Upstream:
                 self._files, self._root = fs.FileSystem.from_uri(location)
             except (OSError, ValueError) as error:
                 raise UpstreamError(f"{shown(base)}: {_one_line(error).replace(base, shown(base))}") from None
-            self._container = self._root.partition("/")[0] if scheme == "s3" else self._root
+            self._is_local = scheme != "s3"
+            self._container = self._root if self._is_local else self._root.partition("/")[0]
             if not self._container:
                 raise UpstreamError(f"{shown(base)}: no bucket")
-            if scheme != "s3":
+            if self._is_local:
                 self._require_container()
         else:
             raise UpstreamError(f"{shown(base)}: the scheme {scheme!r} is none of http, https, s3, file")
@@ -108,15 +118,53 @@ class Upstream:
         """
         return self._read_http(name) if self._http else self._read_file(name)
 
+    def open(self, name: str, *, through: Path | None = None) -> BinaryIO | None:
+        """Return the file `name`, open at its beginning, or None where the upstream says that there is no such file.
+
+        What lies elsewhere is first copied to a disk file without a name, so that memory stays small, a broken
+        transfer goes on where it stopped, and nothing is left behind by a process that dies.
+
+        Args:
+            name: of the file.
+            through: folder of the disk file (default: the system's).
+
+        Raises:
+            UpstreamError: anything else, after the retries.
+        """
+        if self._http:
+            return self._fetched(name, through)
+        file = self._opened(name)
+        if file is None or self._is_local:
+            return file
+        with file:
+            copy = _nameless(through)
+            try:
+                shutil.copyfileobj(file, copy, COPY_BYTES)
+            except OSError as error:
+                copy.close()
+                raise UpstreamError(f"{self.address(name)}: {_one_line(error)}") from None
+        copy.seek(0)
+        return copy
+
     def address(self, name: str) -> str:
         """Return where `name` is read from, fit for logs and tables."""
         return f"{shown(self.base)}/{name}"
 
     def _read_http(self, name: str) -> bytes | None:
+        response = self._got(name)
+        return None if response is None else bytes(response.content)
+
+    def _got(self, name: str, *, begin: int = 0, version: str = "", stream: bool = False) -> requests.Response | None:
+        """Return the answer to a request for a file, from a byte on if it is still of that version; None for no file.
+
+        Raises:
+            UpstreamError: any other answer, after the retries.
+        """
         assert self._http
         base, question, query = self.base.partition("?")
+        headers = {"Range": f"bytes={begin}-", "If-Range": version} if begin else {}
         try:
-            response = self._http.get(f"{base}/{quote(name)}{question}{query}")
+            response = self._http.get(f"{base}/{quote(name)}{question}{query}", headers=headers, stream=stream)
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else "an HTTP error"
             raise UpstreamError(f"{self.address(name)}: answered {status} {ATTEMPTS} times") from None
@@ -125,14 +173,69 @@ class Upstream:
             raise UpstreamError(f"{self.address(name)}: {type(error).__name__}{tried}") from None
         if response.status_code in (404, 410):
             return None
-        if response.status_code != 200:
+        if response.status_code != 200 and not (begin and response.status_code == 206):
             raise UpstreamError(f"{self.address(name)}: answered {response.status_code}")
-        return bytes(response.content)
+        return response
+
+    def _fetched(self, name: str, through: Path | None) -> BinaryIO | None:
+        """Return a copy of a file; a transfer that breaks off goes on from there, or anew if the file changed."""
+        copy = _nameless(through)
+        version, cause = "", None
+        try:
+            for attempt in range(ATTEMPTS):
+                if attempt:
+                    time.sleep(self._backoff_seconds * 2 ** (attempt - 1))
+                begin = copy.tell() if version else 0
+                response = self._got(name, begin=begin, version=version, stream=True)
+                if response is None:
+                    copy.close()
+                    return None
+                with response:
+                    begin = begin if response.status_code == 206 else 0
+                    copy.truncate(begin)
+                    copy.seek(begin)
+                    etag = response.headers.get("etag", "")
+                    version = "" if etag.startswith("W/") else etag
+                    if cause := self._copied(response, copy):
+                        continue
+                copy.seek(0)
+                return copy
+            raise UpstreamError(f"{self.address(name)}: {cause} {ATTEMPTS} times")
+        except BaseException:
+            copy.close()
+            raise
+
+    def _copied(self, response: requests.Response, copy: BinaryIO) -> str | None:
+        """Append a body as it is sent; return what broke it off."""
+        expected = response.headers.get("content-length")
+        begin = copy.tell()
+        try:
+            # as it is sent: the file is gzip, whatever an encoding says of it
+            while part := response.raw.read(COPY_BYTES, decode_content=False):
+                copy.write(part)
+                if copy.tell() > LARGEST_FILE_BYTES:
+                    raise UpstreamError(f"{shown(response.url)}: more than {LARGEST_FILE_BYTES:,} bytes")
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            return f"{type(error).__name__} in mid-file"
+        if expected is not None and copy.tell() - begin < int(expected):
+            return "cut short"
+        return None
 
     def _read_file(self, name: str) -> bytes | None:
+        file = self._opened(name)
+        if file is None:
+            return None
         try:
-            with self._files.open_input_file(f"{self._root}/{name}") as file:
-                return bytes(file.read())
+            with file:
+                return file.read()
+        except OSError as error:
+            raise UpstreamError(f"{self.address(name)}: {_one_line(error)}") from None
+
+    def _opened(self, name: str) -> BinaryIO | None:
+        path = f"{self._root}/{name}"
+        try:
+            # a folder's file needs no way around; Arrow's file objects are files in all but name
+            return Path(path).open("rb") if self._is_local else cast(BinaryIO, self._files.open_input_file(path))
         except FileNotFoundError:
             self._require_container()
             return None
@@ -147,6 +250,10 @@ class Upstream:
             raise UpstreamError(f"{shown(self.base)}: {_one_line(error)}") from None
         if kind != fs.FileType.Directory:
             raise UpstreamError(f"{shown(self.base)}: no such folder or bucket")
+
+
+def _nameless(folder: Path | None) -> BinaryIO:
+    return cast(BinaryIO, tempfile.TemporaryFile(dir=folder))
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,0 +1,740 @@
+"""GH Archive: every public event since 2011-02-12 in hourly files; here their star events.
+
+Here: the file's name and its two layouts, what is kept of an hour, and what becomes of a file or a line that breaks it.
+Not here: how bytes are fetched (`transport`), what the numbers mean (dbt).
+
+An hour is `YYYY-MM-DD-H.json.gz`, one JSON event a line, up to 0.6 GB of it. Only a star (`WatchEvent`) is parsed: in
+the layout since 2015 a line tells its type in its first bytes. Files before 2015 are named in Pacific time, and a file
+can hold events of a neighbour's hour: a star is filed under the UTC day on which it was given. Of who gave it only a
+keyed hash is kept, and nothing of a line that is set aside: lines hold logins and e-mails.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+import re
+import secrets
+import tempfile
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from dlt.extract import DltResource
+from isal import igzip_lib
+
+from reposignal_pipeline.sources.schemas import raw_source, utc_now
+from reposignal_pipeline.sources.transport import Upstream, UpstreamError
+
+FETCHES_AT_ONCE = 4
+HOURS_AHEAD = 6
+"""files fetched or parsed before they are asked for; with the chunks in hand this bounds memory and disk"""
+CHUNK_BYTES = 2 << 20
+BATCH_STARS = 5_000
+STARS_A_LOAD, HOURS_A_LOAD = 500_000, 14 * 24
+"""A load costs about a second whatever its size; a killed run loses at most one."""
+LONGEST_LINE_BYTES = 16 << 20
+"""GitHub's largest events have about 1 MB"""
+LARGEST_HOUR_BYTES = 8 << 30
+"""of JSON: thirteen times a modern hour; above it a file is taken for a decompression bomb"""
+UNREACHED_IN_A_ROW = 6
+"""hours after which an upstream that answers nothing is given up"""
+DAYS_LATE, DAYS_EARLY = 7, 1
+"""How far the day of a star can lie from that of its file: crawled late, or named in Pacific time."""
+LINES_NAMED = 100
+"""lines set aside are named one by one up to this many an hour, and counted beyond"""
+
+STAR = "WatchEvent"
+Status = Literal["observed", "partial", "missing", "refused", "not_reached"]
+_WORTH = ("not_reached", "missing", "refused", "partial", "observed")
+
+_TIME = pa.timestamp("us")
+_STARS = pa.schema(
+    [
+        ("file_hour", _TIME),
+        ("event_id", pa.int64()),
+        ("repo_id", pa.int64()),
+        ("full_name", pa.string()),
+        ("actor_hash", pa.int64()),
+        ("created_at", _TIME),
+        ("day", pa.date32()),
+    ]
+)
+TABLES = {
+    "gh_archive": _STARS,
+    "gh_archive_hours": pa.schema(
+        [
+            ("file_hour", _TIME),
+            ("status", pa.string()),
+            ("reason", pa.string()),
+            ("utc_hour", _TIME),
+            *((name, pa.int64()) for name in ("events", "stars", "lines_set_aside", "duplicates")),
+            ("event_mix", pa.string()),
+            ("file_bytes", pa.int64()),
+            ("json_bytes", pa.int64()),
+            ("first_day", pa.date32()),
+            ("last_day", pa.date32()),
+            ("run_id", pa.string()),
+            ("fetched_at", _TIME),
+        ]
+    ),
+    "gh_archive_quarantine": pa.schema(
+        [
+            ("file_hour", _TIME),
+            ("line", pa.int64()),
+            ("reason", pa.string()),
+            ("is_whole_file", pa.bool_()),
+            ("run_id", pa.string()),
+        ]
+    ),
+    "gh_archive_days": pa.schema(
+        [
+            ("day", pa.date32()),
+            ("status", pa.string()),
+            ("reason", pa.string()),
+            *((name, pa.int64()) for name in ("hours_observed", "events", "stars")),
+            ("first_day", pa.date32()),
+            ("last_day", pa.date32()),
+            ("run_id", pa.string()),
+            ("fetched_at", _TIME),
+        ]
+    ),
+}
+"""raw table -> columns, so that a table can exist before its first row"""
+
+
+MERGE_KEYS = {"gh_archive_days": "day"}
+"""the other tables are replaced hour by hour"""
+
+
+class DamagedFileError(Exception):
+    """A file of which some byte is known to be wrong, but not which; the message is the cause."""
+
+
+@dataclass
+class Hour:
+    """One file as read: its stars, and what is to be said about it."""
+
+    file_hour: dt.datetime
+    file: str
+    status: Status = "observed"
+    reason: str | None = None
+    stars: pa.Table = field(default_factory=_STARS.empty_table)
+    event_mix: Counter[str] = field(default_factory=Counter)
+    """type -> events"""
+    lines_set_aside: int = 0
+    set_aside: list[tuple[int, str]] = field(default_factory=list)
+    """(line, reason) of the first of them"""
+    duplicates: int = 0
+    file_bytes: int = 0
+    json_bytes: int = 0
+
+    @property
+    def events(self) -> int:
+        return self.event_mix.total()
+
+    @property
+    def day(self) -> dt.date:
+        """Return the day in whose name the file is published."""
+        return self.file_hour.date()
+
+    @property
+    def utc_hour(self) -> dt.datetime:
+        """Return the hour in which half of its stars had been given: before 2015 files are named in Pacific time."""
+        if not self.stars.num_rows:
+            return self.file_hour
+        middle = np.median(self.stars["created_at"].cast(pa.int64()).to_numpy())
+        return dt.datetime.fromtimestamp(middle // 3_600_000_000 * 3600, dt.UTC).replace(tzinfo=None)
+
+    @property
+    def days(self) -> tuple[dt.date, dt.date] | None:
+        """Return the first and the last day of its stars."""
+        if not self.stars.num_rows:
+            return None
+        ends = pc.min_max(self.stars["day"])
+        return ends["min"].as_py(), ends["max"].as_py()
+
+    def is_worse_than(self, former: Standing | None) -> bool:
+        """Return whether this reading tells less than a former one, which then stands."""
+        return former is not None and _WORTH.index(self.status) < _WORTH.index(former.status)
+
+    def standing_after(self, former: Standing | None) -> Standing:
+        """Return what the warehouse holds of the hour once this reading took the place of the former one."""
+        spans = [*(self.days or ()), *((former.first_day, former.last_day) if former else ())]
+        known = [day for day in spans if day]
+        return Standing(
+            self.status, self.events, self.stars.num_rows, min(known, default=None), max(known, default=None)
+        )
+
+    def row(self, former: Standing | None) -> dict[str, Any]:
+        """Return the hour's row in `gh_archive_hours`."""
+        return vars(self.standing_after(former)) | {
+            "file_hour": self.file_hour,
+            "reason": self.reason,
+            "utc_hour": self.utc_hour,
+            "lines_set_aside": self.lines_set_aside,
+            "duplicates": self.duplicates,
+            "event_mix": orjson.dumps(dict(self.event_mix.most_common())).decode() if self.event_mix else None,
+            "file_bytes": self.file_bytes,
+            "json_bytes": self.json_bytes,
+        }
+
+    def quarantine(self) -> Iterator[dict[str, Any]]:
+        """Yield rows of `gh_archive_quarantine`: what was refused or set aside, without its text."""
+        if self.status == "refused":
+            yield {"file_hour": self.file_hour, "line": None, "reason": self.reason, "is_whole_file": True}
+        for line, reason in self.set_aside:
+            yield {"file_hour": self.file_hour, "line": line, "reason": reason, "is_whole_file": False}
+
+
+def file_name(file_hour: dt.datetime) -> str:
+    """Return the upstream's name for an hour's file: the hour is not padded."""
+    return f"{file_hour:%Y-%m-%d}-{file_hour.hour}.json.gz"
+
+
+def hours_of(day: dt.date) -> list[dt.datetime]:
+    """Return the 24 hours of a day."""
+    return [dt.datetime(day.year, day.month, day.day, hour) for hour in range(24)]
+
+
+def actor_key(path: Path) -> bytes:
+    """Return the key under which actors are hashed, made on first use; without it no hash leads back to anybody."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # nobody else may read it
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(file.name, path)  # whoever comes first makes the key
+    return path.read_bytes()
+
+
+def read_hours(
+    upstream: Upstream, file_hours: Iterable[dt.datetime], key: bytes, *, through: Path | None = None
+) -> Iterator[Hour]:
+    """Yield each hour in order, several fetched and parsed at once, never more than a few ahead.
+
+    Args:
+        upstream: where the files are.
+        file_hours: which, as their names have them.
+        key: of the actors' hash.
+        through: folder through which files of other machines are read (default: the system's for such).
+
+    Raises:
+        UpstreamError: when several in a row could not be read; single ones are told by their status.
+    """
+    parsers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    unreached = 0
+    ahead: deque[Future[Hour]] = deque()
+    with (
+        ThreadPoolExecutor(FETCHES_AT_ONCE, "fetch") as fetching,
+        ThreadPoolExecutor(parsers, "parse") as parsing,
+    ):
+        try:
+            rest = iter(file_hours)
+            while True:
+                while len(ahead) < HOURS_AHEAD and (file_hour := next(rest, None)) is not None:
+                    fetched = fetching.submit(upstream.open, file_name(file_hour), through=through)
+                    ahead.append(parsing.submit(_parsed, upstream, file_hour, fetched, key))
+                if not ahead:
+                    return
+                hour = ahead.popleft().result()
+                unreached = unreached + 1 if hour.status == "not_reached" else 0
+                if unreached == UNREACHED_IN_A_ROW:
+                    raise UpstreamError(f"{unreached} hours in a row could not be read, the last: {hour.reason}")
+                yield hour
+        finally:
+            for parsed in ahead:
+                parsed.cancel()
+            fetching.shutdown(wait=False, cancel_futures=True)
+
+
+def _parsed(upstream: Upstream, file_hour: dt.datetime, fetched: Future[BinaryIO | None], key: bytes) -> Hour:
+    address = upstream.address(file_name(file_hour))
+    try:
+        file = fetched.result()
+    except UpstreamError as error:
+        return Hour(file_hour, address, "not_reached", str(error))
+    if file is None:
+        return Hour(file_hour, address, "missing", "no file published for this hour")
+    with file:
+        try:
+            return parse_hour(file, file_hour, address, key)
+        except OSError as error:
+            return Hour(file_hour, address, "not_reached", f"{address}: {' '.join(str(error).split())}")
+
+
+def parse_hour(file: BinaryIO, file_hour: dt.datetime, address: str, key: bytes) -> Hour:
+    """Return the stars of a gzip file of events, and what is to be said of it.
+
+    A file that ends too soon is right up to where it ends, and that part is kept. Where bytes are known to be wrong
+    nobody can tell which, and nothing is kept.
+
+    Args:
+        file: positioned at its beginning.
+        file_hour: the hour that its name tells.
+        address: what reasons call it.
+        key: of the actors' hash.
+
+    Raises:
+        OSError: if the file cannot be read on.
+    """
+    hour = Hour(file_hour, address)
+    lines = _Lines(hour, key)
+    try:
+        cut = _decompress(file, hour, lines.take)
+    except DamagedFileError as error:
+        refused = Hour(file_hour, address, "refused", f"{address}: {error}: nothing of it is kept")
+        refused.file_bytes, refused.json_bytes = hour.file_bytes, hour.json_bytes
+        return refused
+    lines.end(is_cut=cut)
+    if cut:
+        hour.status = "partial"
+        hour.reason = f"{address}: cut short after {hour.events:,} events; they are kept"
+    return hour
+
+
+def _decompress(file: BinaryIO, hour: Hour, take: Callable[[bytes], None]) -> bool:
+    """Hand on the decompressed bytes, some at a time; return whether the file ended too soon.
+
+    Raises:
+        DamagedFileError: not gzip, a block or checksum that is wrong, or a decompression bomb.
+    """
+    member = None
+    compressed = b""
+    while True:
+        if not compressed and (member is None or member.needs_input):
+            compressed = file.read(CHUNK_BYTES)
+            hour.file_bytes += len(compressed)
+            if not compressed:
+                break
+        if member is None:
+            # between members zeros may stand
+            compressed = compressed.lstrip(b"\0") if hour.json_bytes else compressed
+            if not compressed:
+                continue
+            member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+        try:
+            chunk = member.decompress(compressed, CHUNK_BYTES)
+        except igzip_lib.error as error:  # type: ignore[misc]  # its stub is no class
+            raise DamagedFileError(f"damaged after {hour.json_bytes:,} bytes of JSON ({error})") from None
+        compressed = b""
+        hour.json_bytes += len(chunk)
+        if hour.json_bytes > LARGEST_HOUR_BYTES:
+            raise DamagedFileError(f"more than {LARGEST_HOUR_BYTES:,} bytes of JSON: a decompression bomb")
+        if chunk:
+            take(chunk)
+        if member.eof:
+            compressed, member = member.unused_data, None
+    return member is not None or not hour.file_bytes
+
+
+_HEAD = re.compile(rb'\{"id":"([0-9]{1,18})","type":"([A-Za-z]{1,60})"')
+_HEAD_BYTES = 96
+"""within them lies the whole head of a line, up to behind its type"""
+_NO_DIGEST = (1 << 64) - 1
+_BEFORE_ID, _BEFORE_TYPE = b'{"id":"', b'","type":"'
+
+
+class _Lines:
+    """The lines of an hour, of which only stars are parsed.
+
+    Since 2015 a line begins with its id and its type. All heads of a chunk are looked at in one go; a line that begins
+    otherwise, or whose id has another length, is looked at alone.
+    """
+
+    def __init__(self, hour: Hour, key: bytes) -> None:
+        self._hour, self._key = hour, key
+        self._begun: list[bytes] = []
+        self._begun_bytes = 0
+        self._line = 0
+        self._stars: list[tuple[int, bytes]] = []
+        self._tables: list[pa.Table] = []
+        # digests of types, sorted, with what they stand for and how often each was seen; the last is above them all
+        self._digests = np.array([_NO_DIGEST], np.uint64)
+        self._kinds = np.array([""])
+        self._counts = np.zeros(1, np.int64)
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next bytes of the file."""
+        start = chunk.find(b"\n") + 1
+        if not start:
+            self._begin(chunk)
+            return
+        self._begin(chunk[:start])
+        self._end_line()
+        starts = [start]
+        find, add = chunk.find, starts.append
+        while start := find(b"\n", start) + 1:
+            add(start)
+        self._whole_lines(chunk, starts)
+        if starts[-1] < len(chunk):
+            self._begin(chunk[starts[-1] :])
+        if len(self._stars) >= BATCH_STARS:
+            self._parse_stars()
+
+    def end(self, *, is_cut: bool) -> None:
+        """Take the end of the file; where that was cut, the last line counts if it is whole."""
+        if self._begun and not (is_cut and _event(b"".join(self._begun)) is None):
+            self._end_line()
+        self._parse_stars()
+        self._count_off()
+        if self._tables:
+            self._hour.stars, self._hour.duplicates = _once(pa.concat_tables(self._tables))
+
+    def _begin(self, part: bytes) -> None:
+        self._begun_bytes += len(part)
+        if self._begun_bytes <= LONGEST_LINE_BYTES:
+            self._begun.append(part)
+
+    def _end_line(self) -> None:
+        line, length = b"".join(self._begun), self._begun_bytes
+        self._begun, self._begun_bytes = [], 0
+        self._line += 1
+        if length > LONGEST_LINE_BYTES:
+            self._set_aside(self._line, f"{length:,} bytes long")
+        else:
+            self._one_line(self._line, line)
+
+    def _one_line(self, number: int, line: bytes) -> None:
+        """Take a line of any layout."""
+        if head := _HEAD.match(line):
+            kind = head[2].decode()
+        elif not line.strip():
+            return
+        else:
+            event = _event(line)
+            kind = event.get("type") if event else None
+            if not isinstance(kind, str) or not re.fullmatch("[A-Za-z]{1,60}", kind):
+                self._set_aside(number, "not a JSON object with a type")
+                return
+        self._hour.event_mix[kind] += 1
+        if kind == STAR:
+            self._stars.append((number, line))
+
+    def _whole_lines(self, chunk: bytes, starts: list[int]) -> None:
+        """Take the lines of a chunk that begin at all but the last of `starts`, where the last one ends."""
+        line, lines = self._line + 1, len(starts) - 1
+        self._line += lines
+        alone: Sequence[int] = range(lines)
+        if lines and (head := _HEAD.match(chunk, starts[0])):
+            usual, digests = _kinds(chunk, np.array(starts[:-1]), head.end(1) - starts[0])
+            kinds = self._kinds_of(digests, lambda n: _HEAD.match(chunk, starts[usual[n]]))
+            for n in usual[kinds == STAR].tolist():
+                self._stars.append((line + n, chunk[starts[n] : starts[n + 1]]))
+            is_usual = kinds != ""
+            alone = () if is_usual.all() and len(usual) == lines else np.setdiff1d(alone, usual[is_usual]).tolist()
+        for n in alone:
+            self._one_line(line + n, chunk[starts[n] : starts[n + 1]])
+
+    def _kinds_of(self, digests: np.ndarray, head: Callable[[int], re.Match[bytes] | None]) -> np.ndarray:
+        """Return the types of lines by their digests, empty if they have none, and count them."""
+        places = np.searchsorted(self._digests, digests)
+        if (self._digests[places] != digests).any():
+            found, firsts = np.unique(digests, return_index=True)
+            new = {int(digest): head(n) for digest, n in zip(found, firsts, strict=True) if digest not in self._digests}
+            self._count_off()
+            kinds = dict(zip(self._digests.tolist(), self._kinds.tolist(), strict=True))
+            kinds |= {digest: match[2].decode() if match else "" for digest, match in new.items()}
+            self._digests = np.array(sorted(kinds), np.uint64)
+            self._kinds = np.array([kinds[digest] for digest in sorted(kinds)])
+            self._counts = np.zeros(len(kinds), np.int64)
+            places = np.searchsorted(self._digests, digests)
+        self._counts += np.bincount(places, minlength=len(self._counts))
+        return self._kinds[places]
+
+    def _count_off(self) -> None:
+        for kind, count in zip(self._kinds.tolist(), self._counts.tolist(), strict=True):
+            if kind:
+                self._hour.event_mix[kind] += count
+
+    def _set_aside(self, line: int, reason: str) -> None:
+        self._hour.lines_set_aside += 1
+        if len(self._hour.set_aside) < LINES_NAMED:
+            self._hour.set_aside.append((line, f"{self._hour.file}, line {line}: {reason}"))
+
+    def _parse_stars(self) -> None:
+        stars, self._stars = self._stars, []
+        try:
+            events = orjson.loads(b"[" + b",".join(line for _, line in stars) + b"]")
+        except orjson.JSONDecodeError:
+            for number, line in stars:
+                if _event(line) is None:
+                    self._set_aside(number, "cut off or not JSON")
+            stars = [(number, line) for number, line in stars if _event(line) is not None]
+            events = [_event(line) for _, line in stars]
+        self._keep([number for number, _ in stars], events)
+
+    def _keep(self, numbers: Sequence[int], events: Sequence[Any]) -> None:
+        """Keep the stars of a batch; a batch with a bad one is halved until that one is alone."""
+        if not events:
+            return
+        complaint = ""
+        for is_old in (False, True):
+            try:
+                told = [_as_since_2015(event) for event in events] if is_old else events
+                self._tables.append(_stars(told, self._hour, self._key))
+            except _NOT_A_STAR as error:
+                complaint = _in_words(error)
+            else:
+                return
+        if len(events) == 1:
+            self._set_aside(numbers[0], complaint)
+            return
+        half = len(events) // 2
+        self._keep(numbers[:half], events[:half])
+        self._keep(numbers[half:], events[half:])
+
+
+def _kinds(chunk: bytes, starts: np.ndarray, before_type: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indexes of the lines that begin as usual, and a digest of the 24 bytes from each one's type on.
+
+    What follows a type is the same in every line, so lines of one type have one digest.
+
+    Args:
+        chunk: the bytes.
+        starts: where lines begin.
+        before_type: from a line's beginning to the end of its id.
+    """
+    words = np.ndarray(max(len(chunk) - 7, 0), "<u8", chunk, strides=(1,))
+    heads = starts[: np.searchsorted(starts, len(chunk) - _HEAD_BYTES)]
+    usual = np.flatnonzero(
+        (words[heads] << np.uint64(8) == _word(b"\0" + _BEFORE_ID))
+        & (words[heads + before_type] == _word(_BEFORE_TYPE[:8]))
+        & (words[heads + (before_type + 2)] == _word(_BEFORE_TYPE[2:]))
+    )
+    kind = heads[usual] + (before_type + len(_BEFORE_TYPE))
+    digests = words[kind] * np.uint64(0x9E3779B97F4A7C15)
+    digests ^= words[kind + 8] * np.uint64(0xC2B2AE3D27D4EB4F)
+    digests ^= words[kind + 16]
+    return usual, digests
+
+
+def _word(text: bytes) -> np.uint64:
+    return np.uint64(int.from_bytes(text, "little"))
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+_FULL_NAME = r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,200}$"
+_NOT_A_STAR = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+def _in_words(error: Exception) -> str:
+    """Return why an event is no star without a word of its text."""
+    if isinstance(error, KeyError):
+        return f"not a star: it has no {error}"
+    if isinstance(error, ValueError) and not isinstance(error, pa.ArrowInvalid):
+        return f"not a star: {error}"
+    return "not a star: an id, a name or a time that is none"
+
+
+def _stars(events: Sequence[Any], hour: Hour, key: bytes) -> pa.Table:
+    """Return events in the layout since 2015 as rows of `_STARS`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError, OverflowError: if one of them is no star.
+    """
+    repos = [event["repo"] for event in events]
+    if any(event["payload"]["action"] != "started" for event in events):
+        raise ValueError("its action is not 'started'")
+    repo_id = pa.array([repo["id"] for repo in repos], pa.int64())
+    full_name = pa.array([repo["name"] for repo in repos], pa.string())
+    created_at = pa.array([event["created_at"] for event in events], pa.string()).cast(pa.timestamp("us", "UTC"))
+    day = created_at.cast(pa.date32())
+    is_far = pc.or_(
+        pc.less(day, pa.scalar(hour.day - dt.timedelta(days=DAYS_LATE))),
+        pc.greater(day, pa.scalar(hour.day + dt.timedelta(days=DAYS_EARLY))),
+    )
+    is_named = pc.match_substring_regex(full_name, _FULL_NAME)
+    if pc.any(is_far).as_py() or not pc.all(is_named).as_py() or created_at.null_count or full_name.null_count:
+        raise ValueError("its time is days away from its file's, or its repository has no name")
+    event_id = pa.array([event["id"] for event in events], pa.string()).cast(pa.int64())
+    if pc.any(pc.less(event_id, 1)).as_py():
+        raise ValueError("its id is not one of GitHub's")
+    if event_id.null_count:
+        event_id = pc.coalesce(event_id, _stand_ins(events, key))
+    return pa.table(
+        [
+            pa.repeat(pa.scalar(hour.file_hour, _TIME), len(events)),
+            event_id,
+            pc.if_else(pc.greater(repo_id, 0), repo_id, pa.scalar(None, pa.int64())),
+            full_name,
+            _hashes([event["actor"]["id"] for event in events], key),
+            created_at.cast(_TIME),
+            day,
+        ],
+        schema=_STARS,
+    )
+
+
+def _hashes(things: Iterable[object], key: bytes) -> pa.Array:
+    """Return 64 bits of each by which it is known again, and that tell nothing of it without the key; NULL for None."""
+    keyed = hashlib.blake2b(digest_size=8, key=key)
+
+    def digest(thing: object) -> int | None:
+        if thing is None:
+            return None
+        one = keyed.copy()
+        one.update(repr(thing).encode())
+        return int.from_bytes(one.digest(), "little", signed=True)
+
+    return pa.array(map(digest, things), pa.int64())
+
+
+def _stand_ins(events: Sequence[Any], key: bytes) -> pa.Array:
+    """Return ids for events that have none, below 0: nobody stars a repository twice in one second."""
+    told = ((e["actor"]["id"], e["repo"]["id"] or e["repo"]["name"].lower(), e["created_at"]) for e in events)
+    return pc.bit_wise_or(_hashes(told, key), pa.scalar(-1 << 63, pa.int64()))
+
+
+def _as_since_2015(event: dict[str, Any]) -> dict[str, Any]:
+    """Return a star in the layout since 2015; before, `repository` named its owner apart, and `actor` was a login."""
+    repo, actor = event.get("repo") or event["repository"], event.get("actor")
+    name = repo["name"] if "/" in repo["name"] else f"{repo['owner']}/{repo['name']}"
+    given, login = (actor.get("id"), actor.get("login")) if isinstance(actor, dict) else (None, actor)
+    time = event["created_at"]
+    if old := re.fullmatch(r"(\d{4})/(\d\d)/(\d\d) (\d\d:\d\d:\d\d) ([+-]\d\d):?(\d\d)", time):
+        time = "{}-{}-{}T{}{}:{}".format(*old.groups())
+    return {
+        "id": str(event["id"]) if event.get("id") is not None else None,
+        "repo": {"id": repo.get("id"), "name": name},
+        "actor": {"id": given if given is not None else login.lower() if login else None},
+        "payload": {"action": "started"} | (event.get("payload") or {}),
+        "created_at": time,
+    }
+
+
+def _once(stars: pa.Table, known: np.ndarray | None = None) -> tuple[pa.Table, int]:
+    """Return the stars whose event is not a former one's again, and how many were."""
+    ids = stars["event_id"].to_numpy()
+    _, first = np.unique(ids, return_index=True)
+    if known is not None and len(known):
+        first = first[~np.isin(ids[first], known)]
+    repeated = len(ids) - len(first)
+    return (stars.take(np.sort(first)), repeated) if repeated else (stars, 0)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the warehouse holds of an hour."""
+
+    status: str
+    events: int
+    stars: int
+    first_day: dt.date | None = None
+    last_day: dt.date | None = None
+    """of its stars, those of former readings included"""
+
+
+@dataclass
+class Batch:
+    """What is to be loaded together."""
+
+    tables: dict[str, pa.Table]
+    hours: int
+    ends_on: dt.date
+    replaced: list[dt.datetime]
+    """hours of which rows may stand that no longer come about"""
+
+
+def batches(hours: Iterable[Hour], standing: Mapping[dt.datetime, Standing], run_id: str) -> Iterator[Batch]:
+    """Yield what is to be loaded, at most so much at a time, be it a part of a day.
+
+    An hour that tells less than what stands of it changes nothing. A day is told of with its last hour.
+
+    Args:
+        hours: of whole days, in order.
+        standing: what the warehouse holds of them.
+        run_id: the run that loads them.
+    """
+    waiting: list[Hour] = []
+    days: list[dict[str, Any]] = []
+    day: dict[dt.datetime, Standing] = {}
+    seen = np.array([], np.int64)
+    for hour in hours:
+        if hour.file_hour.hour == 0:
+            day, seen = {}, np.array([], np.int64)
+        hour.stars, repeated = _once(hour.stars, seen)
+        hour.duplicates += repeated
+        seen = np.concatenate([seen, hour.stars["event_id"].to_numpy()])
+        former = standing.get(hour.file_hour)
+        day[hour.file_hour] = former if former and hour.is_worse_than(former) else hour.standing_after(former)
+        waiting.append(hour)
+        if hour.file_hour.hour == 23:
+            days.append(_day(day, run_id))
+        if sum(each.stars.num_rows for each in waiting) >= STARS_A_LOAD or len(waiting) >= HOURS_A_LOAD:
+            yield _batch(waiting, days, standing, run_id)
+            waiting, days = [], []
+    if waiting:
+        yield _batch(waiting, days, standing, run_id)
+
+
+def _batch(
+    hours: Sequence[Hour], days: list[dict[str, Any]], standing: Mapping[dt.datetime, Standing], run_id: str
+) -> Batch:
+    told = [hour for hour in hours if not hour.is_worse_than(standing.get(hour.file_hour))]
+    rows = {
+        "gh_archive_hours": [hour.row(standing.get(hour.file_hour)) for hour in told],
+        "gh_archive_quarantine": [row for hour in told for row in hour.quarantine()],
+        "gh_archive_days": days,
+    }
+    stamp = {"run_id": run_id, "fetched_at": utc_now()}
+    tables = {name: pa.Table.from_pylist([row | stamp for row in rows[name]], TABLES[name]) for name in rows}
+    stars = pa.concat_tables([_STARS.empty_table(), *(hour.stars for hour in told)])
+    replaced = [hour.file_hour for hour in told if hour.file_hour in standing]
+    return Batch({"gh_archive": stars} | tables, len(hours), hours[-1].day, replaced)
+
+
+def _day(hours: Mapping[dt.datetime, Standing], run_id: str) -> dict[str, Any]:
+    """Return the row of a day whose hours are all known."""
+    by_status: dict[str, list[int]] = {}
+    for file_hour, each in hours.items():
+        by_status.setdefault(each.status, []).append(file_hour.hour)
+    lacking = {status: by_status[status] for status in reversed(_WORTH[:-1]) if status in by_status}
+    if not lacking:
+        status = "observed"
+    elif "observed" in by_status or "partial" in by_status:
+        status = "partial"
+    else:
+        status = "missing" if set(by_status) == {"missing"} else "not_observed"
+    return {
+        "day": min(hours).date(),
+        "status": status,
+        "reason": "; ".join(f"{name.replace('_', ' ')}: {_ranges(which)}" for name, which in lacking.items()) or None,
+        "hours_observed": len(by_status.get("observed", ())),
+        "events": sum(each.events for each in hours.values()),
+        "stars": sum(each.stars for each in hours.values()),
+        "first_day": min(filter(None, (each.first_day for each in hours.values())), default=None),
+        "last_day": max(filter(None, (each.last_day for each in hours.values())), default=None),
+        "run_id": run_id,
+    }
+
+
+def _ranges(hours: Sequence[int]) -> str:
+    """Return hours in few words: `hours 0-3, 7`."""
+    begins = [hour for hour in hours if hour - 1 not in hours]
+    ends = [hour for hour in hours if hour + 1 not in hours]
+    spans = [f"{begin}" if begin == end else f"{begin}-{end}" for begin, end in zip(begins, ends, strict=True)]
+    return ("hours " if len(hours) > 1 else "hour ") + ", ".join(spans)
+
+
+def gh_archive_source(tables: Mapping[str, pa.Table] | None = None) -> DltResource:
+    """Return the dlt resource that loads a batch: what stands of an hour, or of a day's row, is replaced as a whole."""
+    return raw_source("gh_archive", TABLES, tables or {}, lambda table: MERGE_KEYS.get(table, "file_hour"))
