@@ -25,6 +25,7 @@ class _Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         name = self.path.partition("?")[0].lstrip("/")
         self.upstream.requests.append(self.path)
+        self.upstream.ranges.append(self.headers.get("Range"))
         fault = self.upstream.next_fault(name)
         if fault:
             fault(self)
@@ -89,6 +90,40 @@ def stalls(seconds: float) -> Fault:
     return fault
 
 
+def resumable(
+    etag: str | None = '"1"', breaks_after: int | None = None, content: bytes | None = None, obeys: bool = True
+) -> Fault:
+    """A fault: the file, or the rest of it as asked for, and a reset after so many bytes.
+
+    Args:
+        etag: of this version.
+        breaks_after: bytes of this answer, after which the connection is reset.
+        content: instead of the file's.
+        obeys: whether `If-Range` is heeded.
+    """
+
+    def fault(handler: _Handler) -> None:
+        whole = handler.content() if content is None else content
+        asked = handler.headers.get("Range")
+        begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        if obeys and handler.headers.get("If-Range") != etag:
+            begin = 0
+        headers = {"ETag": etag} if etag else {}
+        if begin >= len(whole):
+            handler.begin(416, 0, **headers)
+            return
+        if begin:
+            headers["Content_Range"] = f"bytes {begin}-{len(whole) - 1}/{len(whole)}"
+        handler.begin(206 if begin else 200, len(whole) - begin, **headers)
+        handler.wfile.write(whole[begin:][:breaks_after])
+        if breaks_after is not None:
+            handler.wfile.flush()
+            time.sleep(0.05)  # a reset takes back what was not read yet
+            resets(handler)
+
+    return fault
+
+
 class UpstreamServer:
     """A real HTTP server on the loopback that serves `folder`, and fails where a test says so."""
 
@@ -96,6 +131,8 @@ class UpstreamServer:
         self.folder = folder
         self.requests: list[str] = []
         """path and query of every request, in order of arrival"""
+        self.ranges: list[str | None] = []
+        """which bytes every request asked for, None for all"""
         self._always: dict[str, Fault] = {}
         self._next: dict[str, deque[Fault]] = defaultdict(deque)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -40,18 +41,23 @@ HOURS_AHEAD = 6
 """files fetched or parsed before they are asked for; with the chunks in hand this bounds memory and disk"""
 CHUNK_BYTES = 2 << 20
 BATCH_STARS = 5_000
-STARS_A_LOAD, HOURS_A_LOAD = 500_000, 14 * 24
-"""A load costs about a second whatever its size; a killed run loses at most one."""
+STARS_A_LOAD, HOURS_A_LOAD = 150_000, 14 * 24
+"""A load costs half a second whatever its size, while the next hours are parsed; a killed run loses at most one."""
 LONGEST_LINE_BYTES = 16 << 20
 """GitHub's largest events have about 1 MB"""
 LARGEST_HOUR_BYTES = 8 << 30
 """of JSON: thirteen times a modern hour; above it a file is taken for a decompression bomb"""
+MOST_LINES = 5_000_000
+"""25 times a modern hour; more are taken for a decompression bomb as well"""
 UNREACHED_IN_A_ROW = 6
 """hours after which an upstream that answers nothing is given up"""
 DAYS_LATE, DAYS_EARLY = 7, 1
 """How far the day of a star can lie from that of its file: crawled late, or named in Pacific time."""
 LINES_NAMED = 100
 """lines set aside are named one by one up to this many an hour, and counted beyond"""
+KEY_BYTES = 32
+MOST_DIGESTS = 1_000
+"""there are some twenty types of events; a file with so many is another layout, whose lines are looked at alone"""
 
 STAR = "WatchEvent"
 Status = Literal["observed", "partial", "missing", "refused", "not_reached"]
@@ -117,7 +123,16 @@ MERGE_KEYS = {"gh_archive_days": "day"}
 
 
 class DamagedFileError(Exception):
-    """A file of which some byte is known to be wrong, but not which; the message is the cause."""
+    """A file of which some byte is known to be wrong, but not which; the message is the cause.
+
+    Args:
+        cause: in words.
+        good_bytes: of JSON in the gzip members before, whose checksums were right.
+    """
+
+    def __init__(self, cause: str, good_bytes: int = 0) -> None:
+        super().__init__(cause)
+        self.good_bytes = good_bytes
 
 
 @dataclass
@@ -165,7 +180,11 @@ class Hour:
 
     def is_worse_than(self, former: Standing | None) -> bool:
         """Return whether this reading tells less than a former one, which then stands."""
-        return former is not None and _WORTH.index(self.status) < _WORTH.index(former.status)
+        if former is None:
+            return False
+        if self.status == former.status == "partial":  # cut earlier
+            return self.events < former.events
+        return _WORTH.index(self.status) < _WORTH.index(former.status)
 
     def standing_after(self, former: Standing | None) -> Standing:
         """Return what the warehouse holds of the hour once this reading took the place of the former one."""
@@ -211,12 +230,15 @@ def actor_key(path: Path) -> bytes:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # nobody else may read it
-            file.write(secrets.token_bytes(32))
+            file.write(secrets.token_bytes(KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
             with suppress(FileExistsError):
                 os.link(file.name, path)  # whoever comes first makes the key
-    return path.read_bytes()
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"{path}: not a key of {KEY_BYTES} bytes; without one, hashes would tell who is who")
+    return key
 
 
 def read_hours(
@@ -278,7 +300,7 @@ def parse_hour(file: BinaryIO, file_hour: dt.datetime, address: str, key: bytes)
     """Return the stars of a gzip file of events, and what is to be said of it.
 
     A file that ends too soon is right up to where it ends, and that part is kept. Where bytes are known to be wrong
-    nobody can tell which, and nothing is kept.
+    nobody can tell which, and nothing is kept but whole gzip members before, each of which has a checksum of its own.
 
     Args:
         file: positioned at its beginning.
@@ -289,30 +311,45 @@ def parse_hour(file: BinaryIO, file_hour: dt.datetime, address: str, key: bytes)
     Raises:
         OSError: if the file cannot be read on.
     """
-    hour = Hour(file_hour, address)
+    hour = read = Hour(file_hour, address)
     lines = _Lines(hour, key)
+    begin, rest = file.tell(), ""
     try:
         cut = _decompress(file, hour, lines.take)
     except DamagedFileError as error:
-        refused = Hour(file_hour, address, "refused", f"{address}: {error}: nothing of it is kept")
-        refused.file_bytes, refused.json_bytes = hour.file_bytes, hour.json_bytes
-        return refused
+        if not error.good_bytes:
+            hour = Hour(file_hour, address, "refused", f"{address}: {error}: nothing of it is kept")
+            hour.file_bytes, hour.json_bytes = read.file_bytes, read.json_bytes
+            return hour
+        rest, cut = f"; the rest is {error}", True
+        hour = Hour(file_hour, address)
+        lines = _Lines(hour, key)
+        file.seek(begin)
+        _decompress(file, hour, lines.take, most=error.good_bytes)
+        hour.file_bytes, hour.json_bytes = read.file_bytes, read.json_bytes
     lines.end(is_cut=cut)
     if cut:
         hour.status = "partial"
-        hour.reason = f"{address}: cut short after {hour.events:,} events; they are kept"
+        hour.reason = f"{address}: cut short after {hour.events:,} events; they are kept{rest}"
     return hour
 
 
-def _decompress(file: BinaryIO, hour: Hour, take: Callable[[bytes], None]) -> bool:
+def _decompress(file: BinaryIO, hour: Hour, take: Callable[[bytes], None], most: int | None = None) -> bool:
     """Hand on the decompressed bytes, some at a time; return whether the file ended too soon.
+
+    Args:
+        file: positioned at its beginning.
+        hour: counts the bytes.
+        take: is given them.
+        most: bytes after which to stop.
 
     Raises:
         DamagedFileError: not gzip, a block or checksum that is wrong, or a decompression bomb.
     """
     member = None
     compressed = b""
-    while True:
+    good_bytes, is_begun = 0, False
+    while hour.json_bytes != most:
         if not compressed and (member is None or member.needs_input):
             compressed = file.read(CHUNK_BYTES)
             hour.file_bytes += len(compressed)
@@ -320,25 +357,29 @@ def _decompress(file: BinaryIO, hour: Hour, take: Callable[[bytes], None]) -> bo
                 break
         if member is None:
             # between members zeros may stand
-            compressed = compressed.lstrip(b"\0") if hour.json_bytes else compressed
+            compressed = compressed.lstrip(b"\0") if is_begun else compressed
             if not compressed:
                 continue
-            member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+            if not compressed.startswith(_GZIP[: len(compressed)]):
+                raise DamagedFileError(f"not gzip after {hour.json_bytes:,} bytes of JSON", good_bytes)
+            member, is_begun = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), True
         try:
             chunk = member.decompress(compressed, CHUNK_BYTES)
         except igzip_lib.error as error:  # type: ignore[misc]  # its stub is no class
-            raise DamagedFileError(f"damaged after {hour.json_bytes:,} bytes of JSON ({error})") from None
+            raise DamagedFileError(f"damaged after {hour.json_bytes:,} bytes of JSON ({error})", good_bytes) from None
         compressed = b""
+        chunk = chunk if most is None else chunk[: most - hour.json_bytes]
         hour.json_bytes += len(chunk)
         if hour.json_bytes > LARGEST_HOUR_BYTES:
             raise DamagedFileError(f"more than {LARGEST_HOUR_BYTES:,} bytes of JSON: a decompression bomb")
         if chunk:
             take(chunk)
         if member.eof:
-            compressed, member = member.unused_data, None
+            compressed, member, good_bytes = member.unused_data, None, hour.json_bytes
     return member is not None or not hour.file_bytes
 
 
+_GZIP = b"\x1f\x8b"
 _HEAD = re.compile(rb'\{"id":"([0-9]{1,18})","type":"([A-Za-z]{1,60})"')
 _HEAD_BYTES = 96
 """within them lies the whole head of a line, up to behind its type"""
@@ -362,11 +403,18 @@ class _Lines:
         self._tables: list[pa.Table] = []
         # digests of types, sorted, with what they stand for and how often each was seen; the last is above them all
         self._digests = np.array([_NO_DIGEST], np.uint64)
-        self._kinds = np.array([""])
+        self._kinds = [""]
         self._counts = np.zeros(1, np.int64)
+        self._is_star = self._is_named = np.array([False])
 
     def take(self, chunk: bytes) -> None:
-        """Take the next bytes of the file."""
+        """Take the next bytes of the file.
+
+        Raises:
+            DamagedFileError: if there were so many lines that it is a decompression bomb.
+        """
+        if self._line > MOST_LINES:
+            raise DamagedFileError(f"more than {MOST_LINES:,} lines: a decompression bomb")
         start = chunk.find(b"\n") + 1
         if not start:
             self._begin(chunk)
@@ -385,7 +433,7 @@ class _Lines:
 
     def end(self, *, is_cut: bool) -> None:
         """Take the end of the file; where that was cut, the last line counts if it is whole."""
-        if self._begun and not (is_cut and _event(b"".join(self._begun)) is None):
+        if self._begun_bytes and not (is_cut and _event(b"".join(self._begun)) is None):
             self._end_line()
         self._parse_stars()
         self._count_off()
@@ -429,32 +477,35 @@ class _Lines:
         alone: Sequence[int] = range(lines)
         if lines and (head := _HEAD.match(chunk, starts[0])):
             usual, digests = _kinds(chunk, np.array(starts[:-1]), head.end(1) - starts[0])
-            kinds = self._kinds_of(digests, lambda n: _HEAD.match(chunk, starts[usual[n]]))
-            for n in usual[kinds == STAR].tolist():
+            places = self._places(digests, lambda n: _HEAD.match(chunk, starts[usual[n]]))
+            for n in usual[self._is_star[places]].tolist():
                 self._stars.append((line + n, chunk[starts[n] : starts[n + 1]]))
-            is_usual = kinds != ""
-            alone = () if is_usual.all() and len(usual) == lines else np.setdiff1d(alone, usual[is_usual]).tolist()
+            named = usual if self._is_named[:-1].all() else usual[self._is_named[places]]
+            alone = () if len(named) == lines else np.setdiff1d(alone, named).tolist()
         for n in alone:
             self._one_line(line + n, chunk[starts[n] : starts[n + 1]])
 
-    def _kinds_of(self, digests: np.ndarray, head: Callable[[int], re.Match[bytes] | None]) -> np.ndarray:
-        """Return the types of lines by their digests, empty if they have none, and count them."""
+    def _places(self, digests: np.ndarray, head: Callable[[int], re.Match[bytes] | None]) -> np.ndarray:
+        """Return where the digests of lines stand among those known, and count them."""
         places = np.searchsorted(self._digests, digests)
         if (self._digests[places] != digests).any():
             found, firsts = np.unique(digests, return_index=True)
-            new = {int(digest): head(n) for digest, n in zip(found, firsts, strict=True) if digest not in self._digests}
+            if len(self._digests) + len(found) > MOST_DIGESTS:
+                return np.full(len(digests), "")
+            heads = {digest: head(n) for digest, n in zip(found.tolist(), firsts.tolist(), strict=True)}
             self._count_off()
-            kinds = dict(zip(self._digests.tolist(), self._kinds.tolist(), strict=True))
-            kinds |= {digest: match[2].decode() if match else "" for digest, match in new.items()}
-            self._digests = np.array(sorted(kinds), np.uint64)
-            self._kinds = np.array([kinds[digest] for digest in sorted(kinds)])
+            kinds = {digest: match[2].decode() if match else "" for digest, match in heads.items()}
+            kinds = dict(sorted((dict(zip(self._digests.tolist(), self._kinds, strict=True)) | kinds).items()))
+            self._digests, self._kinds = np.array(list(kinds), np.uint64), list(kinds.values())
             self._counts = np.zeros(len(kinds), np.int64)
+            self._is_star = np.array([kind == STAR for kind in self._kinds])
+            self._is_named = np.array([kind != "" for kind in self._kinds])
             places = np.searchsorted(self._digests, digests)
         self._counts += np.bincount(places, minlength=len(self._counts))
-        return self._kinds[places]
+        return places
 
     def _count_off(self) -> None:
-        for kind, count in zip(self._kinds.tolist(), self._counts.tolist(), strict=True):
+        for kind, count in zip(self._kinds, self._counts.tolist(), strict=True):
             if kind:
                 self._hour.event_mix[kind] += count
 
@@ -464,29 +515,35 @@ class _Lines:
             self._hour.set_aside.append((line, f"{self._hour.file}, line {line}: {reason}"))
 
     def _parse_stars(self) -> None:
-        stars, self._stars = self._stars, []
+        stars, self._stars = sorted(self._stars), []
+        numbers = [number for number, _ in stars]
+        events: list[Any]
         try:
-            events = orjson.loads(b"[" + b",".join(line for _, line in stars) + b"]")
+            events = [orjson.loads(line) for _, line in stars]
         except orjson.JSONDecodeError:
-            for number, line in stars:
-                if _event(line) is None:
-                    self._set_aside(number, "cut off or not JSON")
-            stars = [(number, line) for number, line in stars if _event(line) is not None]
             events = [_event(line) for _, line in stars]
-        self._keep([number for number, _ in stars], events)
+            for number, event in zip(numbers, events, strict=True):
+                if event is None:
+                    self._set_aside(number, "cut off or not JSON")
+            numbers = [number for number, event in zip(numbers, events, strict=True) if event is not None]
+            events = [event for event in events if event is not None]
+        self._keep(numbers, events)
 
     def _keep(self, numbers: Sequence[int], events: Sequence[Any]) -> None:
-        """Keep the stars of a batch; a batch with a bad one is halved until that one is alone."""
+        """Keep the stars of a batch; one with an event that cannot be read is halved until that event is alone."""
         if not events:
             return
         complaint = ""
         for is_old in (False, True):
             try:
                 told = [_as_since_2015(event) for event in events] if is_old else events
-                self._tables.append(_stars(told, self._hour, self._key))
+                table, complaints = _stars(told, self._hour, self._key)
             except _NOT_A_STAR as error:
                 complaint = _in_words(error)
             else:
+                self._tables.append(table)
+                for n, complaint in complaints:
+                    self._set_aside(numbers[n], complaint)
                 return
         if len(events) == 1:
             self._set_aside(numbers[0], complaint)
@@ -528,7 +585,11 @@ def _event(line: bytes) -> dict[str, Any] | None:
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return None
+        # half a pair of surrogates, or bytes that are no UTF-8, in a description are no reason to lose a star
+        try:
+            event = json.loads(line.decode(errors="replace"))
+        except (ValueError, RecursionError):
+            return None
     return event if isinstance(event, dict) else None
 
 
@@ -540,67 +601,82 @@ def _in_words(error: Exception) -> str:
     """Return why an event is no star without a word of its text."""
     if isinstance(error, KeyError):
         return f"not a star: it has no {error}"
-    if isinstance(error, ValueError) and not isinstance(error, pa.ArrowInvalid):
-        return f"not a star: {error}"
     return "not a star: an id, a name or a time that is none"
 
 
-def _stars(events: Sequence[Any], hour: Hour, key: bytes) -> pa.Table:
-    """Return events in the layout since 2015 as rows of `_STARS`.
+def _stars(events: Sequence[Any], hour: Hour, key: bytes) -> tuple[pa.Table, list[tuple[int, str]]]:
+    """Return events in the layout since 2015 as rows of `_STARS`, and (index, complaint) of those that are no stars.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError, OverflowError: if one of them is no star.
+        KeyError, TypeError, ValueError, AttributeError, OverflowError: if one of them cannot be read.
     """
     repos = [event["repo"] for event in events]
-    if any(event["payload"]["action"] != "started" for event in events):
-        raise ValueError("its action is not 'started'")
+    actors = [event["actor"]["id"] for event in events]
+    # Arrow would cut a fraction off
+    if not {type(repo["id"]) for repo in repos} <= {int, type(None)}:
+        raise TypeError
+    if not {type(actor) for actor in actors} <= {int, str, type(None)}:
+        raise TypeError
     repo_id = pa.array([repo["id"] for repo in repos], pa.int64())
     full_name = pa.array([repo["name"] for repo in repos], pa.string())
     created_at = pa.array([event["created_at"] for event in events], pa.string()).cast(pa.timestamp("us", "UTC"))
     day = created_at.cast(pa.date32())
-    is_far = pc.or_(
-        pc.less(day, pa.scalar(hour.day - dt.timedelta(days=DAYS_LATE))),
-        pc.greater(day, pa.scalar(hour.day + dt.timedelta(days=DAYS_EARLY))),
-    )
-    is_named = pc.match_substring_regex(full_name, _FULL_NAME)
-    if pc.any(is_far).as_py() or not pc.all(is_named).as_py() or created_at.null_count or full_name.null_count:
-        raise ValueError("its time is days away from its file's, or its repository has no name")
     event_id = pa.array([event["id"] for event in events], pa.string()).cast(pa.int64())
-    if pc.any(pc.less(event_id, 1)).as_py():
-        raise ValueError("its id is not one of GitHub's")
+    is_near = pc.and_(
+        pc.greater_equal(day, pa.scalar(hour.day - dt.timedelta(days=DAYS_LATE))),
+        pc.less_equal(day, pa.scalar(hour.day + dt.timedelta(days=DAYS_EARLY))),
+    )
+    is_sound = {
+        "its action is not 'started'": pa.array([event["payload"]["action"] == "started" for event in events]),
+        "its time is not within days of its file's": is_near,
+        "its repository has no full name": pc.match_substring_regex(full_name, _FULL_NAME),
+        "its id is not one of GitHub's": pc.fill_null(pc.greater(event_id, 0), True),
+    }
+    masks = {flaw: ~pc.fill_null(mask, False).to_numpy(zero_copy_only=False) for flaw, mask in is_sound.items()}
     if event_id.null_count:
-        event_id = pc.coalesce(event_id, _stand_ins(events, key))
-    return pa.table(
+        event_id = pc.coalesce(event_id, _stand_ins(events, created_at, key))
+    stars = pa.table(
         [
             pa.repeat(pa.scalar(hour.file_hour, _TIME), len(events)),
             event_id,
             pc.if_else(pc.greater(repo_id, 0), repo_id, pa.scalar(None, pa.int64())),
             full_name,
-            _hashes([event["actor"]["id"] for event in events], key),
+            _hashes(actors, key),
             created_at.cast(_TIME),
             day,
         ],
         schema=_STARS,
     )
+    is_flawed = np.logical_or.reduce(list(masks.values()))
+    if not is_flawed.any():
+        return stars, []
+    causes = [
+        (n, "not a star: " + " and ".join(flaw for flaw, mask in masks.items() if mask[n]))
+        for n in np.flatnonzero(is_flawed).tolist()
+    ]
+    return stars.filter(pa.array(~is_flawed)), causes
 
 
-def _hashes(things: Iterable[object], key: bytes) -> pa.Array:
+def _hashes(things: Sequence[object], key: bytes) -> pa.Array:
     """Return 64 bits of each by which it is known again, and that tell nothing of it without the key; NULL for None."""
     keyed = hashlib.blake2b(digest_size=8, key=key)
 
-    def digest(thing: object) -> int | None:
-        if thing is None:
-            return None
+    def digest(thing: object) -> bytes:
         one = keyed.copy()
         one.update(repr(thing).encode())
-        return int.from_bytes(one.digest(), "little", signed=True)
+        return one.digest()
 
-    return pa.array(map(digest, things), pa.int64())
+    hashes = np.frombuffer(b"".join(map(digest, things)), "<i8")
+    return pa.array(hashes, mask=np.array([thing is None for thing in things]))
 
 
-def _stand_ins(events: Sequence[Any], key: bytes) -> pa.Array:
+def _stand_ins(events: Sequence[Any], created_at: pa.Array, key: bytes) -> pa.Array:
     """Return ids for events that have none, below 0: nobody stars a repository twice in one second."""
-    told = ((e["actor"]["id"], e["repo"]["id"] or e["repo"]["name"].lower(), e["created_at"]) for e in events)
+    times = created_at.cast(pa.int64()).to_pylist()
+    told = [
+        (event["actor"]["id"], event["repo"]["id"] or event["repo"]["name"].lower(), time)
+        for event, time in zip(events, times, strict=True)
+    ]
     return pc.bit_wise_or(_hashes(told, key), pa.scalar(-1 << 63, pa.int64()))
 
 
@@ -657,7 +733,8 @@ class Batch:
 def batches(hours: Iterable[Hour], standing: Mapping[dt.datetime, Standing], run_id: str) -> Iterator[Batch]:
     """Yield what is to be loaded, at most so much at a time, be it a part of a day.
 
-    An hour that tells less than what stands of it changes nothing. A day is told of with its last hour.
+    An hour that tells less than what stands of it changes nothing. A day is told of with its last hour. Where hours
+    raise `UpstreamError`, the whole days before it come first.
 
     Args:
         hours: of whole days, in order.
@@ -667,23 +744,47 @@ def batches(hours: Iterable[Hour], standing: Mapping[dt.datetime, Standing], run
     waiting: list[Hour] = []
     days: list[dict[str, Any]] = []
     day: dict[dt.datetime, Standing] = {}
-    seen = np.array([], np.int64)
-    for hour in hours:
-        if hour.file_hour.hour == 0:
-            day, seen = {}, np.array([], np.int64)
-        hour.stars, repeated = _once(hour.stars, seen)
-        hour.duplicates += repeated
-        seen = np.concatenate([seen, hour.stars["event_id"].to_numpy()])
-        former = standing.get(hour.file_hour)
-        day[hour.file_hour] = former if former and hour.is_worse_than(former) else hour.standing_after(former)
-        waiting.append(hour)
-        if hour.file_hour.hour == 23:
-            days.append(_day(day, run_id))
-        if sum(each.stars.num_rows for each in waiting) >= STARS_A_LOAD or len(waiting) >= HOURS_A_LOAD:
-            yield _batch(waiting, days, standing, run_id)
-            waiting, days = [], []
+    seen = _Seen()
+    in_whole_days = 0
+    try:
+        for hour in hours:
+            if hour.file_hour.hour == 0:
+                day, seen = {}, _Seen()
+            seen.strike_out(hour)
+            former = standing.get(hour.file_hour)
+            day[hour.file_hour] = former if former and hour.is_worse_than(former) else hour.standing_after(former)
+            waiting.append(hour)
+            if hour.file_hour.hour == 23:
+                days.append(_day(day, run_id))
+                in_whole_days = len(waiting)
+            if sum(each.stars.num_rows for each in waiting) >= STARS_A_LOAD or len(waiting) >= HOURS_A_LOAD:
+                yield _batch(waiting, days, standing, run_id)
+                waiting, days, in_whole_days = [], [], 0
+    except UpstreamError:
+        if in_whole_days:
+            yield _batch(waiting[:in_whole_days], days, standing, run_id)
+        raise
     if waiting:
         yield _batch(waiting, days, standing, run_id)
+
+
+class _Seen:
+    """The events of a day's files so far; ids ascend, so most hours need no look at them."""
+
+    def __init__(self) -> None:
+        self._ids: list[np.ndarray] = []
+        self._highest = 0
+
+    def strike_out(self, hour: Hour) -> None:
+        """Take from an hour what a former one had."""
+        ids = hour.stars["event_id"].to_numpy()
+        if len(ids) and self._ids and ids.min() <= self._highest:
+            is_new = ~np.isin(ids, np.concatenate(self._ids))
+            hour.duplicates += int(np.count_nonzero(~is_new))
+            hour.stars = hour.stars.filter(pa.array(is_new))
+        if len(ids):
+            self._ids.append(ids)
+            self._highest = max(self._highest, int(ids.max()))
 
 
 def _batch(

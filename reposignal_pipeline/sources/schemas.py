@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import dlt
 import pyarrow as pa
+from dlt.common.schema.typing import TDeleteInsertStrategyDict
 from dlt.extract import DltResource
 
 _TIME = pa.timestamp("us")
@@ -163,7 +164,7 @@ def raw_source(
         merge_key: table -> the column that tells what a row replaces.
     """
 
-    @dlt.resource(name=dataset, write_disposition="merge", merge_key=merge_key(dataset))
+    @dlt.resource(name=dataset)
     def batch() -> Iterator[Any]:
         for table, schema in tables.items():
             key = merge_key(table)
@@ -171,12 +172,18 @@ def raw_source(
             columns = given if isinstance(given, pa.Table) else pa.Table.from_pylist(list(given), schema)
             if len(columns) or table == dataset:
                 hints = dlt.mark.make_hints(
-                    table_name=table, write_disposition="merge", merge_key=key, columns=_time_hints(schema)
+                    table_name=table, write_disposition=_replacing(key), columns=_time_hints(schema)
                 )
                 columns = columns.cast(pa.schema([field.with_nullable(field.name != key) for field in schema]))
                 yield dlt.mark.with_hints(columns, hints, create_table_variant=True)
 
     return batch
+
+
+def _replacing(key: str) -> TDeleteInsertStrategyDict:
+    # a merge key would compare every row that stands with every new one; this way row groups without them are passed by
+    scope = f"{key} in (select {key} from {{staging_table}})"
+    return {"disposition": "merge", "strategy": "delete-insert", "destination_scope": scope}
 
 
 def utc_now() -> dt.datetime:

@@ -146,6 +146,22 @@ class Upstream:
         copy.seek(0)
         return copy
 
+    def has(self, name: str) -> bool:
+        """Return whether there is such a file, without reading it.
+
+        Raises:
+            UpstreamError: where nobody can tell, after the retries.
+        """
+        if not self._http:
+            file = self._opened(name)
+            if file:
+                file.close()
+            return file is not None
+        response = self._got(name, stream=True)
+        if response:
+            response.close()
+        return response is not None
+
     def address(self, name: str) -> str:
         """Return where `name` is read from, fit for logs and tables."""
         return f"{shown(self.base)}/{name}"
@@ -171,11 +187,13 @@ class Upstream:
         except requests.RequestException as error:
             tried = f" after {ATTEMPTS} attempts" if isinstance(error, DEFAULT_RETRY_EXCEPTIONS) else ""
             raise UpstreamError(f"{self.address(name)}: {type(error).__name__}{tried}") from None
+        # 416: the file has become shorter, or was whole but for its end
+        if response.status_code == 200 or (begin and response.status_code in (206, 416)):
+            return response
+        response.close()
         if response.status_code in (404, 410):
             return None
-        if response.status_code != 200 and not (begin and response.status_code == 206):
-            raise UpstreamError(f"{self.address(name)}: answered {response.status_code}")
-        return response
+        raise UpstreamError(f"{self.address(name)}: answered {response.status_code}")
 
     def _fetched(self, name: str, through: Path | None) -> BinaryIO | None:
         """Return a copy of a file; a transfer that breaks off goes on from there, or anew if the file changed."""
@@ -191,11 +209,15 @@ class Upstream:
                     copy.close()
                     return None
                 with response:
+                    etag = response.headers.get("etag", "")
+                    etag = "" if etag.startswith("W/") else etag
+                    if response.status_code != 200 and not _goes_on(response, begin, version, etag):
+                        version, cause = "", "another part than was asked for"
+                        continue
                     begin = begin if response.status_code == 206 else 0
                     copy.truncate(begin)
                     copy.seek(begin)
-                    etag = response.headers.get("etag", "")
-                    version = "" if etag.startswith("W/") else etag
+                    version = etag or (version if begin else "")
                     if cause := self._copied(response, copy):
                         continue
                 copy.seek(0)
@@ -207,19 +229,17 @@ class Upstream:
 
     def _copied(self, response: requests.Response, copy: BinaryIO) -> str | None:
         """Append a body as it is sent; return what broke it off."""
-        expected = response.headers.get("content-length")
-        begin = copy.tell()
-        try:
-            # as it is sent: the file is gzip, whatever an encoding says of it
-            while part := response.raw.read(COPY_BYTES, decode_content=False):
-                copy.write(part)
-                if copy.tell() > LARGEST_FILE_BYTES:
-                    raise UpstreamError(f"{shown(response.url)}: more than {LARGEST_FILE_BYTES:,} bytes")
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            return f"{type(error).__name__} in mid-file"
-        if expected is not None and copy.tell() - begin < int(expected):
-            return "cut short"
-        return None
+        while True:
+            try:
+                # as it is sent: the file is gzip, whatever an encoding says of it; a short body is an error of its own
+                part = response.raw.read(COPY_BYTES, decode_content=False)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                return f"{type(error).__name__} in mid-file"
+            if not part:
+                return None
+            copy.write(part)  # a full disk is no fault of the upstream
+            if copy.tell() > LARGEST_FILE_BYTES:
+                raise UpstreamError(f"{shown(response.url)}: more than {LARGEST_FILE_BYTES:,} bytes")
 
     def _read_file(self, name: str) -> bytes | None:
         file = self._opened(name)
@@ -250,6 +270,12 @@ class Upstream:
             raise UpstreamError(f"{shown(self.base)}: {_one_line(error)}") from None
         if kind != fs.FileType.Directory:
             raise UpstreamError(f"{shown(self.base)}: no such folder or bucket")
+
+
+def _goes_on(response: requests.Response, begin: int, version: str, etag: str) -> bool:
+    """Return whether an answer is the rest of a file from a byte on, and of the version asked for."""
+    part = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
+    return response.status_code == 206 and part is not None and int(part[1]) == begin and etag in ("", version)
 
 
 def _nameless(folder: Path | None) -> BinaryIO:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
-from upstream_server import Fault, UpstreamServer, answers, cuts_short, resets, stalls
+from upstream_server import Fault, UpstreamServer, answers, cuts_short, resets, resumable, stalls
 
 from reposignal_pipeline.sources import transport
 from reposignal_pipeline.sources.transport import ATTEMPTS, Upstream, UpstreamError, shown
@@ -279,3 +283,196 @@ def test_credentials_in_an_s3_address_are_in_no_message(bucket: str) -> None:
     assert Upstream(base).read("day.csv") == CONTENT
     assert Upstream(base).address("day.csv") == f"s3://{bucket}/rankings/day.csv"
     error_of("s3://alice:hunter2@nobody/rankings")
+
+
+# Files through the disk.
+
+LARGE = bytes(range(251)) * 4000
+
+
+def opened(upstream: Upstream, name: str = "hour.gz", through: Path | None = None) -> bytes | None:
+    """Return what an open file holds from its beginning on; its folder stays empty."""
+    file = upstream.open(name, through=through)
+    if file is None:
+        return None
+    with file:
+        assert file.tell() == 0
+        return file.read()
+
+
+@pytest.fixture
+def large(server: UpstreamServer, monkeypatch: pytest.MonkeyPatch) -> UpstreamServer:
+    monkeypatch.setattr(transport, "COPY_BYTES", 10_000)
+    server.put("hour.gz", LARGE)
+    return server
+
+
+def test_a_file_over_http_is_copied_through_a_folder_that_stays_empty(large: UpstreamServer, tmp_path: Path) -> None:
+    through = tmp_path / "through"
+    through.mkdir()
+    file = over_http(large).open("hour.gz", through=through)
+    assert file is not None
+    assert list(through.iterdir()) == []
+    assert file.read() == LARGE
+    file.close()
+    assert large.requests == ["/hour.gz"]
+
+
+def test_an_open_file_can_be_empty(server: UpstreamServer) -> None:
+    server.put("hour.gz", b"")
+    assert opened(over_http(server)) == b""
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_file_that_is_not_there_is_not_opened(large: UpstreamServer, status: int) -> None:
+    large.fail("hour.gz", answers(status, b"not here"))
+    assert opened(over_http(large)) is None
+    assert len(large.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "requests"),
+    [
+        pytest.param(answers(403), "answered 403", 1, id="403"),
+        pytest.param(answers(206, LARGE), "answered 206", 1, id="a part unasked"),
+        pytest.param(answers(416), "answered 416", 1, id="416 unasked"),
+        pytest.param(answers(503), "answered 503", ATTEMPTS, id="503"),
+        pytest.param(resets, f"ConnectionError after {ATTEMPTS} attempts", ATTEMPTS, id="reset"),
+        pytest.param(cuts_short, f"ProtocolError in mid-file {ATTEMPTS} times", ATTEMPTS, id="short body"),
+        pytest.param(resumable(breaks_after=0), f"ProtocolError in mid-file {ATTEMPTS} times", ATTEMPTS, id="mid-body"),
+    ],
+)
+def test_what_cannot_be_opened_is_an_error(large: UpstreamServer, fault: Fault, cause: str, requests: int) -> None:
+    large.fail("hour.gz", fault)
+    with pytest.raises(UpstreamError) as raised:
+        over_http(large).open("hour.gz")
+    assert str(raised.value) == f"{large.base}/hour.gz: {cause}"
+    assert len(large.requests) == requests
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [answers(500), answers(429), resets, cuts_short, stalls(0.4)],
+    ids=["500", "429", "reset", "short", "stall"],
+)
+def test_opening_tries_again(large: UpstreamServer, monkeypatch: pytest.MonkeyPatch, fault: Fault) -> None:
+    monkeypatch.setattr(transport, "READ_SECONDS", 0.2)
+    large.fail("hour.gz", fault, times=2)
+    assert opened(over_http(large)) == LARGE
+    assert len(large.requests) == 3
+
+
+def test_a_broken_transfer_goes_on_where_it_stopped(large: UpstreamServer) -> None:
+    for part in (400_000, 300_000):
+        large.fail("hour.gz", resumable(breaks_after=part), times=1)
+    large.fail("hour.gz", resumable())
+    assert opened(over_http(large)) == LARGE
+    assert large.ranges == [None, "bytes=400000-", "bytes=700000-"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param('"1"', resumable('"2"'), id="another version"),
+        pytest.param('"1"', resumable('"2"', obeys=False), id="another version, and If-Range is not heeded"),
+        pytest.param('"1"', resumable(None, obeys=True), id="no version any more"),
+        pytest.param('W/"1"', resumable('W/"1"', obeys=False), id="a weak version"),
+        pytest.param(None, resumable(None, obeys=False), id="no version at all"),
+        pytest.param('"1"', answers(200, LARGE), id="ranges are not known"),
+        pytest.param('"1"', answers(206, LARGE), id="a part that tells not which"),
+        pytest.param('"1"', answers(206, LARGE, Content_Range="bytes 0-9/10", ETag='"1"'), id="another part"),
+        pytest.param('"1"', answers(416), id="416"),
+    ],
+)
+def test_a_broken_transfer_begins_anew_unless_the_rest_is_the_same_version(
+    large: UpstreamServer, first: str | None, second: Fault
+) -> None:
+    large.fail("hour.gz", resumable(first, breaks_after=300_000, content=b"former " * 100_000), times=1)
+    large.fail("hour.gz", second, times=1)
+    large.fail("hour.gz", resumable('"3"'))
+    assert opened(over_http(large)) == LARGE
+
+
+def test_a_version_is_forgotten_with_its_bytes(large: UpstreamServer) -> None:
+    large.fail("hour.gz", resumable('"1"', breaks_after=300_000), times=1)
+    large.fail("hour.gz", resumable(None, breaks_after=200_000, content=b"other " * 100_000), times=1)
+    large.fail("hour.gz", resumable('"1"'))
+    assert opened(over_http(large)) == LARGE
+    assert large.ranges == [None, "bytes=300000-", None]
+
+
+def test_a_file_that_became_shorter_leaves_nothing_of_the_former(large: UpstreamServer) -> None:
+    large.fail("hour.gz", resumable('"1"', breaks_after=500_000, content=b"former " * 100_000), times=1)
+    large.put("hour.gz", b"short")
+    large.fail("hour.gz", resumable('"2"'))
+    assert opened(over_http(large)) == b"short"
+
+
+@pytest.mark.parametrize("length", ["10, 10", "many"])
+def test_a_length_that_is_none_is_no_fault(large: UpstreamServer, length: str) -> None:
+    def fault(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", length)
+        handler.end_headers()
+        handler.wfile.write(b"0123456789")
+        handler.close_connection = True
+
+    large.fail("hour.gz", fault)
+    assert opened(over_http(large)) == b"0123456789"
+
+
+def test_a_gzip_file_stays_one_whatever_its_encoding_is_said_to_be(server: UpstreamServer) -> None:
+    content = gzip.compress(b"an hour" * 1000, mtime=0)
+    server.fail("hour.gz", answers(200, content, Content_Encoding="gzip"))
+    assert opened(over_http(server)) == content
+
+
+def test_a_file_beyond_all_measure_is_given_up(large: UpstreamServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LARGEST_FILE_BYTES", 100_000)
+    with pytest.raises(UpstreamError, match="more than 100,000 bytes"):
+        over_http(large).open("hour.gz")
+    assert len(large.requests) == 1
+
+
+def test_a_disk_that_cannot_be_written_is_no_fault_of_the_upstream(large: UpstreamServer, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        over_http(large).open("hour.gz", through=tmp_path / "none")
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    with (
+        mock.patch.object(transport, "_nameless", lambda _: Full()),
+        pytest.raises(OSError, match="No space left"),
+    ):
+        over_http(large).open("hour.gz")
+    assert len(large.requests) <= 1
+
+
+def test_opening_keeps_credentials_from_messages(large: UpstreamServer) -> None:
+    upstream = Upstream(f"http://alice:hunter2@{large.address}?token=t0ken", backoff_seconds=0.01)
+    for fault in (answers(403), answers(502), resets, cuts_short, resumable(breaks_after=5)):
+        large.fail("hour.gz", fault)
+        with pytest.raises(UpstreamError) as raised:
+            upstream.open("hour.gz")
+        traced = "".join(traceback.format_exception(raised.value))
+        assert not [secret for secret in SECRETS if secret in traced]
+
+
+def test_files_of_a_folder_are_opened_where_they_are(folder: Path) -> None:
+    for base in (str(folder), folder.as_uri()):
+        assert opened(Upstream(base), "day.csv") == CONTENT
+        assert opened(Upstream(base), "other.csv") is None
+    upstream = Upstream(str(folder))
+    folder.rename(folder.parent / "unmounted")
+    with pytest.raises(UpstreamError, match="no such folder"):
+        upstream.open("day.csv")
+
+
+def test_files_of_a_bucket_are_opened_through_the_disk(bucket: str, tmp_path: Path) -> None:
+    assert opened(Upstream(f"s3://{bucket}/rankings"), "day.csv", tmp_path) == CONTENT
+    assert opened(Upstream(f"s3://{bucket}/rankings"), "other.csv", tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UpstreamError, match="no such"):
+        Upstream("s3://nobody/rankings").open("day.csv")
