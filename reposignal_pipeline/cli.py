@@ -87,7 +87,7 @@ def _demo(_: Settings, __: argparse.Namespace) -> int:
     from reposignal_pipeline.config import SAMPLE_CYCLES, SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, Profile
 
     os.environ["REPOSIGNAL_PROFILE"] = Profile.DEMO
-    for name in ("RANKINGS_URL", "GITHUB_API_URL", "WATCHLIST", "UNIVERSE_SIZE"):
+    for name in ("RANKINGS_URL", "GH_ARCHIVE_URL", "GITHUB_API_URL", "WATCHLIST", "UNIVERSE_SIZE"):
         os.environ.pop(f"REPOSIGNAL_{name}", None)
     settings = load_settings()
     # asked before the run puts this environment's programs on the path
@@ -115,7 +115,7 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
 
 def _refuse_unconfigured(settings: Settings, sources: Sequence[str]) -> None:
     for source in sources:
-        if source not in settings.sources:
+        if source in ("repositories", "star_history") and source not in settings.sources:
             raise CommandError(f"{source} is not configured: set GITHUB_TOKEN, or REPOSIGNAL_WATCHLIST without one")
 
 

@@ -26,9 +26,18 @@ SAMPLE_CYCLES = 7
 """days of the sample whose totals the demo observes; before them rankings and star histories speak"""
 SAMPLE_TOKEN = "sample-token"
 SAMPLE_UNIVERSE_SIZE = 50
+GH_ARCHIVE_UPSTREAM = "https://data.gharchive.org"
+GH_ARCHIVE_FIRST_DAY = dt.date(2011, 2, 12)
 GITHUB_API = "https://api.github.com"
 UNIVERSE_SIZE = 12_000
-SOURCES = ("star_history", "repositories", "rankings")
+SOURCES = ("star_history", "repositories", "rankings", "gh_archive")
+FIRST_DAYS = {
+    "star_history": GH_ARCHIVE_FIRST_DAY,
+    "repositories": RANKINGS_FIRST_DAY,
+    "rankings": RANKINGS_FIRST_DAY,
+    "gh_archive": GH_ARCHIVE_FIRST_DAY,
+}
+"""source -> the first day that can be asked for"""
 
 PROFILE_MARK = "profile"
 """file of the home that names the profile that fills it"""
@@ -57,6 +66,8 @@ class Settings:
     """base address of the daily ranking files; may carry credentials, so show it through `transport.shown`"""
     github_api_base: str | None = GITHUB_API
     """None is the embedded sample's API"""
+    gh_archive_base: str = GH_ARCHIVE_UPSTREAM
+    """base address of the hourly event files; may carry credentials, so show it through `transport.shown`"""
     github_tokens: tuple[str, ...] = field(default=(), repr=False)
     watchlist: Path | None = None
     """file of `owner/name` lines, tracked besides what discovery finds"""
@@ -68,9 +79,19 @@ class Settings:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Return the sources that are configured: GitHub's API wants a token, a watchlist or an address of its own."""
+        """Return the sources of a normal day.
+
+        GitHub's API wants a token, a watchlist or an address of its own. A day of the archive is gigabytes of which
+        today's capture is a small part, so it is for backfills unless an address of its own says otherwise.
+        """
         asks_github = self.github_tokens or self.watchlist or self.github_api_base != GITHUB_API
-        return SOURCES if asks_github else ("rankings",)
+        asked = {
+            "star_history": asks_github,
+            "repositories": asks_github,
+            "rankings": True,
+            "gh_archive": self.gh_archive_base != GH_ARCHIVE_UPSTREAM,
+        }
+        return tuple(source for source in SOURCES if asked[source])
 
     @property
     def warehouse_dir(self) -> Path:
@@ -103,6 +124,11 @@ class Settings:
     def dbt_dir(self) -> Path:
         """dbt's target and logs."""
         return self.home / "dbt"
+
+    @property
+    def actor_key_file(self) -> Path:
+        """The key under which actors of the archive are hashed: never published, made on first use."""
+        return self.home / "actor.key"
 
     @property
     def dlt_dir(self) -> Path:
@@ -141,6 +167,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         rankings_base=given.get(
             "REPOSIGNAL_RANKINGS_URL", str(SAMPLE_DIR / "rankings") if is_demo else RANKINGS_UPSTREAM
         ),
+        gh_archive_base=given.get("REPOSIGNAL_GH_ARCHIVE_URL", GH_ARCHIVE_UPSTREAM),
         github_api_base=given.get("REPOSIGNAL_GITHUB_API_URL", None if is_demo else GITHUB_API),
         # the sample's API knows no other token, and a real one has no business there
         github_tokens=(SAMPLE_TOKEN,) if is_demo else _tokens(given.get("GITHUB_TOKEN", "")),

@@ -14,9 +14,10 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -24,18 +25,21 @@ import pandas as pd
 
 from reposignal_pipeline.analysis.weekly import WeeklyTable
 from reposignal_pipeline.config import Settings
-from reposignal_pipeline.sources import rankings, schemas
+from reposignal_pipeline.sources import gh_archive, rankings, schemas
 
 BUILD_SCHEMA = "build"
 """schema of the record of what was built; the published copy is made without it"""
 
-LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day"}
+LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day", "gh_archive": "day"}
 """source -> the day column of its `_days` table, one row a day that was loaded"""
 
-LAYOUT = 2
+LAYOUT = 3
 """of the columns of all models: one more with each change of them, and homes are rebuilt once"""
 
 NEVER = dt.datetime(1970, 1, 1)
+
+MOST_RANGES = 50
+"""of archive days in one build: thousands of conditions prune nothing. The nearest are joined with what is between."""
 
 ORPHAN_SECONDS = 600.0
 """The dbt of a killed run goes on to its end: it holds the files, but nobody holds the lock any more."""
@@ -57,6 +61,10 @@ class Rebuild:
     """the days whose readings changed, to the last day there is"""
     loaded_since: dt.datetime
     """star-history weeks loaded after this instant are new; they may speak of days long before the window"""
+    archived: tuple[DayRange, ...] = ()
+    """days of which the archive was loaded, anywhere in the past: the window has nothing to do with them"""
+    number: int = 1
+    """of the build: one that was killed is repeated under its number"""
 
 
 class Warehouse:
@@ -106,6 +114,7 @@ class Warehouse:
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished_month (month date)")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.star_weeks {_WATERMARK}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.layout (layout integer)")
+            connection.execute(f"create table if not exists {BUILD_SCHEMA}.builds (builds bigint)")
             _ensure_raw(connection)
             yield connection
 
@@ -154,22 +163,29 @@ class Warehouse:
 
         Returns:
             The days from the first such load or `since` to the last day with readings, that day alone if there is no
-            such load; None if no day was observed.
+            such load, and apart from them the days of the archive; None if no day was observed.
         """
         with self.connected() as connection, _transaction(connection):
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
             last = None
+            newest_archived = None
             for source, day in LEDGERS.items():
                 newest = self._note_loads(connection, source, day)
-                last = max(filter(None, (last, newest)), default=None)
+                if source == "gh_archive":
+                    newest_archived = newest
+                else:
+                    last = max(filter(None, (last, newest)), default=None)
+            last = last or newest_archived  # with nothing but the archive the window is a day, and does no harm
             if last is None:
                 return None
-            (first,) = _one(connection, f"select min(day) from {BUILD_SCHEMA}.building")
+            (first,) = _one(connection, f"select min(day) from {BUILD_SCHEMA}.building where source <> 'gh_archive'")
             stars_since, stars_first = self._note_star_weeks(connection, anew=since is not None)
             window = DayRange(min(filter(None, (first, stars_first, since, last))), last)
             connection.execute(f"insert into {BUILD_SCHEMA}.unpublished values (?)", [window.first])
             self._note_star_months(connection, stars_since, window.first)
-            return Rebuild(window, stars_since)
+            archived = self._note_archive_months(connection, since)
+            (builds,) = _one(connection, f"select coalesce(max(builds), 0) from {BUILD_SCHEMA}.builds")
+            return Rebuild(window, stars_since, archived, builds + 1)
 
     def _note_loads(self, connection: duckdb.DuckDBPyConnection, source: str, day: str) -> dt.date | None:
         """Enter a source's loads that are not built in `building`; return its last day with readings."""
@@ -224,6 +240,65 @@ class Warehouse:
             [NEVER if is_late else since],
         )
 
+    def _note_archive_months(
+        self, connection: duckdb.DuckDBPyConnection, since: dt.date | None
+    ) -> tuple[DayRange, ...]:
+        """Return the days that new loads of archive files touch, now or as they were read before; note their months.
+
+        A file's stars are of the days of its events; so is the state of its hour, be there a star or not.
+        """
+        rows = connection.execute(
+            f"""
+            with loaded as (
+                select days.day, days.first_day, days.last_day
+                from pipeline.gh_archive.gh_archive_days as days
+                semi join {BUILD_SCHEMA}.building as building
+                    on building.source = 'gh_archive' and days.day = building.day
+                union
+                select days.day, days.first_day, days.last_day
+                from pipeline.gh_archive.gh_archive_days as days
+                where greatest(days.day, days.last_day) >= $since
+            ),
+            hours as (
+                select file_hour::date as day, min(utc_hour)::date as first_day, max(utc_hour)::date as last_day
+                from pipeline.gh_archive.gh_archive_hours
+                group by file_hour::date
+            )
+            select least(day, loaded.first_day, hours.first_day), greatest(day, loaded.last_day, hours.last_day)
+            from loaded left join hours using (day)
+            """,
+            {"since": since or dt.date.max},
+        ).fetchall()
+        archived = joined_ranges(DayRange(first, last) for first, last in rows)
+        for days in archived:
+            _note_months(connection, days)
+        return archived
+
+    def _note_further_months(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Note the months of what the models themselves found changed: keys, and the coverage of archive days."""
+        (number,) = _one(connection, f"select coalesce(max(builds), 0) + 1 from {BUILD_SCHEMA}.builds")
+        models = {
+            "int_gh_archive_days__judged": "select day, day from pipeline.intermediate.int_gh_archive_days__judged",
+            "int_repos__keyed": """
+                select least(names.first_day, stars.first_day), greatest(names.last_day, stars.last_day)
+                from pipeline.intermediate.int_repos__keyed as keyed
+                left join (
+                    select repo_ref, min(first_day) as first_day, max(last_day) as last_day
+                    from pipeline.intermediate.int_gh_archive_names__seen group by repo_ref
+                ) as names using (repo_ref)
+                left join (
+                    select repo_id, min(day) as first_day, max(day) as last_day
+                    from pipeline.intermediate.int_star_days__read group by repo_id
+                ) as stars on keyed.repo_ref = stars.repo_id
+            """,
+        }
+        for model, days in models.items():
+            (is_there,) = _one(connection, "select count(*) from duckdb_tables() where table_name = ?", [model])
+            if is_there:
+                rows = connection.execute(f"{days} where changed_in >= ?", [number]).fetchall()
+                for month in joined_ranges(DayRange(first, last) for first, last in rows if first):
+                    _note_months(connection, month)
+
     def is_of_another_layout(self) -> bool:
         """Return whether the marts were built with other columns than models have now, and want a full refresh."""
         with self.connected() as connection:
@@ -240,6 +315,10 @@ class Warehouse:
             )
             connection.execute(f"insert into {BUILD_SCHEMA}.built from {BUILD_SCHEMA}.building")
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
+            self._note_further_months(connection)
+            (builds,) = _one(connection, f"select coalesce(max(builds), 0) + 1 from {BUILD_SCHEMA}.builds")
+            connection.execute(f"delete from {BUILD_SCHEMA}.builds")
+            connection.execute(f"insert into {BUILD_SCHEMA}.builds values (?)", [builds])
             connection.execute(f"update {BUILD_SCHEMA}.star_weeks set built_to = building_to")
             connection.execute(f"delete from {BUILD_SCHEMA}.layout")
             connection.execute(f"insert into {BUILD_SCHEMA}.layout values ({LAYOUT})")
@@ -249,6 +328,26 @@ class Warehouse:
         with self.connected() as connection:
             day: dt.date | None = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.unpublished")[0]
         return day
+
+
+def joined_ranges(ranges: Iterable[DayRange], most: int = MOST_RANGES) -> tuple[DayRange, ...]:
+    """Return the ranges in order, those that touch as one; if they are too many, the nearest as one, too."""
+    joined: list[DayRange] = []
+    for days in sorted(ranges, key=lambda days: (days.first, days.last)):
+        if joined and (days.first - joined[-1].last).days <= 1:
+            joined[-1] = DayRange(joined[-1].first, max(joined[-1].last, days.last))
+        else:
+            joined.append(days)
+    if len(joined) <= most:
+        return tuple(joined)
+    widest = sorted((after.first - before.last for before, after in pairwise(joined)), reverse=True)[most - 1]
+    bridged = [joined[0]]
+    for days in joined[1:]:
+        if days.first - bridged[-1].last > widest:
+            bridged.append(days)
+        else:
+            bridged[-1] = DayRange(bridged[-1].first, days.last)
+    return tuple(bridged)
 
 
 def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -281,12 +380,20 @@ _WATERMARK = "(built_to timestamp, building_to timestamp)"
 
 
 def _ensure_raw(connection: duckdb.DuckDBPyConnection) -> None:
-    for dataset, tables in {"rankings": rankings.TABLES, **schemas.TABLES}.items():
+    for dataset, tables in {"rankings": rankings.TABLES, "gh_archive": gh_archive.TABLES, **schemas.TABLES}.items():
         connection.execute(f"create schema if not exists pipeline.{dataset}")
         for table, schema in tables.items():
             connection.register("columns_of", schema.empty_table())
             connection.execute(f"create table if not exists pipeline.{dataset}.{table} as from columns_of")
             connection.unregister("columns_of")
+
+
+def _note_months(connection: duckdb.DuckDBPyConnection, days: DayRange) -> None:
+    connection.execute(
+        f"insert into {BUILD_SCHEMA}.unpublished_month"
+        " select unnest(generate_series(date_trunc('month', ?::date), ?::date, interval 1 month))::date",
+        [days.first, days.last],
+    )
 
 
 def _one(connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | None = None) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reposignal_pipeline.config import Profile, Settings
-from reposignal_pipeline.warehouse import BUILD_SCHEMA, LAYOUT, NEVER, DayRange, Rebuild, Warehouse
+from reposignal_pipeline.warehouse import BUILD_SCHEMA, LAYOUT, NEVER, DayRange, Rebuild, Warehouse, joined_ranges
 
 DAY = dt.date(2026, 3, 2)
 AT = dt.datetime(2026, 3, 3, 6)
@@ -52,7 +52,7 @@ def test_a_load_is_built_once(warehouse: Warehouse) -> None:
     warehouse.end_build()
     observe(warehouse, DAY + dt.timedelta(days=1), AT + dt.timedelta(days=1))
     later = DAY + dt.timedelta(days=1)
-    assert warehouse.begin_build() == Rebuild(DayRange(later, later), NEVER)
+    assert warehouse.begin_build() == Rebuild(DayRange(later, later), NEVER, number=2)
 
 
 def test_weeks_long_past_are_new_when_they_were_loaded_since(warehouse: Warehouse) -> None:
@@ -62,7 +62,7 @@ def test_weeks_long_past_are_new_when_they_were_loaded_since(warehouse: Warehous
     warehouse.end_build()
     read_week(warehouse, dt.date(2024, 4, 28), AT, AT + dt.timedelta(hours=1))
     rebuild = warehouse.begin_build()
-    assert rebuild == Rebuild(DayRange(DAY, DAY), AT)
+    assert rebuild == Rebuild(DayRange(DAY, DAY), AT, number=2)
     assert {dt.date(2024, 4, 1), dt.date(2024, 5, 1)} <= changed_months(warehouse)
 
 
@@ -107,3 +107,135 @@ def test_marts_of_another_layout_are_built_anew(warehouse: Warehouse) -> None:
     with warehouse.connected() as connection:
         connection.execute(f"update {BUILD_SCHEMA}.layout set layout = {LAYOUT - 1}")
     assert warehouse.is_of_another_layout()
+
+
+# --- days of the archive
+
+
+def archive(
+    warehouse: Warehouse, day: dt.date, at: dt.datetime, first: dt.date | None = None, last: dt.date | None = None
+) -> None:
+    """Note the load of a file day whose stars are of the days from `first` to `last`."""
+    with warehouse.connected() as connection:
+        connection.execute("delete from pipeline.gh_archive.gh_archive_days where day = ?", [day])
+        connection.execute(
+            "insert into pipeline.gh_archive.gh_archive_days (day, status, first_day, last_day, fetched_at)"
+            " values (?, 'observed', ?, ?, ?)",
+            [day, first, last, at],
+        )
+
+
+def on(day: int, month: int = 3, year: int = 2015) -> dt.date:
+    return dt.date(year, month, day)
+
+
+def test_archive_days_stand_beside_the_window(warehouse: Warehouse) -> None:
+    observe(warehouse, DAY, AT)
+    warehouse.begin_build()
+    warehouse.end_build()
+    archive(warehouse, on(2), AT, on(1), on(2))
+    archive(warehouse, on(3), AT, on(3), on(3))
+    archive(warehouse, on(31), AT, on(31), on(1, 4))
+    archive(warehouse, on(20), AT)  # nothing in it, which is told, too
+    rebuild = warehouse.begin_build()
+    assert rebuild == Rebuild(
+        DayRange(DAY, DAY),
+        NEVER,
+        (DayRange(on(1), on(3)), DayRange(on(20), on(20)), DayRange(on(31), on(1, 4))),
+        number=2,
+    )
+    assert {on(1), on(1, 4)} <= changed_months(warehouse)
+    warehouse.end_build()
+    assert warehouse.begin_build() == Rebuild(DayRange(DAY, DAY), NEVER, number=3)
+
+
+def test_the_archive_alone_has_a_window_that_does_no_harm(warehouse: Warehouse) -> None:
+    assert not warehouse.has_readings()
+    archive(warehouse, on(2), AT, on(2), on(3))
+    archive(warehouse, on(9), AT, on(9), on(9))
+    assert warehouse.has_readings()
+    days = (DayRange(on(2), on(3)), DayRange(on(9), on(9)))
+    assert warehouse.begin_build() == Rebuild(DayRange(on(9), on(9)), NEVER, days)
+
+
+def test_hours_without_a_star_are_of_their_utc_day(warehouse: Warehouse) -> None:
+    archive(warehouse, on(2, year=2012), AT, on(2, year=2012), on(2, year=2012))
+    with warehouse.connected() as connection:
+        connection.execute(
+            "insert into pipeline.gh_archive.gh_archive_hours (file_hour, utc_hour)"
+            " values ('2012-03-02 00:00', '2012-03-02 08:00'), ('2012-03-02 23:00', '2012-03-03 07:00')"
+        )
+    rebuild = warehouse.begin_build()
+    assert rebuild
+    assert rebuild.archived == (DayRange(on(2, year=2012), on(3, year=2012)),)
+
+
+def test_a_day_read_again_is_built_again_with_the_days_it_touched(warehouse: Warehouse) -> None:
+    archive(warehouse, on(2), AT, on(1), on(2))
+    warehouse.begin_build()
+    warehouse.end_build()
+    archive(warehouse, on(2), AT + dt.timedelta(days=9), on(1), on(2))
+    rebuild = warehouse.begin_build()
+    assert rebuild
+    assert rebuild.archived == (DayRange(on(1), on(2)),)
+
+
+def test_a_killed_build_is_repeated_under_its_number(warehouse: Warehouse) -> None:
+    archive(warehouse, on(2), AT, on(2), on(2))
+    first = warehouse.begin_build()
+    archive(warehouse, on(5), AT, on(5), on(5))
+    second = warehouse.begin_build()
+    assert first and second
+    assert (first.number, second.number) == (1, 1)
+    assert second.archived == (DayRange(on(2), on(2)), DayRange(on(5), on(5)))
+    warehouse.end_build()
+    third = warehouse.begin_build()
+    assert third
+    assert third.number == 2
+
+
+def test_rebuilding_from_a_day_takes_the_archive_from_there(warehouse: Warehouse) -> None:
+    observe(warehouse, DAY, AT)
+    for day in (on(2), on(9)):
+        archive(warehouse, day, AT, day, day)
+    warehouse.begin_build()
+    warehouse.end_build()
+    rebuild = warehouse.begin_build(since=on(9))
+    assert rebuild
+    assert rebuild.archived == (DayRange(on(9), on(9)),)
+    anew = warehouse.begin_build(since=dt.date.min)
+    assert anew
+    assert anew.archived == (DayRange(on(2), on(2)), DayRange(on(9), on(9)))
+
+
+def test_months_of_what_models_found_changed_are_published(warehouse: Warehouse) -> None:
+    archive(warehouse, on(2), AT, on(2), on(2))
+    warehouse.begin_build()
+    with warehouse.connected() as connection:
+        connection.execute("create schema pipeline.intermediate")
+        for table, rows in {
+            "int_gh_archive_days__judged (day date, changed_in bigint)": "('2016-07-04', 1), ('2017-07-04', 0)",
+            "int_repos__keyed (repo_ref bigint, changed_in bigint)": "(1, 1), (2, null), (3, 1)",
+            "int_gh_archive_names__seen (repo_ref bigint, first_day date, last_day date)": (
+                "(1, '2018-05-31', '2018-06-01'), (2, '2019-01-01', '2019-01-01')"
+            ),
+            "int_star_days__read (repo_id bigint, day date)": "(3, '2020-02-01'), (2, '2021-01-01')",
+        }.items():
+            connection.execute(f"create table pipeline.intermediate.{table}")
+            connection.execute(f"insert into pipeline.intermediate.{table.split()[0]} values {rows}")
+    warehouse.end_build()
+    expected = {on(1), on(1, 7, 2016), on(1, 5, 2018), on(1, 6, 2018), on(1, 2, 2020)}
+    assert changed_months(warehouse) == expected
+
+
+def test_ranges_are_joined_and_bounded() -> None:
+    def days(*pairs: tuple[int, int]) -> list[DayRange]:
+        return [DayRange(on(first), on(last)) for first, last in pairs]
+
+    assert joined_ranges([]) == ()
+    assert joined_ranges(days((5, 6), (1, 2), (3, 3), (5, 5))) == tuple(days((1, 3), (5, 6)))
+    apart = days((1, 1), (4, 4), (6, 6), (20, 21), (24, 24))
+    assert joined_ranges(apart, most=5) == tuple(apart)
+    assert joined_ranges(apart, most=3) == tuple(days((1, 6), (20, 24)))  # two gaps are alike
+    assert joined_ranges(apart, most=2) == tuple(days((1, 6), (20, 24)))
+    assert joined_ranges(apart, most=1) == tuple(days((1, 24)))

@@ -16,6 +16,15 @@
         "dispersion": 0.15,
         "persistence_days": 28,
         "false_discovery_rate": 0.05,
+        "hollow_share": 0.10,
+        "archive_days": 28,
+        "share_hours_min": 3,
+        "share_fall_a_year": 0.25,
+        "low_coverage": 0.80,
+        "agreement_share": 0.30,
+        "agreement_stars": 10,
+        "disagreeing_share": 0.20,
+        "disagreeing_repos_min": 20,
     } -%}
     {#-
         memory_days: how far back a former reading is remembered; older ones count as none. Longer than any restore
@@ -35,6 +44,19 @@
         dispersion: negative-binomial alpha of daily gains; 0.11-0.24 measured on real histories.
         persistence_days: four whole weeks.
         false_discovery_rate: Benjamini-Hochberg across the repositories of a day.
+        hollow_share: an archive hour with fewer than this share of the usual events is hollow: the crawler was down, the
+            file is there. Nights and Sundays have a third of the busiest hours; hollow hours of 2015 had one event.
+        archive_days: the usual events an hour are the median of the trailing 28 days, so that an outage of less than
+            14 days (the longest known: six) does not become usual.
+        share_hours_min: a share, or what is usual, is told from at least so many hours of a day.
+        share_fall_a_year: by so much a year the share of star events may fall in truth, as bots and pushes grow faster than
+            stars do. What falls faster is lost: from 2025-06 to 2026-06 it went from 2.96 % to 0.05 %.
+        low_coverage: below it the archive's stars of a day are said to be too few. A fifth is left to weekends and to bursts
+            of pushes, which lower the share of stars without a star being lost.
+        agreement_share, agreement_stars: two sources disagree on a day's stars if they differ by more than both. Sources
+            have other day edges (04:00, or whenever it was read), and stars are taken back.
+        disagreeing_share, disagreeing_repos_min: a day on which more than this share of at least so many repositories
+            disagree is no matter of repositories: one of the sources is wrong.
     -#}
     {{- constants[name] -}}
 {%- endmacro %}

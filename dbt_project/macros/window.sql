@@ -8,41 +8,110 @@
     {{ day }} between date '{{ var("window_start") }}' - {{ lookback }} and date '{{ var("window_end") }}'
 {%- endmacro %}
 
+{#- True for the archive days being rebuilt: days of stars, whatever file they were in. -#}
+{% macro in_archived_days(day='day') -%}
+    (
+        {%- for days in var("archived_days") %}
+            {{ day }} between date '{{ days | first }}' and date '{{ days | last }}' or
+        {%- endfor %}
+        false
+    )
+{%- endmacro %}
+
+{#- True for both. -#}
+{% macro in_built_days(day='day') -%}
+    ({{ in_window(day) }} or {{ in_archived_days(day) }})
+{%- endmacro %}
+
+{#- The `where` of a data test in a yml file cannot call macros; this one it can name. -#}
+{% macro get_where_subquery(relation) -%}
+    {%- set where = (config.get("where") or "") | replace("in_built_days", in_built_days()) -%}
+    {%- if where -%} (select * from {{ relation }} where {{ where }}) dbt_subquery {%- else -%} {{ relation }} {%- endif -%}
+{%- endmacro %}
+
 {#- Incremental strategy: drop the window's rows, insert the window anew, in one transaction. Rows that no longer
     come about disappear, which a delete by key would not do. -#}
 {% macro get_incremental_replace_window_sql(arg_dict) %}
-    {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) %}
     delete from {{ arg_dict["target_relation"] }} where {{ in_window() }};
-    insert into {{ arg_dict["target_relation"] }} ({{ columns }})
-    select {{ columns }} from {{ arg_dict["temp_relation"] }}
+    {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 
 {#- Star history is restated for days long past, repository by repository: such models replace cells, not windows.
-    Their `unique_key` is the cell. A cell never ceases to be, but its repository can turn out to have another key
-    (earlier rankings tell of a former name): rows under a key that is no longer the id's are dropped, too. -#}
+    Their `unique_key` is the cell. A cell never ceases to be, but its repository can turn out to have another key:
+    all rows of keys that lost or won something are written anew. -#}
 {% macro get_incremental_replace_cells_sql(arg_dict) %}
+    {%- if "repo_key" in arg_dict["dest_columns"] | map(attribute="name") %} {{ _delete_rekeyed(arg_dict) }} {% endif %}
+    {{ _delete_cells(arg_dict) }}
+    {{ _insert_fresh(arg_dict) }}
+{% endmacro %}
+
+{#- Archive days are loaded in any order, years back: a list of ranges, beside the window. -#}
+{% macro get_incremental_replace_archived_days_sql(arg_dict) %}
+    delete from {{ arg_dict["target_relation"] }} where {{ in_archived_days() }};
+    {{ _insert_fresh(arg_dict) }}
+{% endmacro %}
+
+{#- The window, archive days, and cells elsewhere that are written anew. -#}
+{% macro get_incremental_replace_built_days_and_cells_sql(arg_dict) %}
     {%- set target = arg_dict["target_relation"] %}
-    {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) %}
+    {{ _delete_built_days(arg_dict) }}
+    {{ _delete_rekeyed(arg_dict) }}
+    delete from {{ target }} using {{ ref("int_repo_days__touched") }} as touched
+    where {{ target }}.day = touched.day and {{ target }}.repo_key = touched.repo_key;
+    {{ _insert_fresh(arg_dict) }}
+{% endmacro %}
+
+{#- What sums up or compares all cells of a day: whole days, also those of which a few cells changed. -#}
+{% macro get_incremental_replace_touched_days_sql(arg_dict) %}
+    {{ _delete_built_days(arg_dict) }}
+    delete from {{ arg_dict["target_relation"] }} where day in (select day from {{ ref("int_repo_days__touched") }});
+    {{ _insert_fresh(arg_dict) }}
+{% endmacro %}
+
+{#- A small table that knows its former self: only so can it tell what changed. -#}
+{% macro get_incremental_replace_all_sql(arg_dict) %}
+    delete from {{ arg_dict["target_relation"] }};
+    {{ _insert_fresh(arg_dict) }}
+{% endmacro %}
+
+{% macro _delete_built_days(arg_dict) %}
+    delete from {{ arg_dict["target_relation"] }} where {{ in_window() }};
+    delete from {{ arg_dict["target_relation"] }} where {{ in_archived_days() }};
+{% endmacro %}
+
+{% macro _delete_rekeyed(arg_dict) %}
+    delete from {{ arg_dict["target_relation"] }} using ({{ rekeyed() }}) as rekeyed
+    where {{ arg_dict["target_relation"] }}.repo_key = rekeyed.repo_key;
+{% endmacro %}
+
+{% macro _delete_cells(arg_dict) %}
+    {%- set target = arg_dict["target_relation"] %}
     delete from {{ target }} using {{ arg_dict["temp_relation"] }} as fresh
     where
         {% for key in arg_dict["unique_key"] %}
             {% if not loop.first %} and {% endif %} {{ target }}.{{ key }} = fresh.{{ key }}
         {% endfor %};
-    {% if "repo_key" in arg_dict["dest_columns"] | map(attribute="name") %}
-        delete from {{ target }} using {{ ref("int_repos__identified") }} as identified
-        where {{ target }}.repo_id = identified.repo_id and {{ target }}.repo_key <> identified.repo_key;
-    {% endif %}
-    insert into {{ target }} ({{ columns }})
-    select {{ columns }} from {{ arg_dict["temp_relation"] }}
 {% endmacro %}
 
-{#- Both: the window, and cells outside it. -#}
-{% macro get_incremental_replace_window_and_cells_sql(arg_dict) %}
-    delete from {{ arg_dict["target_relation"] }} where {{ in_window() }};
-    {{ get_incremental_replace_cells_sql(arg_dict) }}
+{% macro _insert_fresh(arg_dict) %}
+    {%- set columns = get_quoted_csv(arg_dict["dest_columns"] | map(attribute="name")) %}
+    insert into {{ arg_dict["target_relation"] }} ({{ columns }})
+    select {{ columns }} from {{ arg_dict["temp_relation"] }}
 {% endmacro %}
 
 {#- True for cells loaded since the last build. -#}
 {% macro is_newly_loaded(loaded_at='loaded_at') -%}
     {{ loaded_at }} > timestamp '{{ var("loaded_since") }}'
+{%- endmacro %}
+
+{#- What changed by no load of its own, in this build or in one of the same number that was killed. -#}
+{% macro is_changed() -%}
+    changed_in >= {{ var("build_number") }}
+{%- endmacro %}
+
+{#- Keys that lost or won an id or a name. Seldom any: what is joined to none is not scanned. -#}
+{% macro rekeyed() -%}
+    select distinct unnest(list_append(former_keys, repo_key)) as repo_key
+    from {{ ref("int_repos__keyed") }}
+    where {{ is_changed() }}
 {%- endmacro %}

@@ -1,4 +1,4 @@
--- whatever was rebuilt: a day of which totals were observed stands in the facts
+-- a day that was built and of which totals were observed stands in the facts
 with
 
 observed as (
@@ -7,7 +7,7 @@ observed as (
         source,
         day
     from {{ ref('ops_source_coverage') }}
-    where source in ('rankings', 'repositories') and status in ('observed', 'partial')
+    where {{ in_window() }} and source in ('rankings', 'repositories') and status in ('observed', 'partial')
 
 ),
 
@@ -18,7 +18,7 @@ present as (
         day,
         source
     from {{ ref('fct_repo_day') }}
-    where stars_total is not null
+    where {{ in_window() }} and stars_total is not null
 
 ),
 

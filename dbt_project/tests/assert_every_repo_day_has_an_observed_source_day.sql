@@ -6,7 +6,7 @@ repo_days as (
         day,
         source
     from {{ ref('fct_repo_day') }}
-    where {{ in_window() }}
+    where {{ in_built_days() }}
 
 ),
 

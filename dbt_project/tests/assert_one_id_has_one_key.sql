@@ -1,4 +1,4 @@
--- everywhere, and no two ids share one
+-- everywhere, of the facts in what was built; and no two ids share one
 with
 
 shown as (
@@ -7,6 +7,14 @@ shown as (
         repo_id,
         repo_key
     from {{ ref('fct_repo_day') }}
+    where {{ in_built_days() }} and repo_id is not null
+
+    union
+
+    select
+        repo_id,
+        repo_key
+    from {{ ref('int_repos__keyed') }}
     where repo_id is not null
 
     union

@@ -8,7 +8,7 @@ built as (
         star_days.day
     from {{ ref('int_star_days__read') }} as star_days
     inner join {{ ref('int_repos__identified') }} as identified on star_days.repo_id = identified.repo_id
-    where {{ in_window('star_days.day') }} or {{ is_newly_loaded('star_days.loaded_at') }}
+    where {{ in_built_days('star_days.day') }} or {{ is_newly_loaded('star_days.loaded_at') }}
 
 ),
 
@@ -27,12 +27,19 @@ latest as (
 
 facts as (
 
+    select *
+    from {{ ref('fct_repo_day') }}
+    where {{ in_built_days() }} and stars_gained is not null and stars_gained_source is distinct from 'gh_archive'
+
+    union all
+
     select repo_days.*
     from {{ ref('fct_repo_day') }} as repo_days
-    left join built on repo_days.repo_key = built.repo_key and repo_days.day = built.day
+    semi join built on repo_days.repo_key = built.repo_key and repo_days.day = built.day
     where
-        built.repo_key is not null
-        or ({{ in_window('repo_days.day') }} and repo_days.stars_gained is not null)
+        not {{ in_built_days('repo_days.day') }}
+        or repo_days.stars_gained is null
+        or repo_days.stars_gained_source = 'gh_archive'
 
 ),
 

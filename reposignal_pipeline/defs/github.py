@@ -5,24 +5,24 @@ import datetime as dt
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import dagster as dg
 import dlt as dlthub
 import duckdb
-from dagster_dlt import DagsterDltTranslator, dlt_assets
-from dagster_dlt.translator import DltResourceTranslatorData
+from dagster_dlt import dlt_assets
 from rich.console import Console
 from rich.progress import Progress
 
 from reposignal_pipeline.config import DBT_PROJECT_DIR, SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY
 from reposignal_pipeline.defs.ingest import RANKINGS
+from reposignal_pipeline.defs.loading import IngestTranslator, Loader
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, days, keys_to_dates
-from reposignal_pipeline.defs.resources import finish_pending_load, raw_pipeline, settings
+from reposignal_pipeline.defs.resources import raw_pipeline, settings
 from reposignal_pipeline.sources.discovery import read_rules, read_watchlist
 from reposignal_pipeline.sources.github import GitHub
-from reposignal_pipeline.sources.schemas import Rows, github_source, utc_now
+from reposignal_pipeline.sources.schemas import github_source, utc_now
 from reposignal_pipeline.sources.star_history import DAILY_REQUESTS, Reads, fresh_weeks, plan, read
 from reposignal_pipeline.sources.transport import UpstreamError
 from reposignal_pipeline.sources.universe import Outcome, cycle, members, state
@@ -53,24 +53,6 @@ class StarHistoryConfig(GithubConfig):
     """Ask for them all the same: a star taken back lowers a day long past."""
     daily_requests: int = DAILY_REQUESTS
     """Budget of a normal day, for repositories that were read before."""
-
-
-class _Translator(DagsterDltTranslator):
-    def __init__(self, deps: list[dg.AssetKey], description: str) -> None:
-        self._deps, self._description = deps, description
-
-    def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
-        return (
-            super()
-            .get_asset_spec(data)
-            .replace_attributes(
-                key=dg.AssetKey(data.resource.name),
-                deps=self._deps,
-                group_name="ingest",
-                owners=OWNERS,
-                description=self._description,
-            )
-        )
 
 
 class _Api:
@@ -126,42 +108,13 @@ def _github(
         runner.run(github.__aexit__(None, None, None))
 
 
-class _Loader:
-    """Loads batches of one run into a dataset, holding the writer's lock only meanwhile."""
-
-    def __init__(self, dataset: str, context: dg.AssetExecutionContext, warehouse: Warehouse) -> None:
-        self._dataset, self._run_id, self._warehouse, self._log = dataset, context.run_id, warehouse, context.log
-        self._pipeline: dlthub.Pipeline = raw_pipeline(dataset)
-        with self.writing():
-            finish_pending_load(self._pipeline)
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        with self._warehouse.writing(f"run {self._run_id}: {self._dataset}", self._log):
-            yield
-
-    def load(self, tables: Mapping[str, Rows]) -> None:
-        """Load rows by table."""
-        with self.writing():
-            self.load_writing(tables)
-
-    def load_writing(self, tables: Mapping[str, Rows]) -> None:
-        """Load rows by table, within `writing`."""
-        self._pipeline.run(github_source(self._dataset, tables)).raise_on_failed_jobs()
-
-    def stamp(self, rows: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
-        """Return rows with their run and a key of their own, by which the batch replaces itself."""
-        key = f"{self._run_id}:{uuid4().hex[:12]}"
-        return [{**row, "run_id": self._run_id, "load_key": key, **more} for row in rows]
-
-
 @dlt_assets(
     dlt_source=dlthub.source(lambda: github_source("repositories"), name="repositories")(),
     dlt_pipeline=raw_pipeline("repositories"),
     name="repositories",
     partitions_def=days,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_dlt_translator=_Translator(
+    dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("github_api"), RANKINGS],
         "Totals and attributes of every tracked repository, an observation a day; who entered the universe, who left.",
     ),
@@ -175,7 +128,7 @@ def repositories(
     if "repositories" not in settings.sources:
         yield dg.MaterializeResult(asset_key=REPOSITORIES, metadata={"skipped": NOT_CONFIGURED})
         return
-    loader = _Loader("repositories", context, warehouse)
+    loader = Loader("repositories", partial(github_source, "repositories"), context, warehouse)
     rules = read_rules(DBT_PROJECT_DIR / "seeds" / "discovery_rules.csv")
     watchlist, complaints = read_watchlist(settings.watchlist) if settings.watchlist else ([], [])
     for complaint in complaints:
@@ -227,7 +180,7 @@ def repositories(
     name="star_history",
     partitions_def=days,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_dlt_translator=_Translator(
+    dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("github_api"), REPOSITORIES],
         "Stars gained by repository and day, as still held when read; every reading that differs is kept.",
     ),
@@ -241,7 +194,7 @@ def star_history(
     if "star_history" not in settings.sources:
         yield dg.MaterializeResult(asset_key=STAR_HISTORY, metadata={"skipped": NOT_CONFIGURED})
         return
-    loader = _Loader("star_history", context, warehouse)
+    loader = Loader("star_history", partial(github_source, "star_history"), context, warehouse)
     with _api() as api, asyncio.Runner() as runner, _github(api, runner, config, context) as github:
         today = api.begin_cycle(asked[-1])
         with loader.writing(), warehouse.connected() as connection:
@@ -297,7 +250,7 @@ def star_history(
         )
 
 
-def _load_reads(loader: _Loader, warehouse: Warehouse, reads: Reads) -> None:
+def _load_reads(loader: Loader, warehouse: Warehouse, reads: Reads) -> None:
     with loader.writing():
         with warehouse.connected() as connection:
             weeks = fresh_weeks(connection, loader.stamp(reads.weeks), utc_now())

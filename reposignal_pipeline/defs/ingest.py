@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from dagster_dlt import DagsterDltResource, DagsterDltTranslator, dlt_assets
-from dagster_dlt.translator import DltResourceTranslatorData
+from dagster_dlt import DagsterDltResource, dlt_assets
 from rich.console import Console
 from rich.progress import track
 
+from reposignal_pipeline.config import RANKINGS_FIRST_DAY
+from reposignal_pipeline.defs.loading import IngestTranslator
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, days, keys_to_dates
 from reposignal_pipeline.defs.resources import finish_pending_load, raw_pipeline, settings
 from reposignal_pipeline.sources.rankings import Day, rankings_source, read_days
@@ -33,28 +34,16 @@ class IngestConfig(dg.Config):
     """Leave out days that already stand in the warehouse; so a backfill goes on where it stopped."""
 
 
-class _Translator(DagsterDltTranslator):
-    def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
-        return (
-            super()
-            .get_asset_spec(data)
-            .replace_attributes(
-                key=RANKINGS,
-                deps=[dg.AssetKey("github_ranking_files")],
-                group_name="ingest",
-                owners=OWNERS,
-                description="Rows of the daily ranking files, with a status for every day and what was set aside.",
-            )
-        )
-
-
 @dlt_assets(
     dlt_source=rankings_source(),
     dlt_pipeline=raw_pipeline("rankings"),
     name="rankings",
     partitions_def=days,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    dagster_dlt_translator=_Translator(),
+    dagster_dlt_translator=IngestTranslator(
+        [dg.AssetKey("github_ranking_files")],
+        "Rows of the daily ranking files, with a status for every day and what was set aside.",
+    ),
     pool=WRITER_POOL,
 )
 def rankings(
@@ -64,7 +53,7 @@ def rankings(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Load the days of this run, some at a time; what is loaded stays if the rest fails."""
-    asked = keys_to_dates(context.partition_key_range)
+    asked = [day for day in keys_to_dates(context.partition_key_range) if day >= RANKINGS_FIRST_DAY]
     with warehouse.writing(f"run {context.run_id}: rankings", context.log):
         finish_pending_load(raw_pipeline("rankings"))
         observed = warehouse.observed_days("rankings")

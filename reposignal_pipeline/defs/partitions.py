@@ -4,7 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
-from reposignal_pipeline.config import RANKINGS_FIRST_DAY
+from reposignal_pipeline.config import GH_ARCHIVE_FIRST_DAY
 
 OWNERS = ["team:reposignal"]
 WRITER_POOL = "warehouse_writer"
@@ -16,8 +16,10 @@ def week_of(day: dt.date) -> dt.date:
     return day - dt.timedelta(days=day.weekday())
 
 
-days = dg.DailyPartitionsDefinition(start_date=RANKINGS_FIRST_DAY.isoformat(), timezone="UTC")
-weeks = dg.WeeklyPartitionsDefinition(start_date=week_of(RANKINGS_FIRST_DAY).isoformat(), day_offset=1, timezone="UTC")
+days = dg.DailyPartitionsDefinition(start_date=GH_ARCHIVE_FIRST_DAY.isoformat(), timezone="UTC")
+weeks = dg.WeeklyPartitionsDefinition(
+    start_date=week_of(GH_ARCHIVE_FIRST_DAY).isoformat(), day_offset=1, timezone="UTC"
+)
 
 
 def keys_to_dates(keys: dg.PartitionKeyRange) -> list[dt.date]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from reposignal_pipeline.config import RANKINGS_FIRST_DAY, load_settings
+from reposignal_pipeline.config import FIRST_DAYS, load_settings
 from reposignal_pipeline.home import ready_dagster_home
 
 PROCESS_TAG = "reposignal/process"
@@ -39,9 +39,9 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
         LaunchError: if a run failed.
     """
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
-    first, last = min(first for first, _ in loads.values()), max(last for _, last in loads.values())
-    if first < RANKINGS_FIRST_DAY or last > yesterday:
-        raise LaunchError(f"days run from {RANKINGS_FIRST_DAY} to {yesterday} (yesterday, UTC)")
+    for source, (first, last) in loads.items():
+        if first < FIRST_DAYS[source] or last > yesterday:
+            raise LaunchError(f"{source}: days run from {FIRST_DAYS[source]} to {yesterday} (yesterday, UTC)")
     os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with dg.DagsterInstance.get() as instance:
@@ -63,13 +63,13 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
             return incomplete
         _execute(definitions, "build", instance)
         with warehouse.writing("reposignal: which weeks to renew"):
-            newest = max(warehouse.observed_days("rankings") | warehouse.observed_days("repositories"), default=first)
+            totals = warehouse.observed_days("rankings") | warehouse.observed_days("repositories")
             # days that a killed run left were built now too
-            changed_from = warehouse.changed_from() or first
+            changed_from = warehouse.changed_from()
+        last_week = week_of(yesterday - dt.timedelta(days=6))
         # a later day's row depends on earlier ones, so every week since the first is renewed; the last one has ended
-        weeks = week_of(changed_from), min(week_of(newest), week_of(yesterday - dt.timedelta(days=6)))
-        if weeks[0] <= weeks[1]:
-            _execute(definitions, "weekly", instance, weeks)
+        if totals and changed_from and week_of(changed_from) <= min(week_of(max(totals)), last_week):
+            _execute(definitions, "weekly", instance, (week_of(changed_from), min(week_of(max(totals)), last_week)))
         else:
             _execute(definitions, "publish", instance)
     return incomplete
@@ -77,7 +77,7 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
 
 def _in_order(loads: Mapping[str, tuple[dt.date, dt.date]]) -> Iterator[tuple[str, tuple[dt.date, dt.date]]]:
     """Yield loads as they build on one another: rankings put repositories forward, totals tell whose history moved."""
-    for source in ("rankings", "repositories", "star_history"):
+    for source in ("rankings", "repositories", "star_history", "gh_archive"):
         if source in loads:
             yield source, loads[source]
 

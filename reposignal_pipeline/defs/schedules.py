@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 
 from reposignal_pipeline.config import Profile
+from reposignal_pipeline.defs.gh_archive import GH_ARCHIVE
 from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import days, weeks
@@ -15,7 +16,12 @@ from reposignal_pipeline.defs.warehouse import marts
 from reposignal_pipeline.publishing.answers import AnswerError
 from reposignal_pipeline.publishing.doctor import unreached
 
-_sources = {"rankings": RANKINGS, "repositories": REPOSITORIES, "star_history": STAR_HISTORY}
+_sources = {
+    "rankings": RANKINGS,
+    "repositories": REPOSITORIES,
+    "star_history": STAR_HISTORY,
+    "gh_archive": GH_ARCHIVE,
+}
 _ingest = dg.AssetSelection.assets(*(_sources[source] for source in settings.sources))
 _any_ingest = dg.AssetSelection.assets(*_sources.values())
 _marts = dg.AssetSelection.assets(marts)

@@ -14,7 +14,12 @@ from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
 from reposignal_pipeline.defs.resources import dbt_project
 from reposignal_pipeline.warehouse import Rebuild, Warehouse, row_counts
 
-LOADS = {"rankings": RANKINGS, "repositories": REPOSITORIES, "star_history": STAR_HISTORY}
+LOADS = {
+    "rankings": RANKINGS,
+    "repositories": REPOSITORIES,
+    "star_history": STAR_HISTORY,
+    "gh_archive": dg.AssetKey("gh_archive"),
+}
 LAYER_GROUPS = {"staging": "staging", "intermediate": "intermediate", "marts": "marts"}
 
 
@@ -60,6 +65,8 @@ def dbt_build_args(rebuild: Rebuild | None, *, full_refresh: bool = False) -> li
             "window_start": rebuild.window.first.isoformat(),
             "window_end": rebuild.window.last.isoformat(),
             "loaded_since": rebuild.loaded_since.isoformat(sep=" "),
+            "archived_days": [[days.first.isoformat(), days.last.isoformat()] for days in rebuild.archived],
+            "build_number": rebuild.number,
         }
         arguments += ["--vars", json.dumps(variables)]
     return [*arguments, "--full-refresh"] if full_refresh else arguments

@@ -14,6 +14,8 @@ import duckdb
 from reposignal_pipeline.config import SAMPLE_LAST_DAY, Profile, Settings
 from reposignal_pipeline.publishing.answers import AnswerError, opened
 from reposignal_pipeline.sources.discovery import read_watchlist
+from reposignal_pipeline.sources.gh_archive import file_name as hour_file_name
+from reposignal_pipeline.sources.gh_archive import hours_of
 from reposignal_pipeline.sources.github import GitHub, TokenLimits
 from reposignal_pipeline.sources.rankings import file_name
 from reposignal_pipeline.sources.transport import Upstream, UpstreamError, shown
@@ -41,6 +43,7 @@ def examine(settings: Settings) -> list[Finding]:
         Finding("configuration", True, _configuration(settings)),
         _reachability(settings, newest),
         Finding("rankings rate limit", True, "none: plain files, no token"),
+        *_archive_reachability(settings, newest),
         *_watchlist(settings),
         *_github(settings),
     ]
@@ -80,6 +83,23 @@ def _reachability(settings: Settings, newest: dt.date) -> Finding:
     except UpstreamError as error:
         return Finding("rankings upstream", False, str(error))
     return Finding("rankings upstream", False, f"{base}: no file for {newest} nor the {STALE_AFTER_DAYS} days before")
+
+
+def _archive_reachability(settings: Settings, newest: dt.date) -> list[Finding]:
+    """Return whether a recent hour of the archive is there; it is asked only where it is read daily."""
+    if "gh_archive" not in settings.sources:
+        return [Finding("gh_archive", True, "not read daily: for backfills, unless REPOSIGNAL_GH_ARCHIVE_URL is set")]
+    base = shown(settings.gh_archive_base)
+    try:
+        upstream = Upstream(settings.gh_archive_base)
+        for age in range(STALE_AFTER_DAYS + 1):
+            name = hour_file_name(hours_of(newest - dt.timedelta(days=age))[0])
+            if upstream.has(name):
+                return [Finding("gh_archive upstream", True, f"{base}: {name}")]
+    except UpstreamError as error:
+        return [Finding("gh_archive upstream", False, str(error))]
+    missing = f"no file of hour 0 for {newest} nor the {STALE_AFTER_DAYS} days before"
+    return [Finding("gh_archive upstream", False, f"{base}: {missing}")]
 
 
 def _configuration(settings: Settings) -> str:
@@ -141,6 +161,7 @@ def _published(settings: Settings, connection: duckdb.DuckDBPyConnection, newest
         findings += [*_universe(settings, connection), *_newest_cycle(connection, newest)]
     return [
         *findings,
+        *_archive(connection),
         Finding("quarantine", True, f"{set_aside:,} rows or files set aside (ops_quarantine)"),
         Finding("published copy", True, f"of run ended {last_run} UTC, {status}"),
     ]
@@ -183,6 +204,23 @@ def _newest_cycle(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> lis
             )
         )
     return findings
+
+
+def _archive(connection: duckdb.DuckDBPyConnection) -> list[Finding]:
+    """Return what is loaded of the archive; what it lost since 2025 nobody can load, so it is no fault here."""
+    (days, first, last, low, unjudged) = connection.execute(
+        f"""
+        select
+            count(*) filter (status in ('observed', 'partial')), min(day), max(day),
+            count(*) filter (coverage < {LEAST_COVERAGE}),
+            count(*) filter (coverage is null and status in ('observed', 'partial'))
+        from ops_source_coverage where source = 'gh_archive'
+        """
+    ).fetchone() or (0, None, None, 0, 0)
+    if not days:
+        return []
+    said = f"{days:,} days loaded, {first} to {last}: {low:,} below {LEAST_COVERAGE:.0%} of their stars"
+    return [Finding("gh_archive coverage", True, f"{said}, {unjudged:,} with too little past to tell")]
 
 
 def _rankings(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> list[Finding]:

@@ -21,11 +21,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reposignal_pipeline.sources import gh_archive, schemas
 from reposignal_pipeline.sources.rankings import Day, rankings_source
-from reposignal_pipeline.sources.schemas import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 Rows = list[tuple[Any, ...]]
+TABLES = {**schemas.TABLES, "gh_archive": gh_archive.TABLES}
 
 # One process for a series of invocations: dbt takes some seconds to start and to parse.
 _DRIVER = """
@@ -49,9 +50,20 @@ print("\\n" + json.dumps(statuses))
 """
 
 
-def window(first: dt.date, last: dt.date, loaded_since: dt.datetime | None = None) -> list[str]:
-    """Return the dbt arguments for a window of days and the star histories loaded since a moment."""
-    variables = {"window_start": str(first), "window_end": str(last)}
+def window(
+    first: dt.date,
+    last: dt.date,
+    loaded_since: dt.datetime | None = None,
+    archived: Sequence[tuple[dt.date, dt.date]] = (),
+    number: int = 0,
+) -> list[str]:
+    """Return the dbt arguments for a window of days, the star histories since a moment, archive days and a build."""
+    variables: dict[str, Any] = {
+        "window_start": str(first),
+        "window_end": str(last),
+        "archived_days": [[str(day) for day in days] for days in archived],
+        "build_number": number,
+    }
     return ["--vars", json.dumps(variables | ({"loaded_since": str(loaded_since)} if loaded_since else {}))]
 
 
@@ -82,11 +94,11 @@ class BuiltHome:
         self.append()
 
     def append(self, **tables: Sequence[dict[str, Any]]) -> None:
-        """Append rows to raw tables of the two GitHub sources, which exist then; what a row does not name is NULL."""
+        """Append rows to raw tables other than the rankings, which exist then; what a row does not name is NULL."""
         with duckdb.connect(str(self.pipeline_db)) as connection:
-            for dataset, schemas in TABLES.items():
+            for dataset, tables_of in TABLES.items():
                 connection.execute(f"create schema if not exists {dataset}")
-                for name, schema in schemas.items():
+                for name, schema in tables_of.items():
                     rows = pa.Table.from_pylist(list(tables.get(name, ())), schema=schema)
                     connection.register("new_rows", rows)
                     connection.execute(f"create table if not exists {dataset}.{name} as from new_rows limit 0")
@@ -98,9 +110,9 @@ class BuiltHome:
         folder = self.folder / "steps" / name
         folder.mkdir(parents=True)
         statements = []
-        for dataset, schemas in TABLES.items():
-            for table in schemas.keys() & tables.keys():
-                pq.write_table(pa.Table.from_pylist(list(tables[table]), schema=schemas[table]), folder / table)
+        for dataset, tables_of in TABLES.items():
+            for table in tables_of.keys() & tables.keys():
+                pq.write_table(pa.Table.from_pylist(list(tables[table]), schema=tables_of[table]), folder / table)
                 statements.append(f"insert into {dataset}.{table} from read_parquet('{folder / table}')")
         return ["sql", "; ".join(statements)]
 

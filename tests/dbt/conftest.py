@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from built_homes import BuiltHome
-from story import LAST, cycles, ranking_day
+from story import ARCHIVED, LAST, archive_days, cycles, ranking_day
 
 from reposignal_pipeline.sample import generate
 from reposignal_pipeline.sources.rankings import parse_day
@@ -35,4 +35,13 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
     home = BuiltHome(tmp_path_factory.mktemp("story") / "home")
     home.load([ranking_day(number) for number in range(LAST + 1)])
     home.append(**cycles(range(LAST + 1)))
+    return home.built(["build", "--exclude-resource-type", "unit_test"])
+
+
+@pytest.fixture(scope="session")
+def deep_story(tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
+    """The story with the archive of the time before it, in one build, with every data test."""
+    home = BuiltHome(tmp_path_factory.mktemp("deep-story") / "home")
+    home.load([ranking_day(number) for number in range(LAST + 1)])
+    home.append(**cycles(range(LAST + 1)), **archive_days(ARCHIVED))
     return home.built(["build", "--exclude-resource-type", "unit_test"])

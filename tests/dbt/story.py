@@ -10,6 +10,7 @@ import datetime as dt
 import sys
 from pathlib import Path
 
+from archive_rows import Repo, file_day, star, united
 from github_rows import Row, entered, histories, observation, observed_day
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -173,3 +174,41 @@ def cycles(numbers: range) -> dict[str, list[Row]]:
         for table, rows in cycle(number).items():
             loaded.setdefault(table, []).extend(rows)
     return loaded
+
+
+# --- the archive: the time before the story, and its first ten days
+
+ARCHIVED = range(-40, 10)
+DEEP, LISTED = 901, 902
+SWAPPED = -12
+
+
+def archive_day(number: int) -> dict[str, list[Row]]:
+    """Return what the load of an archive day appends.
+
+    A mover without an id, renames, a day with holes, a night whose events stand in the neighbour's file, stars that no
+    history holds any more, and a decay.
+    """
+    stars: dict[Repo, range] = {
+        (STEADY, "own/steady"): range(0, 24, 2),
+        (LATE, "first/late" if number < -30 else "old/late"): range(0, 24, 1),
+        (LISTED, "lists/only"): range(0, 24, 6),
+        (DEEP, "deep/one" if number < SWAPPED else "deep/two"): range(3, 12),
+        (None, "own/Mover"): range(20, 24) if number < -35 else range(0),
+    }
+    if number >= 5:  # the files are all there
+        stars = {repo: hours[:: 4 if repo[0] == LATE else 3] for repo, hours in stars.items()}
+    load = file_day(day(number), stars, states={5: "missing", 6: "refused"} if number == -3 else None)
+    if number == -2:  # the last event of the night stands in the next day's file only, and one stands in both
+        load["gh_archive"].append(star(moment(number - 1, 23.9), 7, (DEEP, "deep/two"), moment(number, 0)))
+        again = archive_day(number - 1)["gh_archive"][0]
+        load["gh_archive"].append(again | {"file_hour": moment(number, 1)})
+        load["gh_archive_days"][0]["first_day"] = day(number - 1)
+    if number == 2:
+        load["gh_archive"] += [star(moment(number, 12), 100 + nth, (STEADY, "own/steady")) for nth in range(30)]
+    return load
+
+
+def archive_days(numbers: range) -> dict[str, list[Row]]:
+    """Return what the loads of several archive days append."""
+    return united(*(archive_day(number) for number in numbers))

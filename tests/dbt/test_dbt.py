@@ -17,7 +17,7 @@ from reposignal_pipeline.sample import generate
 DAILY_MARTS = ("fct_repo_day", "fct_repo_signal_day", "fct_language_day")
 MARTS = (
     *DAILY_MARTS, "fct_star_vintage", "dim_repo", "dim_repo_alias", "dim_universe", "ops_source_coverage",
-    "ops_quarantine", "signal_weight",
+    "ops_quarantine", "ops_archive_hour", "ops_source_agreement", "fct_source_disagreement", "signal_weight",
 )  # fmt: skip
 LAYER_NAMES = {
     "staging": r"stg_[a-z]+(_[a-z]+)*__[a-z_]+",
@@ -52,7 +52,7 @@ def test_every_unit_test_passes(sample: BuiltHome, tmp_path: Path, manifest: dic
 def test_every_model_with_a_formula_has_a_unit_test(manifest: dict[str, Any], models: dict[str, Any]) -> None:
     tested = {test["model"] for test in manifest["unit_tests"].values()}
     passing_on = {
-        *("stg_rankings__days", "stg_rankings__quarantine"),
+        *("stg_rankings__days", "stg_rankings__quarantine", "stg_gh_archive__days", "stg_gh_archive__quarantine"),
         *("stg_repositories__days", "stg_repositories__universe_changes"),
         *("stg_star_history__weeks", "stg_star_history__reads", "stg_star_history__quarantine"),
         *("stg_star_history__days", "ops_quarantine", "signal_weight"),
@@ -134,10 +134,35 @@ SINGULAR_PLANTS = {
         "insert into {repo} select * replace (5 as stars_total) from {repo}"
         " where {first_of_repo} source = 'star_history')",
     ],
+    "assert_archive_stars_are_counted_once": [
+        "update {repo} set archive_stars_gained = archive_stars_gained + 1"
+        " where {first_of_repo} archive_stars_gained is not null)",
+        "delete from {repo} where {first_of_repo} source = 'gh_archive')",
+        "insert into {repo} from {repo} where {first_of_repo} source = 'gh_archive')",
+        "update {repo} set archive_stars_gained = 1 where {first_of_repo} day = date '2026-04-01')",
+        "insert into {stars} select * replace (event_id + 1 as event_id) from {stars} where rowid = 0",
+    ],
+    "assert_the_better_source_speaks": [
+        "update {repo} set source = 'star_history' where {first_of_repo} source = 'gh_archive')",
+        "update {repo} set source = 'gh_archive' where {first_of_repo} source = 'star_history')",
+        "update {repo} set source = 'gh_archive' where {first_of_repo} source = 'rankings')",
+        "update {repo} set source = 'rankings' where {first_of_repo} source = 'gh_archive')",
+        "update {repo} set stars_gained = archive_stars_gained, stars_gained_source = 'gh_archive'"
+        " where {first_of_repo} stars_gained_source = 'star_history' and archive_stars_gained > stars_gained)",
+        "update {repo} set stars_gained = 1 where {first_of_repo} stars_gained is null)",
+        "update {repo} set stars_gained = stars_gained + 1 where {first_of_repo} stars_gained_source = 'gh_archive')",
+        "update {repo} set stars_gained = null, stars_gained_source = null"
+        " where {first_of_repo} stars_gained_source = 'gh_archive' and source = 'rankings')",
+        "update {repo} set stars_gained_coverage = 1 where {first_of_repo} stars_gained_source = 'star_history')",
+    ],
+    "assert_sources_agree_on_most_repositories": [
+        "update {agreement} set repos = 20, repos_disagreeing = 5 where rowid = 0",
+    ],
     "assert_every_repo_day_has_an_observed_source_day": [
         "update {coverage} set status = 'missing' where {first_of_coverage} source = 'rankings')",
         "update {coverage} set status = 'not_observed' where {first_of_coverage} source = 'repositories')",
         "delete from {coverage} where {first_of_coverage} source = 'star_history')",
+        "update {coverage} set status = 'missing' where {first_of_coverage} source = 'gh_archive')",
         "insert into {repo} select * replace (date '2026-03-16' as day) from {repo}"
         " where {first_of_repo} source = 'rankings')",
     ],
@@ -169,6 +194,7 @@ SINGULAR_PLANTS = {
         "update {dim} set repo_id = 999 where {first_of_dim} repo_id is not null)",
         "update {alias} set repo_key = repo_key + 1 where {first_of_alias} repo_id is not null)",
         "update {universe} set repo_id = 999 where rowid = 0",
+        "update {keyed} set repo_key = repo_key + 1 where {first_of_keyed} repo_id is not null)",
     ],
     "assert_universe_stays_do_not_overlap": [
         "update {universe} set left_on = entered_on - 1 where rowid = 0",
@@ -178,14 +204,15 @@ SINGULAR_PLANTS = {
 SHORT = {
     "repo": "fct_repo_day", "signal": "fct_repo_signal_day", "language": "fct_language_day",
     "coverage": "ops_source_coverage", "dim": "dim_repo", "alias": "dim_repo_alias", "vintage": "fct_star_vintage",
-    "universe": "dim_universe",
+    "universe": "dim_universe", "agreement": "ops_source_agreement",
+    "keyed": "pipeline.intermediate.int_repos__keyed", "stars": "pipeline.gh_archive.gh_archive",
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def planted(story: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+def planted(deep_story: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a copy; what is planted there is rolled back."""
-    with story.copy(tmp_path_factory.mktemp("planted") / "home").connect(read_only=False) as connection:
+    with deep_story.copy(tmp_path_factory.mktemp("planted") / "home").connect(read_only=False) as connection:
         yield connection
 
 

@@ -1,12 +1,12 @@
 """One repository, one key: whatever names it goes by, whichever source tells of it, and in whatever order.
 
-Random small histories of a few names, ids and ranking files, and the cases by name.
+Random small histories of a few names, ids, ranking files and archive events, and the cases by name.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -25,6 +25,8 @@ MODELS = (
     "int_repos__identified",
     "int_repo_days__stepped",
     "int_repo_attributes__changed",
+    "int_gh_archive_names__seen",
+    "int_repos__keyed",
     "dim_repo",
     "dim_repo_alias",
 )
@@ -32,15 +34,22 @@ MODELS = (
 
 @dataclass(frozen=True)
 class History:
-    """What the rankings listed and GitHub answered, as (day, name) and (day, hour, id, name); day 0 is `START`."""
+    """What the rankings listed and GitHub answered, as (day, name) and (day, hour, id, name); day 0 is `START`.
+
+    And the stars in the archive, as (day, id, name): id 0 where an event tells none.
+    """
 
     listed: tuple[tuple[int, str], ...] = ()
     answered: tuple[tuple[int, int, int, str], ...] = ()
     entered: tuple[tuple[int, int, str], ...] = ()
+    starred: tuple[tuple[int, int, str], ...] = ()
 
     def until(self, day: int) -> History:
         return History(
-            *(tuple(row for row in rows if row[0] <= day) for rows in (self.listed, self.answered, self.entered))
+            *(
+                tuple(row for row in rows if row[0] <= day)
+                for rows in (self.listed, self.answered, self.entered, self.starred)
+            )
         )
 
     def first_days(self) -> dict[int, int]:
@@ -52,7 +61,7 @@ class History:
 
     @property
     def days(self) -> range:
-        days = [row[0] for rows in (self.listed, self.answered, self.entered) for row in rows]
+        days = [row[0] for rows in (self.listed, self.answered, self.entered, self.starred) for row in rows]
         return range(min(days), max(days) + 1)
 
 
@@ -90,6 +99,19 @@ def stage(warehouse: TinyWarehouse, history: History) -> None:
             for day, id, name in history.entered
         ],
     )
+    warehouse.stage(
+        "stg_gh_archive__stars",
+        [
+            {
+                "day": day_of(day),
+                "repo_ref": id or -sum(map(ord, name.lower())),
+                "repo_id": id or None,
+                "full_name": name,
+                "name_key": name.lower(),
+            }
+            for day, id, name in history.starred
+        ],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -98,14 +120,20 @@ def warehouse(manifest: dict[str, Any]) -> TinyWarehouse:
 
 
 IDENTITIES = "select repo_id, repo_key from pipeline.intermediate.int_repos__identified order by all"
+KEYED = "select repo_ref, repo_id, repo_key from pipeline.intermediate.int_repos__keyed order by all"
 READINGS = """
     select day, repo_key, source, name_key, step, gap_hours, is_renamed
     from pipeline.intermediate.int_repo_days__stepped where day <= $1 order by all
 """
 VERSIONS = """
     select * exclude (valid_to, is_current), case when valid_to <= $1 then valid_to end
-    from reposignal.main.dim_repo where valid_from <= $1 order by all
+    from reposignal.main.dim_repo
+    where
+        valid_from <= $1
+        and repo_key in (select repo_key from pipeline.intermediate.int_repo_attributes__changed where day <= $1)
+    order by all
 """
+ALL_VERSIONS = "select * from reposignal.main.dim_repo order by all"
 ALIASES = "select * from reposignal.main.dim_repo_alias order by all"
 # a listed name of which nothing is shown must be that of an id that was observed on that day
 UNHEARD = """
@@ -137,15 +165,17 @@ def histories(draw: st.DrawFn) -> History:
         )
     )
     entries = draw(st.dictionaries(st.integers(1, 3), st.tuples(st.integers(0, 9), st.sampled_from(NAMES)), max_size=2))
+    starred = draw(st.sets(st.tuples(st.integers(0, 9), st.integers(0, 5), st.sampled_from(NAMES)), max_size=12))
     history = History(
         tuple(sorted(listed)),
         tuple(sorted((day, hour, id, name) for (day, id), (hour, name) in answers.items())),
         tuple(sorted((day, id, name) for id, (day, name) in entries.items())),
+        tuple(sorted(starred)),
     )
-    return history if any((listed, answers, entries)) else History(((0, "a/x"),))
+    return history if any((listed, answers, entries, starred)) else History(((0, "a/x"),))
 
 
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(history=histories(), cut=st.integers(0, 9))
 def test_one_id_one_key_and_nothing_later_is_used(warehouse: TinyWarehouse, history: History, cut: int) -> None:
     stage(warehouse, history)
@@ -154,6 +184,8 @@ def test_one_id_one_key_and_nothing_later_is_used(warehouse: TinyWarehouse, hist
     readings = warehouse.query(READINGS, day_of(99))
     versions = warehouse.query(VERSIONS, day_of(99))
     aliases = warehouse.query(ALIASES)
+    keyed = warehouse.query(KEYED)
+    all_versions = warehouse.query(ALL_VERSIONS)
     readings_until, versions_until = (warehouse.query(sql, day_of(cut)) for sql in (READINGS, VERSIONS))
 
     ids = history.first_days()
@@ -164,6 +196,12 @@ def test_one_id_one_key_and_nothing_later_is_used(warehouse: TinyWarehouse, hist
     assert {row[:2] for row in readings if row[2] == "repositories"} == {
         (day_of(day), keys[id]) for day, _, id, _ in history.answered
     }
+    # the archive's ids too have a key each, those that GitHub told of theirs
+    assert {id: key for _, id, key in keyed if id in keys} == keys
+    assert {id for _, id, _ in keyed if id} == set(keys) | {id for _, id, _ in history.starred if id}
+    assert len({key for _, id, key in keyed if id}) == len({id for _, id, _ in keyed if id})
+    assert {(row[1], row[0]) for row in aliases if row[1]} <= {(id, key) for _, id, key in keyed}
+
     listed = [{"day": day_of(day), "name_key": name.lower()} for day, name in history.listed]
     assert warehouse.query(UNHEARD, listed) == []
 
@@ -184,6 +222,14 @@ def test_one_id_one_key_and_nothing_later_is_used(warehouse: TinyWarehouse, hist
     assert warehouse.query(READINGS, day_of(99)) == readings
     assert warehouse.query(VERSIONS, day_of(99)) == versions
     assert warehouse.query(ALIASES) == aliases
+    assert warehouse.query(KEYED) == keyed
+    assert warehouse.query(ALL_VERSIONS) == all_versions
+
+    # and without the archive: it adds, and changes no key
+    stage(warehouse, replace(history, starred=()))
+    warehouse.build()
+    assert warehouse.query(IDENTITIES) == identities
+    assert warehouse.query(READINGS, day_of(99)) == readings
 
 
 # --- the cases by name: rows are (day, name_key, letter of the key, source)

@@ -26,6 +26,7 @@ STAGED = {
         " forks_total bigint, language varchar, topics varchar[], description varchar, created_at timestamp,"
         " is_archived boolean, is_fork boolean, observed_at timestamp"
     ),
+    "stg_gh_archive__stars": "day date, repo_ref bigint, repo_id bigint, full_name varchar, name_key varchar",
     "stg_repositories__universe_changes": (
         "day date, repo_id bigint, full_name varchar, name_key varchar, change varchar, via varchar, reason varchar"
     ),
@@ -57,9 +58,11 @@ class TinyWarehouse:
         """Build every model for a window of days, as the incremental strategy does unless `anew`."""
         for node in self.models:
             relation = f"{node['database']}.{node['schema']}.{node['name']}"
-            sql = re.sub(r"date '2000-01-01'", f"date '{window[0]}'", node["compiled_code"])
-            sql = re.sub(r"date '2999-12-31'", f"date '{window[1]}'", sql)
-            if anew or node["config"]["materialized"] == "table":
+            is_whole = node["config"]["incremental_strategy"] == "replace_all"  # and equal to what all days give
+            first, last = ALL_DAYS if is_whole else window
+            sql = re.sub(r"date '2000-01-01'", f"date '{first}'", node["compiled_code"])
+            sql = re.sub(r"date '2999-12-31'", f"date '{last}'", sql)
+            if anew or is_whole or node["config"]["materialized"] == "table":
                 self.connection.execute(f"create or replace table {relation} as {sql}")
             else:
                 self.connection.execute(f"create or replace temp table fresh as {sql}")

@@ -11,6 +11,34 @@ changes as (
 
 ),
 
+-- of the rest the archive tells the names
+archive_names as (
+
+    select
+        keyed.repo_key,
+        keyed.repo_id,
+        seen.full_name,
+        seen.first_day,
+        seen.last_day
+    from {{ ref('int_gh_archive_names__seen') }} as seen
+    inner join {{ ref('int_repos__keyed') }} as keyed on seen.repo_ref = keyed.repo_ref
+    anti join changes on keyed.repo_key = changes.repo_key
+
+),
+
+archive_versions as (
+
+    select
+        repo_key,
+        max(repo_id) over (partition by repo_key) as repo_id,
+        full_name,
+        first_day as day
+    from archive_names
+    -- one name a day: of those that begin on it the one seen last
+    qualify row_number() over (partition by repo_key, first_day order by last_day desc, full_name asc) = 1
+
+),
+
 -- a repository that comes back after a longer absence than is remembered may come back unchanged
 versions as (
 
@@ -19,12 +47,26 @@ versions as (
 
 ),
 
+told as (
+
+    select * exclude (attributes)
+    from versions
+
+    union all by name
+
+    select
+        *,
+        'unknown' as state
+    from archive_versions
+
+),
+
 dated as (
 
     select
         *,
         lead(day) over (partition by repo_key order by day) as next_day
-    from versions
+    from told
 
 ),
 

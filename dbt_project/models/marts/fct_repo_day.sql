@@ -1,4 +1,5 @@
-{{ config(incremental_strategy='replace_window_and_cells', unique_key=['repo_key', 'day']) }}
+{{ config(incremental_strategy='replace_built_days_and_cells') }}
+-- depends_on: {{ ref('int_repo_days__touched') }}
 
 with
 
@@ -8,56 +9,26 @@ identified as (
 
 ),
 
-{% if is_incremental() %}
-    -- ids that have another key than the one shown: earlier rankings told of a former name
-    stale as (
+keyed as (
 
-        select distinct
-            shown.repo_key,
-            shown.repo_id,
-            shown.day
-        from {{ this }} as shown
-        inner join identified on shown.repo_id = identified.repo_id
-        where shown.repo_key <> identified.repo_key
-
-    ),
-{% endif %}
-
-gained as (
-
-    select
-        star_days.*,
-        identified.repo_key
-    from {{ ref('int_star_days__read') }} as star_days
-    inner join identified on star_days.repo_id = identified.repo_id
-    where
-        star_days.reading = star_days.readings
-        {% if is_incremental() %}
-            and (
-                {{ in_window('star_days.day') }}
-                or {{ is_newly_loaded('star_days.loaded_at') }}
-                or star_days.repo_id in (select stale.repo_id from stale)
-            )
-        {% endif %}
+    select * from {{ ref('int_repos__keyed') }}
 
 ),
 
 {% if is_incremental() %}
-    touched as (
+    cells as (
+
+        select * from {{ ref('int_repo_days__touched') }}
+
+    ),
+
+    refs_of_cells as (
 
         select
-            repo_key,
-            day
-        from gained
-        where not {{ in_window() }}
-
-        union
-
-        select
-            repo_key,
-            day
-        from stale
-        where not {{ in_window() }}
+            cells.day,
+            keyed.repo_ref
+        from cells
+        inner join keyed on cells.repo_key = keyed.repo_key
 
     ),
 {% endif %}
@@ -67,14 +38,106 @@ totals as (
     select repo_days.*
     from {{ ref('int_repo_days__stepped') }} as repo_days
     {% if is_incremental() %}
-        where {{ in_window('repo_days.day') }}
+        where {{ in_built_days('repo_days.day') }}
 
         union all
 
         select repo_days.*
         from {{ ref('int_repo_days__stepped') }} as repo_days
-        semi join touched on repo_days.day = touched.day and repo_days.repo_key = touched.repo_key
+        semi join cells on repo_days.day = cells.day and repo_days.repo_key = cells.repo_key
     {% endif %}
+
+),
+
+star_days as (
+
+    select star_days.*
+    from {{ ref('int_star_days__read') }} as star_days
+    {% if is_incremental() %}
+        where {{ in_built_days('star_days.day') }}
+
+        union all
+
+        select star_days.*
+        from {{ ref('int_star_days__read') }} as star_days
+        semi join refs_of_cells on star_days.day = refs_of_cells.day and star_days.repo_id = refs_of_cells.repo_ref
+    {% endif %}
+
+),
+
+archive_days as not materialized (
+
+    select archive_days.*
+    from {{ ref('int_gh_archive_repo_days__counted') }} as archive_days
+    {% if is_incremental() %}
+        where {{ in_built_days('archive_days.day') }}
+
+        union all
+
+        select archive_days.*
+        from {{ ref('int_gh_archive_repo_days__counted') }} as archive_days
+        semi join refs_of_cells
+            on archive_days.day = refs_of_cells.day and archive_days.repo_ref = refs_of_cells.repo_ref
+    {% endif %}
+
+),
+
+gained as (
+
+    select
+        star_days.*,
+        identified.repo_key
+    from star_days
+    inner join identified on star_days.repo_id = identified.repo_id
+    where star_days.reading = star_days.readings
+
+),
+
+numbered as (
+
+    select
+        archive_days.*,
+        keyed.repo_id,
+        keyed.repo_key
+    from archive_days
+    inner join keyed on archive_days.repo_ref = keyed.repo_ref
+    where archive_days.repo_ref > 0
+
+),
+
+-- events that tell no id: their names can be one repository's, and that of an id
+unnumbered as (
+
+    select
+        archive_days.day,
+        keyed.repo_key,
+        min(archive_days.repo_ref) as repo_ref,
+        arg_min(archive_days.name_ref, archive_days.repo_ref) as name_ref,
+        sum(archive_days.stars_gained) as stars_gained
+    from archive_days
+    inner join keyed on archive_days.repo_ref = keyed.repo_ref
+    where archive_days.repo_ref < 0
+    group by archive_days.day, keyed.repo_key
+
+),
+
+archived as (
+
+    select
+        coalesce(numbered.day, unnumbered.day) as day,
+        coalesce(numbered.repo_key, unnumbered.repo_key) as repo_key,
+        coalesce(numbered.repo_ref, unnumbered.repo_ref) as repo_ref,
+        coalesce(numbered.name_ref, unnumbered.name_ref) as name_ref,
+        numbered.repo_id,
+        (coalesce(numbered.stars_gained, 0) + coalesce(unnumbered.stars_gained, 0))::bigint as stars_gained
+    from numbered
+    full join unnumbered on numbered.day = unnumbered.day and numbered.repo_key = unnumbered.repo_key
+
+),
+
+archive_names as (
+
+    select * from {{ ref('int_gh_archive_names__seen') }}
 
 ),
 
@@ -100,15 +163,33 @@ coverage as (
 
 ),
 
+archive_coverage as (
+
+    select
+        day,
+        coverage
+    from {{ ref('ops_source_coverage') }}
+    where source = 'gh_archive'
+
+),
+
 joined as (
 
     select
-        totals.day,
-        totals.repo_key,
-        gained.repo_id as gained_repo_id,
-        null::bigint as unnamed_repo_id,
+        coalesce(totals.day, gained.day, archived.day) as day,
+        coalesce(totals.repo_key, gained.repo_key, archived.repo_key) as repo_key,
+        coalesce(gained.repo_id, archived.repo_id) as repo_id,
+        -- whose name is wanted: of a day without a total the archive saw it, or else GitHub's answers before and after
+        case when totals.day is null then archived.repo_ref end as seen_ref,
+        archived.name_ref,
+        case when totals.day is null and archived.day is null then gained.repo_id end as unnamed_repo_id,
         totals.full_name,
-        totals.source,
+        -- who speaks for the day: a total that was observed, else GitHub's history, else the archive
+        case
+            when totals.day is not null then totals.source
+            when gained.day is not null then 'star_history'
+            else 'gh_archive'
+        end as source,
         totals.observed_at,
         totals.stars_total,
         totals.forks_total,
@@ -121,25 +202,20 @@ joined as (
         totals.is_below_peak,
         totals.is_purged,
         totals.is_renamed,
-        gained.stars_gained,
+        coalesce(gained.stars_gained, archived.stars_gained) as stars_gained,
+        case
+            when gained.day is not null then 'star_history'
+            when archived.day is not null then 'gh_archive'
+        end as stars_gained_source,
+        archived.stars_gained as archive_stars_gained,
         gained.fetched_at,
         gained.readings
     from totals
-    left join gained on totals.day = gained.day and totals.repo_key = gained.repo_key
-
-    union all by name
-
-    select
-        gained.day,
-        gained.repo_key,
-        gained.repo_id as gained_repo_id,
-        gained.repo_id as unnamed_repo_id,
-        'star_history' as source,
-        gained.stars_gained,
-        gained.fetched_at,
-        gained.readings
-    from gained
-    anti join totals on gained.day = totals.day and gained.repo_key = totals.repo_key
+    full join gained on totals.day = gained.day and totals.repo_key = gained.repo_key
+    full join archived
+        on
+            coalesce(totals.day, gained.day) = archived.day
+            and coalesce(totals.repo_key, gained.repo_key) = archived.repo_key
 
 ),
 
@@ -148,10 +224,13 @@ final as (
     select
         joined.day,
         joined.repo_key,
-        coalesce(joined.gained_repo_id, identified.repo_id) as repo_id,
-        coalesce(joined.full_name, names.full_name) as full_name,
+        coalesce(joined.repo_id, identified.repo_id) as repo_id,
+        coalesce(joined.full_name, archive_names.full_name, names.full_name) as full_name,
         joined.stars_total,
         joined.stars_gained,
+        joined.stars_gained_source,
+        case when joined.stars_gained_source = 'gh_archive' then archive_coverage.coverage end as stars_gained_coverage,
+        joined.archive_stars_gained,
         case
             when {{ is_one_night('joined.gap_hours') }} and not joined.is_dropped and not joined.is_restored
                 then joined.step * 24.0 / joined.gap_hours
@@ -167,6 +246,17 @@ final as (
                 case when joined.stars_total is null then 'total_not_observed' end,
                 case when joined.stars_gained is null then 'stars_gained_not_observed' end,
                 case when joined.readings > 1 then 'restated' end,
+                case when joined.stars_gained_source = 'gh_archive' then 'not_netted' end,
+                case
+                    when joined.stars_gained_source = 'gh_archive' and archive_coverage.coverage is null
+                        then 'coverage_unknown'
+                end,
+                case
+                    when
+                        joined.stars_gained_source = 'gh_archive'
+                        and archive_coverage.coverage < {{ constant('low_coverage') }}
+                        then 'low_coverage'
+                end,
                 case
                     when
                         joined.stars_total is not null
@@ -189,12 +279,15 @@ final as (
     from joined
     left join identified
         on joined.repo_key = identified.repo_key and joined.day >= identified.first_observed_on
+    left join archive_names
+        on joined.seen_ref = archive_names.repo_ref and joined.name_ref = archive_names.name_ref
     left join names
         on
             joined.unnamed_repo_id = names.repo_id
             and joined.day >= names.named_from
             and joined.day < names.named_until
     left join coverage on joined.day = coverage.day and joined.source = coverage.source
+    left join archive_coverage on joined.day = archive_coverage.day
     -- in no order: years of cells are too many to sort, and both parts come day by day
 
 )

@@ -1,4 +1,5 @@
 {{ config(incremental_strategy='replace_cells', unique_key=['repo_id', 'day']) }}
+-- depends_on: {{ ref('int_repos__keyed') }}
 
 with
 
@@ -17,10 +18,7 @@ identified as (
 {% if is_incremental() %}
     rekeyed as (
 
-        select distinct shown.repo_id
-        from {{ this }} as shown
-        inner join identified on shown.repo_id = identified.repo_id
-        where shown.repo_key <> identified.repo_key
+        {{ rekeyed() }}
 
     ),
 {% endif %}
@@ -38,7 +36,7 @@ final as (
     {% if is_incremental() %}
         where
             {{ is_newly_loaded('star_days.loaded_at') }}
-            or star_days.repo_id in (select rekeyed.repo_id from rekeyed)
+            or identified.repo_key in (select rekeyed.repo_key from rekeyed)
     {% endif %}
     order by star_days.day, identified.repo_key, star_days.fetched_at
 

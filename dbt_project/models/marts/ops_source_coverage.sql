@@ -212,13 +212,81 @@ star_history as (
 
 ),
 
+archive_days as (
+
+    select * from {{ ref('int_gh_archive_days__judged') }}
+
+),
+
+archive_asked as (
+
+    select * from {{ ref('stg_gh_archive__days') }}
+
+),
+
+gh_archive as (
+
+    select
+        'gh_archive' as source,
+        days.day,
+        days.expected,
+        case when days.hours_known > 0 or days.observed > 0 then days.observed end as observed,
+        days.coverage,
+        case
+            when days.hours_observed = 24 and coalesce(days.coverage, 1) >= {{ constant('low_coverage') }}
+                then 'observed'
+            when days.hours_observed > 0 or days.observed > 0 or days.hours_partial > 0 then 'partial'
+            when days.hours_missing = days.hours_known then 'missing'
+            when days.hours_known > 0 then 'not_observed'
+            else coalesce(asked.status, 'not_loaded')
+        end as status,
+        nullif(concat_ws(
+            '; ',
+            {% for state, words in {
+                'hollow': 'with next to no events', 'partial': 'cut off', 'missing': 'missing', 'refused': 'refused',
+                'not_reached': 'not reached',
+            }.items() %}
+                case
+                    when days.hours_{{ state }} > 0 then format('{} of 24 hours {{ words }}', days.hours_{{ state }})
+                end,
+            {% endfor %}
+            case
+                when coalesce(days.hours_known, 0) < 24
+                    then format('{} of 24 hours not loaded', 24 - coalesce(days.hours_known, 0))
+            end,
+            case
+                when days.star_share < {{ constant('low_coverage') }} * days.expected_share
+                    then format(
+                        '{:.2f} % of the events are stars, {:.2f} % were to be expected',
+                        100 * days.star_share, 100 * days.expected_share
+                    )
+            end,
+            case when days.coverage is null and days.hours_known > 0 then 'no past to judge by' end
+        ), '') as reason,
+        24 as hours_expected,
+        coalesce(days.hours_observed, 0) as hours_observed,
+        days.event_mix
+    from archive_days as days
+    left join archive_asked as asked on days.day = asked.day
+
+),
+
 united as (
 
-    select * from rankings
-    union all
-    select * from repositories
-    union all
-    select * from star_history
+    select
+        *,
+        case when expected > 0 then round(observed / expected, 4) end as coverage
+    from (
+        select * from rankings
+        union all
+        select * from repositories
+        union all
+        select * from star_history
+    ) as counted
+
+    union all by name
+
+    select * from gh_archive
 
 ),
 
@@ -229,9 +297,12 @@ final as (
         day,
         expected,
         observed,
-        case when expected > 0 then round(observed / expected, 4) end as coverage,
+        coverage,
         status,
-        reason
+        reason,
+        hours_expected,
+        hours_observed,
+        event_mix
     from united
     order by source, day
 

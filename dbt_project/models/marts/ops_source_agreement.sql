@@ -1,0 +1,32 @@
+{{ config(incremental_strategy='replace_touched_days') }}
+-- depends_on: {{ ref('int_repo_days__touched') }}
+
+with
+
+gains as (
+
+    {{ gains_of_two_sources() }}
+
+),
+
+final as (
+
+    select
+        day,
+        source,
+        other_source,
+        count(*) as repos,
+        -- a sum of doubles depends on the order of its terms
+        round(sum(stars), 3) as stars,
+        round(sum(other_stars), 3) as other_stars,
+        case when sum(other_stars) > 0 then round(sum(stars) / sum(other_stars), 4) end as ratio,
+        count(*) filter (where abs(stars - other_stars) > tolerance) as repos_disagreeing,
+        {{ constant('agreement_share') }}::double as tolerance_share,
+        {{ constant('agreement_stars') }}::bigint as tolerance_stars
+    from gains
+    group by day, source, other_source
+    order by day, source, other_source
+
+)
+
+select * from final

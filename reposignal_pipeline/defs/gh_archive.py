@@ -1,0 +1,157 @@
+"""GH Archive's hourly files into raw tables: a day a partition, any range of days in one run."""
+
+import datetime as dt
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import dlt as dlthub
+from dagster_dlt import dlt_assets
+from rich.console import Console
+from rich.progress import Progress
+
+from reposignal_pipeline.defs.loading import IngestTranslator, Loader
+from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, days, keys_to_dates
+from reposignal_pipeline.defs.resources import raw_pipeline, settings
+from reposignal_pipeline.sources.gh_archive import (
+    Batch,
+    Standing,
+    actor_key,
+    batches,
+    file_name,
+    gh_archive_source,
+    hours_of,
+    read_hours,
+)
+from reposignal_pipeline.sources.transport import Upstream, UpstreamError
+from reposignal_pipeline.warehouse import Warehouse
+
+GH_ARCHIVE = dg.AssetKey("gh_archive")
+LONGEST_PLAUSIBLE_GAP_DAYS = 30
+"""The upstream's longest gap is 6 days; a longer range without any file means a wrong address."""
+
+
+class GhArchiveConfig(dg.Config):
+    """How a range of days is asked for."""
+
+    only_missing: bool | None = None
+    """Leave out days of which all 24 hours stand in the warehouse; by default those of a range, which so goes on where
+    it stopped, and no single day, which is read anew."""
+
+
+@dlt_assets(
+    dlt_source=dlthub.source(gh_archive_source, name="gh_archive")(),
+    dlt_pipeline=raw_pipeline("gh_archive"),
+    name="gh_archive",
+    partitions_def=days,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    dagster_dlt_translator=IngestTranslator(
+        [dg.AssetKey("gh_archive_files")],
+        "Star events of the hourly files, with a status and the mix of events for every hour; accounts only as a hash.",
+    ),
+    pool=WRITER_POOL,
+)
+def gh_archive(
+    context: dg.AssetExecutionContext, config: GhArchiveConfig, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Load the days of this run, some stars at a time; what is loaded stays if the rest fails."""
+    asked = keys_to_dates(context.partition_key_range)
+    loader = Loader("gh_archive", gh_archive_source, context, warehouse)
+    with loader.writing():
+        only_missing = len(asked) > 1 if config.only_missing is None else config.only_missing
+        loaded = warehouse.observed_days("gh_archive") if only_missing else frozenset()
+        wanted = [day for day in asked if day not in loaded]
+        standing = _standing(warehouse, wanted)
+    outcomes: Counter[str] = Counter()
+    stars = 0
+    try:
+        upstream = Upstream(settings.gh_archive_base)
+        hours = read_hours(
+            upstream,
+            (hour for day in wanted for hour in hours_of(day)),
+            actor_key(settings.actor_key_file),
+            through=settings.warehouse_dir,
+        )
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+            bar = progress.add_task("gh_archive", total=24 * len(wanted))
+            for batch in batches(hours, standing, context.run_id):
+                _load(loader, warehouse, batch)
+                outcomes.update(batch.tables["gh_archive_hours"]["status"].to_pylist())
+                stars += batch.tables["gh_archive"].num_rows
+                progress.advance(bar, batch.hours)
+                context.log.info("loaded %s hours to %s", batch.hours, batch.ends_on)
+    except UpstreamError as error:
+        # what broke was asked for again already; a later run goes on with the days that are left
+        raise dg.Failure(str(error)) from None
+    if len(wanted) >= LONGEST_PLAUSIBLE_GAP_DAYS and set(outcomes) == {"missing"}:
+        first = upstream.address(file_name(hours_of(wanted[0])[0]))
+        raise dg.Failure(f"no file for any hour of {len(wanted)} days, the first {first}: is the address right?")
+    yield dg.MaterializeResult(
+        asset_key=GH_ARCHIVE,
+        metadata={
+            "dagster/partition_row_count": stars,
+            "days_asked": len(asked),
+            "days_left_out": len(asked) - len(wanted),
+            **{f"hours_{status}": count for status, count in outcomes.items()},
+        },
+    )
+
+
+def _load(loader: Loader, warehouse: Warehouse, batch: Batch) -> None:
+    with loader.writing():
+        if batch.replaced:
+            _clear(warehouse, batch)
+        loader.load_writing(batch.tables)
+
+
+def _clear(warehouse: Warehouse, batch: Batch) -> None:
+    """Drop what a load would leave behind: rows of hours that are read again and have none of the kind any more."""
+    with warehouse.connected() as connection:
+        for table in ("gh_archive", "gh_archive_quarantine"):
+            refilled = set(batch.tables[table]["file_hour"].unique().to_pylist())
+            emptied = [hour for hour in batch.replaced if hour not in refilled]
+            if emptied:
+                hours = ", ".join("?" * len(emptied))
+                connection.execute(f"delete from pipeline.gh_archive.{table} where file_hour in ({hours})", emptied)
+
+
+def _standing(warehouse: Warehouse, wanted: list[dt.date]) -> dict[dt.datetime, Standing]:
+    if not wanted:
+        return {}
+    with warehouse.connected() as connection:
+        rows = connection.execute(
+            """
+            select file_hour, status, events, stars, first_day, last_day from pipeline.gh_archive.gh_archive_hours
+            where file_hour >= ? and file_hour < ?
+            """,
+            [min(wanted), max(wanted) + dt.timedelta(days=1)],
+        ).fetchall()
+    return {file_hour: Standing(*facts) for file_hour, *facts in rows}
+
+
+gh_archive_files = dg.AssetSpec(
+    "gh_archive_files",
+    description="The upstream: one gzip file of all public events an hour, since 2011-02-12.",
+    group_name="upstream",
+    owners=OWNERS,
+    kinds={"json"},
+)
+
+
+@dg.asset_check(asset=GH_ARCHIVE, description="Every file of this run's hours that is published was read whole.")
+def every_file_read(
+    context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.AssetCheckResult:
+    """Name the files that were cut, damaged or not reached: the run goes on without them, and says so."""
+    with warehouse.writing(f"run {context.run.run_id}: check", context.log), warehouse.connected() as connection:
+        rows = connection.execute(
+            """
+            select reason from pipeline.gh_archive.gh_archive_hours
+            where run_id = ? and status not in ('observed', 'missing') order by file_hour
+            """,
+            [context.run.run_id],
+        ).fetchall()
+    reasons = [reason for (reason,) in rows]
+    return dg.AssetCheckResult(passed=not reasons, metadata={"incomplete": reasons[:50], "files": len(reasons)})

@@ -1,0 +1,85 @@
+"""What ingest assets share: how a batch reaches the raw tables, and how the UI names an asset.
+
+Here: the writer's lock around a load, the asset's spec. Not here: what is asked of whom.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+import dlt as dlthub
+import duckdb
+from dagster_dlt import DagsterDltTranslator
+from dagster_dlt.translator import DltResourceTranslatorData
+from dlt.extract import DltResource
+
+from reposignal_pipeline.defs.partitions import OWNERS
+from reposignal_pipeline.defs.resources import finish_pending_load, raw_pipeline
+from reposignal_pipeline.warehouse import Warehouse
+
+
+class IngestTranslator(DagsterDltTranslator):
+    """An asset named as its source, in the group of ingests."""
+
+    def __init__(self, deps: list[dg.AssetKey], description: str) -> None:
+        self._deps, self._description = deps, description
+
+    def get_asset_spec(self, data: DltResourceTranslatorData) -> dg.AssetSpec:
+        return (
+            super()
+            .get_asset_spec(data)
+            .replace_attributes(
+                key=dg.AssetKey(data.resource.name),
+                deps=self._deps,
+                group_name="ingest",
+                owners=OWNERS,
+                description=self._description,
+            )
+        )
+
+
+class Loader:
+    """Loads batches of one run into a dataset, holding the writer's lock only meanwhile.
+
+    Args:
+        dataset: which.
+        source: the dlt resource that loads rows by table.
+        context: of the run.
+        warehouse: where to.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        source: Callable[[Mapping[str, Any]], DltResource],
+        context: dg.AssetExecutionContext,
+        warehouse: Warehouse,
+    ) -> None:
+        self._dataset, self._source = dataset, source
+        self._run_id, self._warehouse, self._log = context.run_id, warehouse, context.log
+        self._pipeline: dlthub.Pipeline = raw_pipeline(dataset)
+        with self.writing():
+            finish_pending_load(self._pipeline)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        with self._warehouse.writing(f"run {self._run_id}: {self._dataset}", self._log):
+            yield
+
+    def load(self, tables: Mapping[str, Any]) -> None:
+        """Load rows by table."""
+        with self.writing():
+            self.load_writing(tables)
+
+    def load_writing(self, tables: Mapping[str, Any]) -> None:
+        """Load rows by table, within `writing`."""
+        # held open, the file is not opened and written out anew by each of dlt's jobs
+        with duckdb.connect(self._warehouse.settings.pipeline_db):
+            self._pipeline.run(self._source(tables)).raise_on_failed_jobs()
+
+    def stamp(self, rows: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
+        """Return rows with their run and a key of their own, by which the batch replaces itself."""
+        key = f"{self._run_id}:{uuid4().hex[:12]}"
+        return [{**row, "run_id": self._run_id, "load_key": key, **more} for row in rows]
