@@ -1,6 +1,5 @@
 """GH Archive's hourly files into raw tables: a day a partition, any range of days in one run."""
 
-import datetime as dt
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -17,13 +16,14 @@ from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, days, keys_
 from reposignal_pipeline.defs.resources import raw_pipeline, settings
 from reposignal_pipeline.sources.gh_archive import (
     Batch,
-    Standing,
     actor_key,
     batches,
+    clear,
     file_name,
     gh_archive_source,
     hours_of,
     read_hours,
+    standing,
 )
 from reposignal_pipeline.sources.transport import Upstream, UpstreamError
 from reposignal_pipeline.warehouse import Warehouse
@@ -63,7 +63,8 @@ def gh_archive(
         only_missing = len(asked) > 1 if config.only_missing is None else config.only_missing
         loaded = warehouse.observed_days("gh_archive") if only_missing else frozenset()
         wanted = [day for day in asked if day not in loaded]
-        standing = _standing(warehouse, wanted)
+        with warehouse.connected() as connection:
+            known = standing(connection, asked[0], asked[-1])
     outcomes: Counter[str] = Counter()
     stars = 0
     try:
@@ -76,7 +77,7 @@ def gh_archive(
         )
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             bar = progress.add_task("gh_archive", total=24 * len(wanted))
-            for batch in batches(hours, standing, context.run_id):
+            for batch in batches(hours, known, context.run_id):
                 _load(loader, warehouse, batch)
                 outcomes.update(batch.tables["gh_archive_hours"]["status"].to_pylist())
                 stars += batch.tables["gh_archive"].num_rows
@@ -102,33 +103,9 @@ def gh_archive(
 def _load(loader: Loader, warehouse: Warehouse, batch: Batch) -> None:
     with loader.writing():
         if batch.replaced:
-            _clear(warehouse, batch)
+            with warehouse.connected() as connection:
+                clear(connection, batch)
         loader.load_writing(batch.tables)
-
-
-def _clear(warehouse: Warehouse, batch: Batch) -> None:
-    """Drop what a load would leave behind: rows of hours that are read again and have none of the kind any more."""
-    with warehouse.connected() as connection:
-        for table in ("gh_archive", "gh_archive_quarantine"):
-            refilled = set(batch.tables[table]["file_hour"].unique().to_pylist())
-            emptied = [hour for hour in batch.replaced if hour not in refilled]
-            if emptied:
-                hours = ", ".join("?" * len(emptied))
-                connection.execute(f"delete from pipeline.gh_archive.{table} where file_hour in ({hours})", emptied)
-
-
-def _standing(warehouse: Warehouse, wanted: list[dt.date]) -> dict[dt.datetime, Standing]:
-    if not wanted:
-        return {}
-    with warehouse.connected() as connection:
-        rows = connection.execute(
-            """
-            select file_hour, status, events, stars, first_day, last_day from pipeline.gh_archive.gh_archive_hours
-            where file_hour >= ? and file_hour < ?
-            """,
-            [min(wanted), max(wanted) + dt.timedelta(days=1)],
-        ).fetchall()
-    return {file_hour: Standing(*facts) for file_hour, *facts in rows}
 
 
 gh_archive_files = dg.AssetSpec(

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
 
+from reposignal_pipeline.defs.gh_archive import GH_ARCHIVE
 from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
@@ -18,7 +19,7 @@ LOADS = {
     "rankings": RANKINGS,
     "repositories": REPOSITORIES,
     "star_history": STAR_HISTORY,
-    "gh_archive": dg.AssetKey("gh_archive"),
+    "gh_archive": GH_ARCHIVE,
 }
 LAYER_GROUPS = {"staging": "staging", "intermediate": "intermediate", "marts": "marts"}
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -834,6 +835,28 @@ def _ranges(hours: Sequence[int]) -> str:
     ends = [hour for hour in hours if hour + 1 not in hours]
     spans = [f"{begin}" if begin == end else f"{begin}-{end}" for begin, end in zip(begins, ends, strict=True)]
     return ("hours " if len(hours) > 1 else "hour ") + ", ".join(spans)
+
+
+def standing(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date) -> dict[dt.datetime, Standing]:
+    """Return what the warehouse holds of the hours of the days from `first` to `last`."""
+    rows = connection.execute(
+        """
+        select file_hour, status, events, stars, first_day, last_day from pipeline.gh_archive.gh_archive_hours
+        where file_hour >= ? and file_hour < ?
+        """,
+        [first, last + dt.timedelta(days=1)],
+    ).fetchall()
+    return {file_hour: Standing(*facts) for file_hour, *facts in rows}
+
+
+def clear(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+    """Drop what a load would leave behind: rows of hours that are read again and have none of the kind any more."""
+    for table in ("gh_archive", "gh_archive_quarantine"):
+        refilled = set(batch.tables[table]["file_hour"].unique().to_pylist())
+        emptied = [hour for hour in batch.replaced if hour not in refilled]
+        if emptied:
+            hours = ", ".join("?" * len(emptied))
+            connection.execute(f"delete from pipeline.gh_archive.{table} where file_hour in ({hours})", emptied)
 
 
 def gh_archive_source(tables: Mapping[str, pa.Table] | None = None) -> DltResource:

@@ -175,7 +175,7 @@ def histories(draw: st.DrawFn) -> History:
     return history if any((listed, answers, entries, starred)) else History(((0, "a/x"),))
 
 
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(history=histories(), cut=st.integers(0, 9))
 def test_one_id_one_key_and_nothing_later_is_used(warehouse: TinyWarehouse, history: History, cut: int) -> None:
     stage(warehouse, history)

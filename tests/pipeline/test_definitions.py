@@ -18,7 +18,8 @@ SNAPSHOT = Path(__file__).with_name("asset_graph.json")
 RENEW = "RENEW_ASSET_GRAPH" in os.environ
 WINDOW = [
     "--vars",
-    '{"window_start": "2024-03-04", "window_end": "2024-03-10", "loaded_since": "1970-01-01 00:00:00"}',
+    '{"window_start": "2024-03-04", "window_end": "2024-03-10", "loaded_since": "1970-01-01 00:00:00",'
+    ' "archived_days": [], "build_number": 1}',
 ]
 BUILD = ["build", "--exclude-resource-type", "unit_test"]
 
@@ -70,7 +71,7 @@ def test_daily_and_weekly_jobs_end_with_the_published_copy(local: dict[str, Any]
 
 def test_a_range_is_loaded_apart_from_what_has_no_partitions(local: dict[str, Any]) -> None:
     jobs = local["jobs"]
-    assert jobs["ingest"] == ["rankings", "repositories", "star_history"]
+    assert jobs["ingest"] == ["gh_archive", "rankings", "repositories", "star_history"]
     assert sorted(["rankings"] + jobs["build"] + jobs["publish"]) == jobs["daily"]  # what is configured
 
 
