@@ -479,20 +479,21 @@ class _Lines:
         if lines and (head := _HEAD.match(chunk, starts[0])):
             usual, digests = _kinds(chunk, np.array(starts[:-1]), head.end(1) - starts[0])
             places = self._places(digests, lambda n: _HEAD.match(chunk, starts[usual[n]]))
-            for n in usual[self._is_star[places]].tolist():
-                self._stars.append((line + n, chunk[starts[n] : starts[n + 1]]))
-            named = usual if self._is_named[:-1].all() else usual[self._is_named[places]]
-            alone = () if len(named) == lines else np.setdiff1d(alone, named).tolist()
+            if places is not None:
+                for n in usual[self._is_star[places]].tolist():
+                    self._stars.append((line + n, chunk[starts[n] : starts[n + 1]]))
+                named = usual if self._is_named[:-1].all() else usual[self._is_named[places]]
+                alone = () if len(named) == lines else np.setdiff1d(alone, named).tolist()
         for n in alone:
             self._one_line(line + n, chunk[starts[n] : starts[n + 1]])
 
-    def _places(self, digests: np.ndarray, head: Callable[[int], re.Match[bytes] | None]) -> np.ndarray:
-        """Return where the digests of lines stand among those known, and count them."""
+    def _places(self, digests: np.ndarray, head: Callable[[int], re.Match[bytes] | None]) -> np.ndarray | None:
+        """Return where the digests of lines stand among those known, and count them; None if they are too many."""
         places = np.searchsorted(self._digests, digests)
         if (self._digests[places] != digests).any():
             found, firsts = np.unique(digests, return_index=True)
             if len(self._digests) + len(found) > MOST_DIGESTS:
-                return np.full(len(digests), "")
+                return None
             heads = {digest: head(n) for digest, n in zip(found.tolist(), firsts.tolist(), strict=True)}
             self._count_off()
             kinds = {digest: match[2].decode() if match else "" for digest, match in heads.items()}

@@ -325,7 +325,7 @@ def test_ids_of_any_length_stand_in_one_chunk() -> None:
 
 def test_a_file_whose_heads_all_differ_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gh_archive, "MOST_DIGESTS", 30)
-    heads = [b'{"id":"%d","type":"Fork","n":"%020d"}' % (FIRST_ID + n, n) for n in range(500)]
+    heads = [b'{"id":"%d","type":"Fork","n":"%d-%080d"}' % (FIRST_ID + n, n, 0) for n in range(500)]
     hour = parsed(file_of(*heads, *plain_hour(stars=200)))
     assert hour.event_mix == {"Fork": 500, "WatchEvent": 200, "PushEvent": 4}
     assert len(given_in(hour)) == 200
