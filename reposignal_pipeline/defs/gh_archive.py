@@ -67,6 +67,7 @@ def gh_archive(
             known = standing(connection, asked[0], asked[-1])
     outcomes: Counter[str] = Counter()
     stars = 0
+    unheard: list[str] = []
     try:
         upstream = Upstream(settings.gh_archive_base)
         hours = read_hours(
@@ -80,9 +81,12 @@ def gh_archive(
             for batch in batches(hours, known, context.run_id):
                 _load(loader, warehouse, batch)
                 outcomes.update(batch.tables["gh_archive_hours"]["status"].to_pylist())
+                unheard += batch.unheard
                 stars += batch.tables["gh_archive"].num_rows
                 progress.advance(bar, batch.hours)
                 context.log.info("loaded %s hours to %s", batch.hours, batch.ends_on)
+                for reason in batch.unheard:
+                    context.log.warning(reason)
     except UpstreamError as error:
         # what broke was asked for again already; a later run goes on with the days that are left
         raise dg.Failure(str(error)) from None
@@ -96,6 +100,7 @@ def gh_archive(
             "days_asked": len(asked),
             "days_left_out": len(asked) - len(wanted),
             **{f"hours_{status}": count for status, count in outcomes.items()},
+            "hours_left_as_they_stood": unheard[:50],
         },
     )
 

@@ -66,10 +66,10 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
             totals = warehouse.observed_days("rankings") | warehouse.observed_days("repositories")
             # days that a killed run left were built now too
             changed_from = warehouse.changed_from()
-        last_week = week_of(yesterday - dt.timedelta(days=6))
         # a later day's row depends on earlier ones, so every week since the first is renewed; the last one has ended
-        if totals and changed_from and week_of(changed_from) <= min(week_of(max(totals)), last_week):
-            _execute(definitions, "weekly", instance, (week_of(changed_from), min(week_of(max(totals)), last_week)))
+        last_week = min(week_of(max(totals, default=dt.date.min)), week_of(yesterday - dt.timedelta(days=6)))
+        if changed_from and week_of(changed_from) <= last_week:
+            _execute(definitions, "weekly", instance, (week_of(changed_from), last_week))
         else:
             _execute(definitions, "publish", instance)
     return incomplete

@@ -699,12 +699,10 @@ def _as_since_2015(event: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _once(stars: pa.Table, known: np.ndarray | None = None) -> tuple[pa.Table, int]:
-    """Return the stars whose event is not a former one's again, and how many were."""
+def _once(stars: pa.Table) -> tuple[pa.Table, int]:
+    """Return each event's first row, and how many rows were another of its."""
     ids = stars["event_id"].to_numpy()
     _, first = np.unique(ids, return_index=True)
-    if known is not None and len(known):
-        first = first[~np.isin(ids[first], known)]
     repeated = len(ids) - len(first)
     return (stars.take(np.sort(first)), repeated) if repeated else (stars, 0)
 
@@ -730,6 +728,8 @@ class Batch:
     ends_on: dt.date
     replaced: list[dt.datetime]
     """hours of which rows may stand that no longer come about"""
+    unheard: list[str]
+    """why hours tell less now than what stands of them"""
 
 
 def batches(hours: Iterable[Hour], standing: Mapping[dt.datetime, Standing], run_id: str) -> Iterator[Batch]:
@@ -802,7 +802,10 @@ def _batch(
     tables = {name: pa.Table.from_pylist([row | stamp for row in rows[name]], TABLES[name]) for name in rows}
     stars = pa.concat_tables([_STARS.empty_table(), *(hour.stars for hour in told)])
     replaced = [hour.file_hour for hour in told if hour.file_hour in standing]
-    return Batch({"gh_archive": stars} | tables, len(hours), hours[-1].day, replaced)
+    unheard = [
+        f"{hour.reason}; what stood stands" for hour in hours if hour.is_worse_than(standing.get(hour.file_hour))
+    ]
+    return Batch({"gh_archive": stars} | tables, len(hours), hours[-1].day, replaced, unheard)
 
 
 def _day(hours: Mapping[dt.datetime, Standing], run_id: str) -> dict[str, Any]:

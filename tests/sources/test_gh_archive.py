@@ -1031,6 +1031,14 @@ def test_a_reading_that_tells_as_much_takes_its_place(former: str, status: Statu
         assert row["first_day"] == DAY - dt.timedelta(days=1)
 
 
+def test_a_reading_that_is_not_heard_is_told_of() -> None:
+    hour = read(5, "not_reached")
+    (batch,) = batches([hour], {hour.file_hour: Standing("observed", 9, 1)}, "run")
+    assert batch.unheard == [f"{hour.reason}; what stood stands"]
+    (batch,) = batches([read(5, "not_reached")], {}, "run")
+    assert batch.unheard == []
+
+
 def test_a_file_cut_earlier_than_before_tells_less() -> None:
     hour = read(5, "partial")
     for events, is_worse in ((hour.events - 1, False), (hour.events, False), (hour.events + 1, True)):
