@@ -22,6 +22,7 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 
 from reposignal_pipeline.analysis.weekly import WeeklyTable
 from reposignal_pipeline.config import Settings
@@ -33,7 +34,7 @@ BUILD_SCHEMA = "build"
 LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day", "gh_archive": "day"}
 """source -> the day column of its `_days` table, one row a day that was loaded"""
 
-LAYOUT = 3
+LAYOUT = 4
 """of the columns of all models: one more with each change of them, and homes are rebuilt once"""
 
 NEVER = dt.datetime(1970, 1, 1)
@@ -360,19 +361,56 @@ def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def replace_weeks(
-    connection: duckdb.DuckDBPyConnection, table: WeeklyTable, frame: pd.DataFrame, first: dt.date, last: dt.date
+    connection: duckdb.DuckDBPyConnection,
+    table: WeeklyTable,
+    rows: pd.DataFrame | pa.Table,
+    first: dt.date,
+    last: dt.date,
 ) -> None:
-    """Replace the weeks from `first` to `last` of a weekly table by the rows of `frame`, in one transaction."""
-    columns = ", ".join(f"{name} {kind}" for name, (kind, _) in table.columns.items())
+    """Replace the weeks from `first` to `last` of a weekly table by `rows`, in one transaction."""
     with _transaction(connection):
-        connection.execute(f"create table if not exists {table.name} ({columns})")
-        connection.execute(f"comment on table {table.name} is '{_quoted(table.comment)}'")
-        for name, (_, comment) in table.columns.items():
-            connection.execute(f"comment on column {table.name}.{name} is '{_quoted(comment)}'")
+        _ensure_table(connection, table)
         connection.execute(f"delete from {table.name} where week between ? and ?", [first, last])
-        connection.register("new_weeks", frame)
-        connection.execute(f"insert into {table.name} by name from new_weeks order by week, rank")
+        connection.register("new_weeks", rows)
+        order = [column for column in ("week", "rank") if column in table.columns]
+        connection.execute(f"insert into {table.name} by name from new_weeks order by {', '.join(order)}")
         connection.unregister("new_weeks")
+
+
+def append_rows(
+    connection: duckdb.DuckDBPyConnection,
+    table: WeeklyTable,
+    query: str | None = None,
+    parameters: dict[str, Any] | None = None,
+    *,
+    instead: str | None = None,
+) -> int:
+    """Append the rows of a query to a table that is only appended to, in one transaction; return how many.
+
+    Args:
+        query: None only makes the table.
+        instead: rows whose place the new ones take: what stood for something not known yet.
+    """
+    with _transaction(connection):
+        _ensure_table(connection, table)
+        if query is None:
+            return 0
+        # made before anything is removed: the query looks at what stands
+        connection.execute(f"create or replace temp table new_rows as {query}", parameters)
+        if instead:
+            connection.execute(f"delete from {table.name} where {instead}")
+        connection.execute(f"insert into {table.name} by name from new_rows")
+        (count,) = _one(connection, "select count(*) from new_rows")
+        connection.execute("drop table new_rows")
+    return int(count)
+
+
+def _ensure_table(connection: duckdb.DuckDBPyConnection, table: WeeklyTable) -> None:
+    columns = ", ".join(f"{name} {kind}" for name, (kind, _) in table.columns.items())
+    connection.execute(f"create table if not exists {table.name} ({columns})")
+    connection.execute(f"comment on table {table.name} is '{_quoted(table.comment)}'")
+    for name, (_, comment) in table.columns.items():
+        connection.execute(f"comment on column {table.name}.{name} is '{_quoted(comment)}'")
 
 
 _LOADS = "(source varchar, day date, fetched_at timestamp)"

@@ -17,7 +17,9 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
+from jinja2 import Template
 
+from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, TRACK_RECORD
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
 from reposignal_pipeline.cli import _parser
 from reposignal_pipeline.config import PROJECT_ROOT
@@ -43,7 +45,7 @@ def published_tables() -> Iterator[tuple[str, str, list[tuple[str, str, str]]]]:
         for model in yaml.safe_load(path.read_text(encoding="utf-8")).get("models", []):
             columns = [(column["name"], column["data_type"], column["description"]) for column in model["columns"]]
             yield model["name"], model["description"], columns
-    for table in (REPO_TRENDS, LANGUAGE_TRENDS):
+    for table in (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD):
         yield table.name, table.comment, [(name, kind, text) for name, (kind, text) in table.columns.items()]
 
 
@@ -57,6 +59,8 @@ def catalog() -> Iterator[duckdb.DuckDBPyConnection]:
             for name, _, text in columns:
                 connection.execute(f"comment on column {table}.{name} is {_literal(text)}")
         record_runs(connection, [])
+        macros = PROJECT_ROOT / "dbt_project" / "macros" / "languages.sql"
+        connection.execute(Template(macros.read_text(encoding="utf-8")).module.language_functions())
         yield connection
 
 

@@ -12,9 +12,16 @@
         "purge_repos": 100,
         "usual_days": 56,
         "usual_days_min": 14,
-        "prior_days": 7,
         "dispersion": 0.15,
+        "dispersion_prior_repos": 20,
+        "unstar_dispersion": 0.8,
+        "prior_shape_max": 4,
+        "index_prior_stars": 50,
+        "least_pace": 0.02,
         "persistence_days": 28,
+        "growth_least": 0.004,
+        "growth_most": 1.0,
+        "review_share": 0.5,
         "false_discovery_rate": 0.05,
         "hollow_share": 0.10,
         "archive_days": 28,
@@ -40,9 +47,18 @@
             platform. Most days have 5-15 %; six from 2023-09 to 2024-09 had 21-38 %.
         usual_days, usual_days_min: the usual pace is the mean of the trailing 56 days before today (8 whole weeks, so
             that weekdays balance), from at least 14 readings.
-        prior_days: weight, in days, of the day's median pace in a repository's usual pace (empirical Bayes shrinkage).
-        dispersion: negative-binomial alpha of daily gains; 0.11-0.24 measured on real histories.
+        dispersion, dispersion_prior_repos: negative-binomial alpha of daily gains (variance = mean + alpha mean^2), 0.11-0.24
+            measured on real histories; each stratum of size and age has its own, drawn to this one by 20 repositories' weight.
+        unstar_dispersion: a net change scatters more than stars given: stars are taken back. Its variance at 1-10 stars a day
+            is 1.8 times the mean, besides the alpha (rankings before 2024-07).
+        prior_shape_max: a stratum's Gamma prior never weighs more than four stars.
+        index_prior_stars: what a day brings to everyone is drawn to 1 by 50 stars' weight: with few repositories it says little.
+        least_pace: stars/day; what never moved is expected to get one star in 50 days.
         persistence_days: four whole weeks.
+        growth_least, growth_most: growth in 28 days below which differences hardly count, and at which points are full. On a
+            logarithmic scale, so that they rank as a product of the growths does; any least growth of 0.2-2 % and most of
+            50-200 % rank alike (P@50 before 2024-07 within 0.001).
+        review_share: a score under review counts half, until someone has looked.
         false_discovery_rate: Benjamini-Hochberg across the repositories of a day.
         hollow_share: an archive hour with fewer than this share of the usual events is hollow: the crawler was down, the
             file is there. Nights and Sundays have a third of the busiest hours; hollow hours of 2015 had one event.

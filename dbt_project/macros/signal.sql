@@ -1,7 +1,15 @@
 {#- Components of the signal score, in the order of `signal_weights`, separated by spaces. -#}
 {% macro signal_components() -%}
-    growth_28d growth_7d surprise persistence acceleration breadth
+    growth_28d growth_year growth_7d breadth
 {%- endmacro %}
 
 {#- Changes whenever the same inputs would give another score. -#}
-{% macro signal_model_version() -%} signal-1 {%- endmacro %}
+{% macro signal_model_version() -%} signal-2 {%- endmacro %}
+
+{#- Share of a component's points, 0-1, for a growth in 28 days: logarithmic, full at growth_most. -#}
+{% macro growth_share(growth) -%}
+    least(
+        ln(1 + greatest({{ growth }}, 0) / {{ constant('growth_least') }})
+        / ln(1 + {{ constant('growth_most') }} / {{ constant('growth_least') }}), 1
+    )
+{%- endmacro %}

@@ -1,10 +1,55 @@
-{#- Variance-stabilised negative-binomial z of a count against a mean, unit variance under the null.
-    Anscombe (1948): asinh(sqrt(alpha (y + 3/8))) / sqrt(alpha) has a variance of about 1/4. -#}
-{% macro negative_binomial_z(count, mean, alpha) -%}
-    2 / sqrt({{ alpha }}) * (
-        asinh(sqrt({{ alpha }} * (greatest({{ count }}, 0) + 0.375)))
-        - asinh(sqrt({{ alpha }} * (greatest({{ mean }}, 0) + 0.375)))
-    )
+{#- CTEs that add to `relation` the normal deviate of a count: its upper tail is that of the negative binomial at or above
+    the count, with mean expected_change and variance mean + predictive_dispersion x mean^2; NULL where one is.
+
+    P(NB >= y) = P(Binomial(y - 1 + r, p) <= r - 1) with r = 1 / dispersion and p = r / (r + mean), and that by Peizer and
+    Pratt (1968): within 7 % of the exact tail down to 1e-12 for dispersions of 0.05 to 1.4. The count may have a fraction;
+    it must be at least 1/2. In steps, as terms that stand inside a case are worked out each time they are named. -#}
+{% macro negative_binomial_deviate(name, relation, deviate, count) -%}
+{{ name }}_as_binomial as (
+
+    select
+        *,
+        {{ count }} as binomial_y,
+        1 / predictive_dispersion as binomial_r,
+        1 / (1 + predictive_dispersion * expected_change) as binomial_p
+    from {{ relation }}
+
+),
+
+{{ name }}_in_ratios as (
+
+    select
+        *,
+        (binomial_r - 0.5) / ((binomial_y - 1 + binomial_r) * binomial_p) as below,
+        (binomial_y - 0.5) / ((binomial_y - 1 + binomial_r) * (1 - binomial_p)) as above
+    from {{ name }}_as_binomial
+
+),
+
+{{ name }} as (
+
+    select
+        * exclude (binomial_y, binomial_r, binomial_p, below, above),
+        (
+            (binomial_y - 1 + binomial_r + 1.0 / 3) * binomial_p - binomial_r + 1.0 / 3
+            - 0.02 * (
+                (1 - binomial_p) / binomial_r - binomial_p / binomial_y + (0.5 - binomial_p) / (binomial_y + binomial_r)
+            )
+        ) * sqrt(
+            (1 + (1 - binomial_p) * {{ _peizer_pratt('below') }} + binomial_p * {{ _peizer_pratt('above') }})
+            / ((binomial_y - 1 + binomial_r + 1.0 / 6) * binomial_p * (1 - binomial_p))
+        ) as {{ deviate }}
+    from {{ name }}_in_ratios
+
+)
+{%- endmacro %}
+
+{% macro _peizer_pratt(ratio) -%}
+    case
+        when {{ ratio }} < 1e-9 then 1
+        when abs({{ ratio }} - 1) < 1e-4 then 0
+        else (1 - {{ ratio }} * {{ ratio }} + 2 * {{ ratio }} * ln({{ ratio }})) / ((1 - {{ ratio }}) * (1 - {{ ratio }}))
+    end
 {%- endmacro %}
 
 {#- Upper tail of the standard normal. Abramowitz and Stegun (1964) 26.2.17: absolute error below 7.5e-8. -#}
@@ -32,14 +77,15 @@
     ) / ({{ trials }} + {{ z }} * {{ z }})
 {%- endmacro %}
 
-{#- Rank of a value among the day's known values: 0 (lowest) to 1; NULL for NULL. -#}
-{% macro percentile_of_day(value) -%}
-    case when {{ value }} is not null
-        then percent_rank() over (partition by day, {{ value }} is null order by {{ value }})
-    end
-{%- endmacro %}
-
 {#- True where a change of the total is one night's: neither too short nor too long to be scaled to 24 hours. -#}
 {% macro is_one_night(gap_hours) -%}
     {{ gap_hours }} between {{ constant('shortest_gap_hours') }} and {{ constant('longest_gap_hours') }}
+{%- endmacro %}
+
+{#- stars/day that were given or taken star by star over one night; NULL over a gap, a break of the level or a purge. -#}
+{% macro daily_change() -%}
+    case
+        when {{ is_one_night('gap_hours') }} and not (is_dropped or is_restored or is_purged)
+            then step * 24.0 / gap_hours
+    end
 {%- endmacro %}

@@ -61,6 +61,13 @@
     {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 
+{#- Rows of whole months, of which the window may begin in the middle. -#}
+{% macro get_incremental_replace_months_sql(arg_dict) %}
+    delete from {{ arg_dict["target_relation"] }}
+    where month between date_trunc('month', date '{{ var("window_start") }}') and date '{{ var("window_end") }}';
+    {{ _insert_fresh(arg_dict) }}
+{% endmacro %}
+
 {#- What sums up or compares all cells of a day: whole days, also those of which a few cells changed. -#}
 {% macro get_incremental_replace_touched_days_sql(arg_dict) %}
     {{ _delete_built_days(arg_dict) }}

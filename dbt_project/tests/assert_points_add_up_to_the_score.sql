@@ -11,4 +11,5 @@ where
         {% for component in signal_components().split() %}
             + coalesce({{ component }}_points, 0)
         {% endfor %}
+        + coalesce(authenticity_points, 0)
     )) > 0.005

@@ -85,7 +85,13 @@ def _fail_without_any_file(outcomes: list[Day], asked: list[dt.date]) -> None:
     refused = [day for day in outcomes if day.status == "refused"]
     if refused and len(refused) == len(outcomes):
         raise dg.Failure(str(refused[0].reason))
-    if len(outcomes) >= LONGEST_PLAUSIBLE_GAP_DAYS and all(day.status == "missing" for day in outcomes):
+    # days that were found before are not asked for again: their files say that the address is right
+    is_first_try = len(outcomes) == len(asked)
+    if (
+        is_first_try
+        and len(outcomes) >= LONGEST_PLAUSIBLE_GAP_DAYS
+        and all(day.status == "missing" for day in outcomes)
+    ):
         base = Upstream(settings.rankings_base).address(f"github-ranking-{asked[0]}.csv")
         raise dg.Failure(f"no file for any of {len(outcomes)} days, the first {base}: is the address right?")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, TRACK_RECORD
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
 from reposignal_pipeline.config import load_settings
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
@@ -20,8 +21,7 @@ RUNS_LOOKED_AT = 50
 @dg.asset(
     deps=[
         *(key for key in marts.keys if key.path[-1].startswith(("dim_", "fct_", "ops_", "signal_weight"))),
-        REPO_TRENDS.name,
-        LANGUAGE_TRENDS.name,
+        *(table.name for table in (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD)),
     ],
     group_name="published",
     owners=OWNERS,

@@ -5,6 +5,7 @@ import datetime as dt
 import dagster as dg
 
 from reposignal_pipeline.config import Profile
+from reposignal_pipeline.defs.forecasts import forecast_model, weekly_forecasts
 from reposignal_pipeline.defs.gh_archive import GH_ARCHIVE
 from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
 from reposignal_pipeline.defs.ingest import RANKINGS
@@ -35,9 +36,12 @@ daily = dg.define_asset_job(
 )
 weekly = dg.define_asset_job(
     "weekly",
-    selection=dg.AssetSelection.assets(weekly_trends) | _published,
+    selection=dg.AssetSelection.assets(weekly_trends, weekly_forecasts) | _published,
     partitions_def=weeks,
-    description="A week, or a range of weeks: weekly trend tables, published copy.",
+    description="A week, or a range of weeks: weekly trend tables, forecasts and their grades, published copy.",
+)
+refit = dg.define_asset_job(
+    "refit", selection=dg.AssetSelection.assets(forecast_model), description="A forecast model of the past up to here."
 )
 # A run over a range logs every asset once a partition, so a range of days is loaded apart from what has no partitions.
 ingest = dg.define_asset_job(
@@ -85,4 +89,11 @@ weekly_schedule = dg.build_schedule_from_partitioned_job(
     minute_of_hour=0,
     default_status=_status,
     description="The week that ended on Sunday, after its last day.",
+)
+refit_schedule = dg.ScheduleDefinition(
+    job=refit,
+    cron_schedule="0 7 2 * *",
+    execution_timezone="UTC",
+    default_status=_status,
+    description="Every month, once its first day is built.",
 )

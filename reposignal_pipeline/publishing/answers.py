@@ -138,62 +138,114 @@ def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
             connection, "select count(signal_rank) from fct_repo_signal_day where day = ?", [fact["day"]]
         )
         weights = connection.execute(
-            "select component, weight, reason from signal_weight order by weight desc, component"
+            "select component, weight, reason from signal_weight order by weight desc, component desc"
         ).fetchall()
-    return _explained(fact, flags, ranked, weights)
+        forecast = _forecast(connection, fact["repo_key"], fact["day"])
+    return _explained(fact, flags, ranked, weights, forecast)
+
+
+def _forecast(connection: duckdb.DuckDBPyConnection, repo_key: int, day: dt.date) -> tuple[Any, ...] | None:
+    """Return threshold, probability, due day, issue day and model of the last forecast by `day`, or None."""
+    if _first(connection, "select 1 from duckdb_tables() where table_name = 'fct_forecast'", []) == (None,):
+        return None
+    return connection.execute(
+        """
+        select threshold, probability, due_on, issued_on, model_version from fct_forecast
+        where repo_key = ? and issued_on <= ? and due_on >= ? order by issued_on desc limit 1
+        """,
+        [repo_key, day, day],
+    ).fetchone()
 
 
 _INPUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "growth_28d": lambda fact: _percent(fact["growth_28d"], "in 28 days"),
+    "growth_year": lambda fact: _percent(fact["growth_year"], "in 28 days, mean of up to a year"),
     "growth_7d": lambda fact: _percent(fact["growth_7d"], "in 7 days"),
-    "surprise": lambda fact: (
-        _unknown(fact["surprise"])
-        or f"{fact['velocity_24h']:,.0f} stars in 24 h where {fact['expected_change']:,.1f} were expected:"
-        f" {fact['surprise']:+.1f} sd"
-    ),
-    "persistence": lambda fact: (
-        _unknown(fact["persistence"]) or f"above its usual pace on {fact['persistence']:.0%} of the last 28 days"
-    ),
-    "acceleration": lambda fact: (
-        _unknown(fact["acceleration"])
-        or f"{fact['velocity_7d']:,.1f} stars/day this week, {fact['velocity_28d']:,.1f} this month"
-    ),
     "breadth": lambda fact: _percent(fact["fork_growth_28d"], "more forks in 28 days"),
 }
 
 
-def _explained(fact: dict[str, Any], flags: list[str], ranked: int, weights: list[tuple[str, float, str]]) -> str:
+def _explained(
+    fact: dict[str, Any],
+    flags: list[str],
+    ranked: int,
+    weights: list[tuple[str, float, str]],
+    forecast: tuple[Any, ...] | None,
+) -> str:
     head = f"{_cell(fact['full_name'])} on {fact['day']}: {fact['stars_total']:,} stars"
-    if fact["signal_score"] is None:
-        why = (
-            "it is on its way back to a former level"
-            if "below_former_level" in flags
-            else "less than 28 days of history"
-        )
+    is_scored = fact["signal_score"] is not None
+    if not is_scored:
+        if "below_former_level" in flags:
+            why = "it is on its way back to a former level"
+        elif fact["velocity_28d"] is not None:
+            why = "its level broke within the last 28 days"
+        else:
+            why = "less than 28 days of history"
         score = f"no signal score: {why}"
     else:
         rank = f"rank {fact['signal_rank']:,} of {ranked:,} ({fact['model_version']})"
         score = f"signal score {fact['signal_score']:.2f} of 100, {rank}"
-    rows = [
-        (component, fact[f"{component}_points"], weight, _INPUTS[component](fact), reason)
-        for component, weight, reason in weights
-    ]
-    total = ("sum", fact["signal_score"], sum(weight for _, weight, _ in weights), "", "")
+    rows: list[tuple[Any, ...]] = []
+    for component, weight, reason in weights:
+        stands_in = "; counts as the growth in 28 days" if is_scored else ""
+        source = _INPUTS[component](fact) or f"not known{stands_in}"
+        rows.append((component, fact[f"{component}_points"], weight, source, reason))
+    rows.append(("authenticity", fact["authenticity_points"], 0.0, _authenticity(fact), "review halves the score"))
+    rows.append(("sum", fact["signal_score"], sum(weight for _, weight, _ in weights), "", ""))
     breakout = {True: "a breakout", False: "no breakout", None: "not judged for a breakout"}[fact["is_breakout"]]
+    shown = (
+        table(["component", "points", "of", "from", "why it counts"], rows).rsplit("\n", 1)[0].replace("NULL", "    ")
+    )
     told = [flag for flag in flags if flag != "stars_gained_not_observed"]
-    shown = table(["component", "points", "of", "from", "why it counts"], [*rows, total]).rsplit("\n", 1)[0]
     notes = (
         f"notes on how the total was read: {', '.join(told)}" if told else "nothing odd about how the total was read"
     )
-    return f"{head}\n{score}; {breakout}\n\n{shown}\n\n{notes}"
+    beside = "\n".join(f"  {name:<12} {text}" for name, text in _beside(fact, forecast))
+    return f"{head}\n{score}; {breakout}\n\n{shown}\n\nbeside the score\n{beside}\n\n{notes}"
+
+
+def _authenticity(fact: dict[str, Any]) -> str:
+    reasons = ", ".join(fact["authenticity_reasons"] or []).replace("_", " ")
+    return {
+        "ok": "ok: nothing odd about its stars",
+        "review": f"worth a look: {reasons}",
+        None: f"cannot be told{': ' * bool(reasons)}{reasons}",
+    }[fact["authenticity"]]
+
+
+def _beside(fact: dict[str, Any], forecast: tuple[Any, ...] | None) -> list[tuple[str, str]]:
+    """Return what is known besides the components: as name and words."""
+    paces = [
+        f"{fact[f'velocity_{span}']:,.1f} {words}"
+        for span, words in (("24h", "over the last night"), ("7d", "this week"), ("28d", "this month"))
+        if fact[f"velocity_{span}"] is not None
+    ]
+    told = [("pace", f"stars/day: {', '.join(paces)}" if paces else "not known")]
+    if fact["surprise"] is None:
+        told.append(("surprise", "not known: what is usual takes 14 readings of the eight weeks before this one"))
+    else:
+        told.append(
+            (
+                "surprise",
+                f"{fact['velocity_24h']:,.0f} stars in 24 h where {fact['expected_change']:,.1f} were expected:"
+                f" {fact['surprise']:+.1f} sd (the day itself brought everyone {fact['day_index']:.2f} of the usual)",
+            )
+        )
+    if fact["persistence"] is not None:
+        told.append(("persistence", f"above what was expected on {fact['persistence']:.0%} of the last 28 days"))
+    if forecast:
+        threshold, probability, due_on, issued_on, model = forecast
+        told.append(
+            (
+                "forecast",
+                f"{threshold:,} stars by {due_on}: {probability:.0%} (issued on {issued_on} by {_cell(model)})",
+            )
+        )
+    return told
 
 
 def _percent(value: float | None, what: str) -> str:
-    return _unknown(value) or f"{value:+.2%} {what}"
-
-
-def _unknown(value: Any) -> str:
-    return "not known" if value is None else ""
+    return "" if value is None else f"{value:+.2%} {what}"
 
 
 def week_in_words(settings: Settings, day: dt.date, command: str) -> str:

@@ -18,6 +18,7 @@ DAILY_MARTS = ("fct_repo_day", "fct_repo_signal_day", "fct_language_day")
 MARTS = (
     *DAILY_MARTS, "fct_star_vintage", "dim_repo", "dim_repo_alias", "dim_universe", "ops_source_coverage",
     "ops_quarantine", "ops_archive_hour", "ops_source_agreement", "fct_source_disagreement", "signal_weight",
+    "fct_language_vertical_day", "fct_language_reach_day", "dim_topic_vertical",
 )  # fmt: skip
 LAYER_NAMES = {
     "staging": r"stg_[a-z]+(_[a-z]+)*__[a-z_]+",
@@ -55,7 +56,7 @@ def test_every_model_with_a_formula_has_a_unit_test(manifest: dict[str, Any], mo
         *("stg_rankings__days", "stg_rankings__quarantine", "stg_gh_archive__days", "stg_gh_archive__quarantine"),
         *("stg_repositories__days", "stg_repositories__universe_changes"),
         *("stg_star_history__weeks", "stg_star_history__reads", "stg_star_history__quarantine"),
-        *("stg_star_history__days", "ops_quarantine", "signal_weight"),
+        *("stg_star_history__days", "ops_quarantine", "signal_weight", "dim_topic_vertical"),
     }
     assert models.keys() - tested == passing_on
 
@@ -112,13 +113,19 @@ def test_every_mart_has_an_enforced_contract(models: dict[str, Any]) -> None:
 SINGULAR_PLANTS = {
     "assert_points_add_up_to_the_score": [
         "update {signal} set signal_score = signal_score - 0.02 where {first_of_signal} signal_score > 1)",
-        "update {signal} set surprise_points = 1 where {first_of_signal} signal_score is null)",
+        "update {signal} set breadth_points = 1 where {first_of_signal} signal_score is null)",
     ],
     "assert_language_shares_add_up": [
         "update {language} set share = share + 0.001 where rowid = 0",
         "update {language} set repos = repos + 1 where {first_of_language} universe = 'all')",
         "update {language} set repos = repos + 50 where {first_of_language} universe = 'top50')",
         "delete from {repo} where {first_of_repo} stars_total is not null)",
+    ],
+    "assert_vertical_shares_add_up": [
+        "update {vertical} set share = share / 2 where rowid = 0",
+        "update {vertical} set repos_split = repos_split + 0.1 where rowid = 0",
+        "update {vertical} set repos = repos + 1 where rowid = 0",
+        "insert into {vertical} from {vertical} where rowid = 0",
     ],
     "assert_repo_days_are_the_readings": [
         *(
@@ -202,6 +209,7 @@ SINGULAR_PLANTS = {
     ],
 }  # fmt: skip
 SHORT = {
+    "vertical": "fct_language_vertical_day",
     "repo": "fct_repo_day", "signal": "fct_repo_signal_day", "language": "fct_language_day",
     "coverage": "ops_source_coverage", "dim": "dim_repo", "alias": "dim_repo_alias", "vintage": "fct_star_vintage",
     "universe": "dim_universe", "agreement": "ops_source_agreement",

@@ -66,7 +66,8 @@ def test_every_asset_is_made_in_the_writer_pool(local: dict[str, Any]) -> None:
 def test_daily_and_weekly_jobs_end_with_the_published_copy(local: dict[str, Any]) -> None:
     daily, weekly = local["jobs"]["daily"], local["jobs"]["weekly"]
     assert {"rankings", "fct_repo_signal_day", "published_warehouse"} <= set(daily)
-    assert set(weekly) == {"weekly_repo_trends", "weekly_language_trends", "published_warehouse"}
+    forecasts = {"fct_forecast", "fct_forecast_outcome", "weekly_breakouts", "weekly_track_record"}
+    assert set(weekly) == {"weekly_repo_trends", "weekly_language_trends", *forecasts, "published_warehouse"}
 
 
 def test_a_range_is_loaded_apart_from_what_has_no_partitions(local: dict[str, Any]) -> None:
@@ -85,6 +86,7 @@ def test_schedules_run_on_their_own_against_live_upstreams(local: dict[str, Any]
         "daily_schedule": ["daily", "0 6 * * *", "RUNNING"],
         "catch_up_schedule": ["daily", "0 9-21/3 * * *", "RUNNING"],
         "weekly_schedule": ["weekly", "0 8 * * 1", "RUNNING"],
+        "refit_schedule": ["refit", "0 7 2 * *", "RUNNING"],
     }
 
 

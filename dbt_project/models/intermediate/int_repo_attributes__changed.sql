@@ -186,8 +186,18 @@ told_by_github as (
 
 told_by_rankings as (
 
-    select * from {{ ref('int_repo_days__stepped') }}
-    where {{ in_window(lookback=constant('memory_days') | int) }} and source = 'rankings'
+    select
+        repo_days.day,
+        repo_days.repo_key,
+        readings.language,
+        readings.description
+    from {{ ref('int_repo_days__stepped') }} as repo_days
+    inner join {{ ref('int_repo_readings__united') }} as readings
+        on repo_days.day = readings.day and repo_days.name_key = readings.name_key and readings.source = 'rankings'
+    where
+        {{ in_window('repo_days.day', lookback=constant('memory_days') | int) }}
+        and {{ in_window('readings.day', lookback=constant('memory_days') | int) }}
+        and repo_days.source = 'rankings'
 
 ),
 

@@ -3,16 +3,56 @@ with
 repo_days as (
 
     select
-        *,
-        -- what was given or taken star by star over one night; unknown over a gap or a break of the level
-        case
-            when
-                {{ is_one_night('gap_hours') }}
-                and not (is_dropped or is_restored or is_purged)
-                then step * 24.0 / gap_hours
-        end as daily_change
+        day,
+        repo_key,
+        full_name,
+        language,
+        observed_at,
+        stars_total,
+        forks_total,
+        excluded_step,
+        is_dropped,
+        is_restored,
+        is_below_peak,
+        is_purged,
+        {{ daily_change() }} as daily_change,
+        date_trunc('month', day)::date as month
     from {{ ref('int_repo_days__stepped') }}
-    where {{ in_window(lookback=constant('usual_days') | int) }}
+    where {{ in_window(lookback=32) }}
+
+),
+
+months as (
+
+    select * from {{ ref('int_repo_months__based') }}
+    where month between date_trunc('month', date '{{ var("window_start") }}') and date '{{ var("window_end") }}'
+
+),
+
+-- Few steps are excluded, and fewer are breaks: each is written out for the days that look back on it.
+excluded as (
+
+    select
+        repo_key,
+        unnest(generate_series(day, day + 30, interval 1 day))::date as day,
+        day as excluded_on,
+        excluded_step,
+        is_dropped or is_restored as is_break
+    from repo_days
+    where excluded_step <> 0
+
+),
+
+exclusions as (
+
+    select
+        day,
+        repo_key,
+        sum(excluded_step) filter (where excluded_on > day - 7) as excluded_week,
+        sum(excluded_step) filter (where excluded_on > day - 28) as excluded_month,
+        max(excluded_on) filter (where is_break) as last_break
+    from excluded
+    group by day, repo_key
 
 ),
 
@@ -20,39 +60,16 @@ framed as (
 
     select
         *,
-        last_value(stars_total) over week_ago as total_week_ago,
-        last_value(observed_at) over week_ago as observed_week_ago,
-        last_value(stars_total) over month_ago as total_month_ago,
-        last_value(forks_total) over month_ago as forks_month_ago,
-        last_value(observed_at) over month_ago as observed_month_ago,
-        sum(excluded_step) over this_week as excluded_week,
-        sum(excluded_step) over this_month as excluded_month,
-        max(case when is_dropped or is_restored then day end) over this_month as last_break,
-        avg(daily_change) over usual as usual_change,
-        count(daily_change) over usual as usual_readings
-    from repo_days
-    window
         -- the latest reading that is a whole span old, at most two (four) days older: a gap longer than that is a gap
-        week_ago as (
+        last_value({'observed_at': observed_at, 'stars_total': stars_total}) over (
             partition by repo_key order by day
             range between interval 9 days preceding and interval 7 days preceding
-        ),
-        month_ago as (
+        ) as week_ago,
+        last_value({'observed_at': observed_at, 'stars_total': stars_total, 'forks_total': forks_total}) over (
             partition by repo_key order by day
             range between interval 32 days preceding and interval 28 days preceding
-        ),
-        this_week as (
-            partition by repo_key order by day
-            range between interval 6 days preceding and current row
-        ),
-        this_month as (
-            partition by repo_key order by day
-            range between interval 27 days preceding and current row
-        ),
-        usual as (
-            partition by repo_key order by day
-            range between interval {{ constant('usual_days') }} days preceding and interval 1 day preceding
-        )
+        ) as month_ago
+    from repo_days
     qualify {{ in_window() }}
 
 ),
@@ -61,10 +78,20 @@ framed as (
 based as (
 
     select
-        *,
-        date_diff('second', observed_week_ago, observed_at) / 86400.0 as days_since_week_ago,
-        date_diff('second', observed_month_ago, observed_at) / 86400.0 as days_since_month_ago
+        framed.* exclude (week_ago, month_ago),
+        framed.week_ago.stars_total as total_week_ago,
+        framed.month_ago.stars_total as total_month_ago,
+        framed.month_ago.forks_total as forks_month_ago,
+        date_diff('second', framed.week_ago.observed_at, framed.observed_at) / 86400.0 as days_since_week_ago,
+        date_diff('second', framed.month_ago.observed_at, framed.observed_at) / 86400.0 as days_since_month_ago,
+        months.base_total,
+        date_diff('second', months.base_observed_at, framed.observed_at) / 86400.0 as days_since_base,
+        coalesce(exclusions.excluded_week, 0) as excluded_week,
+        coalesce(exclusions.excluded_month, 0) as excluded_month,
+        exclusions.last_break
     from framed
+    left join months on framed.month = months.month and framed.repo_key = months.repo_key
+    left join exclusions on framed.day = exclusions.day and framed.repo_key = exclusions.repo_key
 
 ),
 
@@ -83,69 +110,18 @@ paced as (
                 )
         end as growth_7d,
         case
-            when last_break is null
+            when last_break is null or last_break < day - 27
                 then round(
                     28.0 * (stars_total - total_month_ago - excluded_month)
                     / days_since_month_ago / nullif(total_month_ago, 0), 6
                 )
         end as growth_28d,
-        round((forks_total - forks_month_ago)::double / nullif(forks_month_ago, 0), 6) as fork_growth_28d,
-        median(case when usual_readings >= {{ constant('usual_days_min') }} then usual_change end)
-            over (partition by day) as median_usual_change
+        case
+            when last_break is null
+                then round(pow(stars_total / nullif(base_total, 0), 28 / days_since_base) - 1, 6)
+        end as growth_year,
+        round((forks_total - forks_month_ago)::double / nullif(forks_month_ago, 0), 6) as fork_growth_28d
     from based
-
-),
-
-shrunk as (
-
-    select
-        *,
-        case
-            when usual_readings >= {{ constant('usual_days_min') }}
-                then
-                    (usual_change * usual_readings + median_usual_change * {{ constant('prior_days') }})
-                    / (usual_readings + {{ constant('prior_days') }})
-        end as expected_change
-    from paced
-
-),
-
-surprised as (
-
-    select
-        *,
-        round(
-            case
-                when expected_change is not null and daily_change is not null
-                    then {{ negative_binomial_z('daily_change', 'expected_change', constant('dispersion')) }}
-            end, 3
-        ) as surprise
-    from shrunk
-
-),
-
-tailed as (
-
-    select
-        *,
-        {{ normal_upper_tail('surprise') }} as p_value,
-        case
-            when surprise is not null
-                then row_number() over (partition by day, surprise is null order by surprise desc)
-        end as surprise_rank,
-        count(surprise) over (partition by day) as tests
-    from surprised
-
-),
-
-tested as (
-
-    select
-        *,
-        case
-            when p_value <= {{ constant('false_discovery_rate') }} * surprise_rank / tests then surprise_rank
-        end as surprise_rank_passed
-    from tailed
 
 ),
 
@@ -157,7 +133,7 @@ unpaced as (
         repo_key,
         min(day) as first_day,
         max(day) as last_day
-    from tested
+    from paced
     where daily_change is null or velocity_7d is null or velocity_28d is null
     group by repo_key
 
@@ -220,57 +196,48 @@ gains as (
 final as (
 
     select
-        tested.day,
-        tested.repo_key,
-        tested.full_name,
-        tested.language,
-        tested.stars_total,
-        tested.is_below_peak,
+        paced.day,
+        paced.repo_key,
+        paced.full_name,
+        paced.language,
+        paced.stars_total,
+        paced.is_below_peak,
         coalesce(
-            round(tested.daily_change, 3),
-            case when not (tested.is_dropped or tested.is_restored or tested.is_purged) then gains.gained_day end
+            round(paced.daily_change, 3),
+            case when not (paced.is_dropped or paced.is_restored or paced.is_purged) then gains.gained_day end
         )::double as velocity_24h,
-        coalesce(tested.velocity_7d, round(gains.gained_week / 7.0, 3))::double as velocity_7d,
-        coalesce(tested.velocity_28d, round(gains.gained_month / 28.0, 3))::double as velocity_28d,
+        coalesce(paced.velocity_7d, round(gains.gained_week / 7.0, 3))::double as velocity_7d,
+        coalesce(paced.velocity_28d, round(gains.gained_month / 28.0, 3))::double as velocity_28d,
         case
-            when tested.daily_change is not null then 'net_change'
-            when not (tested.is_dropped or tested.is_restored or tested.is_purged) and gains.gained_day is not null
+            when paced.daily_change is not null then 'net_change'
+            when not (paced.is_dropped or paced.is_restored or paced.is_purged) and gains.gained_day is not null
                 then 'star_history'
         end as velocity_24h_basis,
         case
-            when tested.velocity_7d is not null then 'net_change'
+            when paced.velocity_7d is not null then 'net_change'
             when gains.gained_week is not null then 'star_history'
         end as velocity_7d_basis,
         case
-            when tested.velocity_28d is not null then 'net_change'
+            when paced.velocity_28d is not null then 'net_change'
             when gains.gained_month is not null then 'star_history'
         end as velocity_28d_basis,
         case
-            when tested.velocity_7d is not null then tested.growth_7d
+            when paced.velocity_7d is not null then paced.growth_7d
             when
-                tested.stars_total > gains.gained_week
-                and (tested.last_break is null or tested.last_break < tested.day - 6)
-                then round(gains.gained_week::double / (tested.stars_total - gains.gained_week), 6)
+                paced.stars_total > gains.gained_week
+                and (paced.last_break is null or paced.last_break < paced.day - 6)
+                then round(gains.gained_week::double / (paced.stars_total - gains.gained_week), 6)
         end as growth_7d,
         case
-            when tested.velocity_28d is not null then tested.growth_28d
-            when tested.stars_total > gains.gained_month and tested.last_break is null
-                then round(gains.gained_month::double / (tested.stars_total - gains.gained_month), 6)
+            when paced.velocity_28d is not null then paced.growth_28d
+            when paced.stars_total > gains.gained_month
+                and (paced.last_break is null or paced.last_break < paced.day - 27)
+                then round(gains.gained_month::double / (paced.stars_total - gains.gained_month), 6)
         end as growth_28d,
-        tested.fork_growth_28d,
-        round(tested.expected_change, 3) as expected_change,
-        tested.surprise,
-        tested.daily_change > tested.expected_change as is_above_usual,
-        -- Benjamini-Hochberg (1995): all up to the largest rank k with p <= q k / m
-        case
-            when tested.surprise is not null
-                then coalesce(
-                    tested.surprise_rank <= max(tested.surprise_rank_passed) over (partition by tested.day), false
-                )
-        end as is_surprising
-    from tested
-    left join gains on tested.day = gains.day and tested.repo_key = gains.repo_key
-    order by tested.day, tested.repo_key
+        paced.growth_year,
+        paced.fork_growth_28d
+    from paced
+    left join gains on paced.day = gains.day and paced.repo_key = gains.repo_key
 
 )
 

@@ -1,9 +1,27 @@
+{{ config(incremental_strategy='replace_judged_days') }}
+{#- an archive day that is loaded late tells of the accounts of days after it -#}
+{% set after = days_after_authenticity() %}
+
 with
 
 paced as (
 
     select * from {{ ref('int_repo_days__paced') }}
-    where {{ in_window(lookback=constant('persistence_days') | int) }}
+    where {{ in_judged_days(after=after) }}
+
+),
+
+surprised as (
+
+    select * from {{ ref('int_repo_days__surprised') }}
+    where {{ in_judged_days(lookback=constant('persistence_days') | int, after=after) }}
+
+),
+
+authenticated as (
+
+    select * from {{ ref('int_repo_days__authenticated') }}
+    where {{ in_judged_days(after=after) }}
 
 ),
 
@@ -23,50 +41,72 @@ framed as (
     select
         *,
         avg(is_above_usual::int) over this_month as share_above_usual,
-        count(is_above_usual) over this_month as readings_this_month,
-        sum(is_surprising::int) over three_days as surprising_days,
-        count(is_surprising) over three_days as judged_days
-    from paced
-    window
-        this_month as (
-            partition by repo_key order by day
-            range between interval {{ constant('persistence_days') | int - 1 }} days preceding and current row
-        ),
-        three_days as (
-            partition by repo_key order by day
-            range between interval 2 days preceding and current row
-        )
-    qualify {{ in_window() }}
+        count(is_above_usual) over this_month as readings_this_month
+    from surprised
+    window this_month as (
+        partition by repo_key order by day
+        range between interval {{ constant('persistence_days') | int - 1 }} days preceding and current row
+    )
+    qualify {{ in_judged_days(after=after) }}
+
+),
+
+-- Few days are surprising: only they look at the two days before.
+confirmed as (
+
+    select
+        today.day,
+        today.repo_key,
+        bool_or(before.is_surprising) as is_confirmed
+    from surprised as today
+    left join surprised as before
+        on
+            today.repo_key = before.repo_key
+            and before.day between today.day - 2 and today.day - 1
+            and before.is_surprising is not null
+    where {{ in_judged_days('today.day', after=after) }} and today.is_surprising
+    group by today.day, today.repo_key
 
 ),
 
 measured as (
 
     select
-        *,
+        paced.*,
+        framed.day_index,
+        framed.dispersion,
+        framed.expected_change,
+        framed.surprise,
+        framed.is_surprising,
+        confirmed.is_confirmed,
+        authenticated.authenticity,
+        authenticated.authenticity_reasons,
         -- a change of the total and stars given are two quantities: their difference would be no acceleration
         case
-            when velocity_7d_basis = velocity_28d_basis then round(velocity_7d - velocity_28d, 3)
+            when paced.velocity_7d_basis = paced.velocity_28d_basis
+                then round(paced.velocity_7d - paced.velocity_28d, 3)
         end as acceleration,
         case
-            when readings_this_month >= {{ constant('usual_days_min') }} then round(share_above_usual, 4)
+            when framed.readings_this_month >= {{ constant('usual_days_min') }} then round(framed.share_above_usual, 4)
         end as persistence,
         -- what happens on the way back to a former level, or within 28 days of a break, says nothing of new interest
-        not is_below_peak and growth_28d is not null as is_scored
-    from framed
+        not paced.is_below_peak and paced.growth_28d is not null as is_scored
+    from paced
+    left join framed on paced.day = framed.day and paced.repo_key = framed.repo_key
+    left join confirmed on paced.day = confirmed.day and paced.repo_key = confirmed.repo_key
+    left join authenticated on paced.day = authenticated.day and paced.repo_key = authenticated.repo_key
 
 ),
 
-ranked as (
+-- Growth in 28 days, each; what is not known counts as the month: it is neither zero nor a merit.
+grown as (
 
     select
         *,
-        {{ percentile_of_day('growth_28d') }} as growth_28d_percentile,
-        {{ percentile_of_day('growth_7d') }} as growth_7d_percentile,
-        {{ percentile_of_day('surprise') }} as surprise_percentile,
-        {{ percentile_of_day('persistence') }} as persistence_percentile,
-        {{ percentile_of_day('acceleration') }} as acceleration_percentile,
-        {{ percentile_of_day('fork_growth_28d') }} as breadth_percentile
+        growth_28d as growth_28d_a_month,
+        coalesce(growth_year, growth_28d) as growth_year_a_month,
+        coalesce(growth_7d * 4, growth_28d) as growth_7d_a_month,
+        coalesce(fork_growth_28d, growth_28d) as breadth_a_month
     from measured
 
 ),
@@ -76,12 +116,22 @@ pointed as (
     select
         {% for component in signal_components().split() %}
             case
-                when ranked.is_scored then round(weights.{{ component }} * ranked.{{ component }}_percentile, 2)
+                when grown.is_scored
+                    then round(weights.{{ component }} * {{ growth_share('grown.' ~ component ~ '_a_month') }}, 2)
             end as {{ component }}_points,
         {% endfor %}
-        ranked.*
-    from ranked
+        grown.*
+    from grown
     cross join weights
+
+),
+
+summed as (
+
+    select
+        *,
+        0 {% for component in signal_components().split() %} + {{ component }}_points {% endfor %} as points
+    from pointed
 
 ),
 
@@ -90,58 +140,69 @@ scored as (
     select
         *,
         case
-            when is_scored
-                then round(
-                    0
-                    {% for component in signal_components().split() %}
-                        + coalesce({{ component }}_points, 0)
-                    {% endfor %}, 2
-                )
-        end as signal_score
-    from pointed
+            when authenticity = 'review' then round(-{{ constant('review_share') }} * points, 2)
+            else 0 * points
+        end as authenticity_points
+    from summed
+
+),
+
+-- sorted as narrow as can be, and joined
+ranked as (
+
+    select
+        day,
+        repo_key,
+        row_number() over (
+            partition by day
+            order by round(points + authenticity_points, 2) desc, growth_28d desc, repo_key asc
+        ) as signal_rank
+    from scored
+    where points is not null
 
 ),
 
 final as (
 
     select
-        day,
-        repo_key,
-        full_name,
-        language,
-        stars_total,
-        velocity_24h,
-        velocity_7d,
-        velocity_28d,
-        velocity_24h_basis as velocity_basis,
-        velocity_7d_basis,
-        velocity_28d_basis,
-        acceleration,
-        growth_7d,
-        growth_28d,
-        fork_growth_28d,
-        expected_change,
-        surprise,
-        persistence,
-        null::varchar as authenticity,
+        scored.day,
+        scored.repo_key,
+        scored.full_name,
+        scored.language,
+        scored.stars_total,
+        scored.velocity_24h,
+        scored.velocity_7d,
+        scored.velocity_28d,
+        scored.velocity_24h_basis as velocity_basis,
+        scored.velocity_7d_basis,
+        scored.velocity_28d_basis,
+        scored.acceleration,
+        scored.growth_7d,
+        scored.growth_28d,
+        scored.growth_year,
+        scored.fork_growth_28d,
+        scored.day_index,
+        scored.dispersion,
+        scored.expected_change,
+        scored.surprise,
+        scored.persistence,
+        scored.authenticity,
+        scored.authenticity_reasons,
         {% for component in signal_components().split() %}
-            {{ component }}_points,
+            scored.{{ component }}_points,
         {% endfor %}
-        signal_score,
+        scored.authenticity_points,
+        round(scored.points + scored.authenticity_points, 2) as signal_score,
+        ranked.signal_rank::integer as signal_rank,
         case
-            when signal_score is not null
-                then row_number() over (
-                    partition by day, signal_score is null
-                    order by signal_score desc, growth_28d desc, repo_key asc
-                )
-        end::integer as signal_rank,
-        case
-            when not is_scored or is_surprising is null or judged_days < 2 then null
-            else is_surprising and surprising_days >= 2
+            when not scored.is_scored then null
+            when scored.is_surprising then scored.is_confirmed
+            else scored.is_surprising
         end as is_breakout,
         '{{ signal_model_version() }}' as model_version
     from scored
-    order by day, repo_key
+    left join ranked on scored.day = ranked.day and scored.repo_key = ranked.repo_key
+    order by scored.day, scored.repo_key
 
 )
 

@@ -1,0 +1,101 @@
+{{ config(incremental_strategy='replace_months') }}
+
+with
+
+repo_days as (
+
+    select
+        day,
+        date_trunc('month', day)::date as month,
+        repo_key,
+        observed_at,
+        stars_total,
+        is_dropped or is_restored as is_break
+    from {{ ref('int_repo_days__stepped') }}
+    where day between date_trunc('month', date '{{ var("window_start") }}') and date '{{ var("window_end") }}'
+
+),
+
+first_readings as (
+
+    select
+        month,
+        repo_key,
+        min(observed_at) as observed_at,
+        arg_min(stars_total, day) as stars_total,
+        bool_or(is_break) as has_break
+    from repo_days
+    group by month, repo_key
+
+),
+
+months as (
+
+    select * from first_readings
+
+    {% if is_incremental() %}
+        union all
+
+        select
+            month,
+            repo_key,
+            observed_at,
+            stars_total,
+            has_break
+        from {{ this }}
+        where
+            month < date_trunc('month', date '{{ var("window_start") }}')
+            and month >= date_trunc('month', date '{{ var("window_start") }}') - interval 12 months
+    {% endif %}
+
+),
+
+-- What lies before a break is no base of what comes after.
+broken as (
+
+    select
+        *,
+        max(case when has_break then month end) over (
+            partition by repo_key order by month
+            range between interval 12 months preceding and interval 1 month preceding
+        ) as last_broken_month
+    from months
+
+),
+
+-- A year ago where it was read then, else half a year, else two months: of the young, all of the past would be the days
+-- on which they came to be seen.
+bases as (
+
+    select
+        broken.month,
+        broken.repo_key,
+        arg_min(earlier.stars_total, earlier.month) as base_total,
+        arg_min(earlier.observed_at, earlier.month) as base_observed_at
+    from broken
+    inner join months as earlier
+        on
+            broken.repo_key = earlier.repo_key
+            and date_diff('month', earlier.month, broken.month) in (2, 6, 12)
+            and (broken.last_broken_month is null or earlier.month > broken.last_broken_month)
+    group by broken.month, broken.repo_key
+
+),
+
+final as (
+
+    select
+        first_readings.month,
+        first_readings.repo_key,
+        first_readings.observed_at,
+        first_readings.stars_total,
+        first_readings.has_break,
+        bases.base_total,
+        bases.base_observed_at
+    from first_readings
+    left join bases on first_readings.month = bases.month and first_readings.repo_key = bases.repo_key
+    order by first_readings.month, first_readings.repo_key
+
+)
+
+select * from final

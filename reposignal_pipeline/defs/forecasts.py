@@ -1,0 +1,859 @@
+"""Forecasts: frames from the marts, models as files of the home, the ledger and its grades, a week a partition.
+
+Here: what is read, what is written, when a model is fitted. Not here: the model, its fit and its scores
+(`analysis.forecast`).
+
+Week W's forecasts are issued on the Monday after it, from days before that Monday: on that day the weekly job runs.
+"""
+
+import base64
+import datetime as dt
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import numpy as np
+import pandas as pd
+
+from reposignal_pipeline.analysis.forecast import (
+    BACKTEST_DAYS,
+    BREAKOUTS,
+    CALL,
+    EVENT,
+    FAMILY,
+    FORECASTS,
+    HORIZON_DAYS,
+    LATE_DAYS,
+    OUTCOMES,
+    REACH,
+    SHIPPED,
+    THRESHOLDS,
+    TRACK_RECORD,
+    Model,
+    TooShortError,
+    fit,
+    quarter_of,
+    reliability,
+    reliability_png,
+    scores,
+    walk_forward,
+)
+from reposignal_pipeline.config import Settings
+from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, week_of, weeks
+from reposignal_pipeline.warehouse import Warehouse, append_rows, replace_weeks, row_counts
+
+WEEK = dt.timedelta(weeks=1)
+DAY = dt.timedelta(days=1)
+WEEKS_AT_ONCE = 52
+"""Bounds memory, and is what a killed run loses at most: what stands is always whole weeks."""
+FRAME_ROWS = 2_000_000
+"""of a frame to fit on, about 0.6 GB: of a longer past, every n-th repository"""
+MEMORY_DAYS = 400
+"""how far back paces look: a year, and a month for gaps"""
+WEEKS_BACK = (1, 2, 3, 4, 8, 12, 26, 52)
+"""of the readings that paces begin at, or up to twice as many and one more: after a longer gap the pace is unknown"""
+
+_THRESHOLDS = ", ".join(str(threshold) for threshold in THRESHOLDS)
+_BEFORE = ",\n".join(
+    f"last_value(level) over w{n} as level_{n}w, last_value(as_of_date) over w{n} as as_of_{n}w" for n in WEEKS_BACK
+)
+_WINDOWS = ",\n".join(
+    f"w{n} as (partition by repo_key order by issued_on range between"
+    f" interval {min(14 * n + 7, MEMORY_DAYS)} days preceding and interval {7 * n} days preceding)"
+    for n in WEEKS_BACK
+)
+_PACES = ",\n".join(f"(level - level_{n}w) / nullif(as_of_date - as_of_{n}w, 0) as pace_{n}w" for n in WEEKS_BACK)
+_STEPS = ", ".join(f"level_{n}w, as_of_{n}w" for n in WEEKS_BACK)
+_BETWEEN = ",\n".join(
+    f"(level_{near}w - level_{far}w) / nullif(as_of_{near}w - as_of_{far}w, 0) as pace_{far}w_{near}w"
+    for near, far in ((1, 2), (2, 4), (4, 8))
+)
+
+# A row per repository and Monday: its last reading of the week before, paces in stars/day up to it (steps at breaks of
+# the level left out, as in the marts), and how it went on.
+FRAME = f"""
+    with
+
+    signal as (
+
+        select * from fct_repo_signal_day
+        where
+            day between $first::date - {MEMORY_DAYS + 7} and $last::date + {HORIZON_DAYS + LATE_DAYS}
+            and repo_key % $parts = 0
+
+    ),
+
+    facts as (
+
+        select
+            day,
+            repo_key,
+            list_has_any(dq_flags, ['total_dropped', 'total_restored']) as is_break,
+            list_contains(dq_flags, 'below_former_level') as is_below
+        from fct_repo_day
+        where
+            day between $first::date - {MEMORY_DAYS + 7} and $last::date + {HORIZON_DAYS + LATE_DAYS}
+            and stars_total is not null
+
+    ),
+
+    observed as (
+
+        select distinct day from facts
+
+    ),
+
+    stepped as (
+
+        select
+            signal.*,
+            facts.is_break,
+            facts.is_below,
+            lag(signal.stars_total) over (partition by signal.repo_key order by signal.day) as previous_total
+        from signal
+        inner join facts on signal.day = facts.day and signal.repo_key = facts.repo_key
+
+    ),
+
+    readings as (
+
+        select
+            *,
+            stars_total - sum(case when is_break then stars_total - previous_total else 0 end)
+                over (partition by repo_key order by day) as level
+        from stepped
+
+    ),
+
+    closings as (
+
+        select
+            date_trunc('week', day)::date + 7 as issued_on,
+            repo_key,
+            max(day) as as_of_date,
+            arg_max(full_name, day) as full_name,
+            arg_max(stars_total, day) as stars_total,
+            arg_max(level, day)::double as level,
+            arg_max(is_below, day) as is_below,
+            max(stars_total) as week_total,
+            bool_or(is_break) as has_break,
+            max_by({{'v': velocity_28d}}, day).v as velocity_28d,
+            max_by({{'v': velocity_7d}}, day).v as velocity_7d,
+            max_by({{'v': velocity_24h}}, day).v as velocity_24h,
+            avg(velocity_24h) filter (where day >= date_trunc('week', day)::date + 4) as pace_3d,
+            max(velocity_24h) as week_night
+        from readings
+        group by all
+
+    ),
+
+    seen as (
+
+        select
+            *,
+            {_BEFORE},
+            max(velocity_7d) over quarter as best_week,
+            min(velocity_7d) over quarter as worst_week,
+            max(week_night) over month as best_night,
+            issued_on - min(as_of_date) over memory as days_seen,
+            max(week_total) over ahead as total_ahead,
+            bool_or(has_break) over ahead as break_ahead
+        from closings
+        window
+            {_WINDOWS},
+            memory as (
+                partition by repo_key order by issued_on
+                range between interval {MEMORY_DAYS} days preceding and current row
+            ),
+            quarter as (
+                partition by repo_key order by issued_on range between interval 84 days preceding and current row
+            ),
+            month as (
+                partition by repo_key order by issued_on range between interval 21 days preceding and current row
+            ),
+            ahead as (
+                partition by repo_key order by issued_on
+                range between interval 7 days following and interval {HORIZON_DAYS} days following
+            )
+
+    ),
+
+    paced as (
+
+        select
+            *,
+            {_PACES},
+            {_BETWEEN},
+            as_of_date - as_of_1w as days_since_before,
+            case
+                when stars_total < {THRESHOLDS[-1]} and as_of_1w is not null and not is_below
+                    then list_filter([{_THRESHOLDS}], lambda threshold: threshold > stars_total)[1]
+            end as next_threshold
+        from seen
+        where
+            issued_on between $first and $last
+            and stars_total >= {THRESHOLDS[0] // REACH}
+            and as_of_1w is not null
+            and not is_below
+
+    ),
+
+    crossings as (
+
+        select
+            repo_key,
+            day,
+            unnest(list_filter(
+                [{_THRESHOLDS}], lambda threshold: threshold > coalesce(previous_total, 0) and threshold <= stars_total
+            )) as threshold
+        from readings
+
+    ),
+
+    final as (
+
+        select
+            paced.* exclude (
+                next_threshold, is_below, has_break, total_ahead, break_ahead, week_night, week_total, level, {_STEPS}
+            ),
+            case when paced.stars_total * {REACH} >= paced.next_threshold then paced.next_threshold end as threshold,
+            -- where nothing was read from the due day on, crossings could be known, but no misses
+            case
+                when observed.day <= paced.issued_on + {HORIZON_DAYS + LATE_DAYS}
+                    then greatest(
+                        paced.total_ahead,
+                        case when settling.day = paced.issued_on + {HORIZON_DAYS} then settling.stars_total end
+                    )
+            end as best_total,
+            case
+                when settling.day <= paced.issued_on + {HORIZON_DAYS + LATE_DAYS} then settling.stars_total
+            end as settling_total,
+            case
+                when settling.day <= paced.issued_on + {HORIZON_DAYS + LATE_DAYS} then settling.day
+                else paced.issued_on + {HORIZON_DAYS}
+            end as settled_on,
+            coalesce(paced.break_ahead, false)
+            or (coalesce(settling.day = paced.issued_on + {HORIZON_DAYS}, false) and settling.is_break) as has_break,
+            case when crossings.day <= paced.issued_on + {HORIZON_DAYS} then crossings.day end as crossed_on
+        from paced
+        asof left join observed on paced.issued_on + {HORIZON_DAYS} <= observed.day
+        asof left join readings as settling
+            on paced.repo_key = settling.repo_key and paced.issued_on + {HORIZON_DAYS} <= settling.day
+        asof left join crossings
+            on
+                paced.repo_key = crossings.repo_key
+                and paced.next_threshold = crossings.threshold
+                and paced.issued_on <= crossings.day
+
+    )
+
+    select * from final
+    order by issued_on, repo_key
+"""
+
+# What may be graded: due, and not graded yet or, from $since on, graded as not known.
+GRADES = f"""
+    with
+
+    observed as (
+
+        select distinct day from fct_repo_signal_day
+        where day >= (select min(due_on) from fct_forecast)
+
+    ),
+
+    last_reading as (
+
+        select max(day) as day from observed
+
+    ),
+
+    -- keys change when a rename comes to light: then the name tells
+    named as (
+
+        select
+            lower(full_name) as name,
+            arg_max(repo_key, seen_to) as repo_key
+        from dim_repo_alias
+        group by lower(full_name)
+
+    ),
+
+    due as (
+
+        select
+            forecasts.*,
+            case
+                when forecasts.repo_key in (select repo_key from dim_repo_alias) then forecasts.repo_key
+                else named.repo_key
+            end as found_key
+        from fct_forecast as forecasts
+        left join named on lower(forecasts.full_name) = named.name
+        left join fct_forecast_outcome as outcomes on forecasts.forecast_id = outcomes.forecast_id
+        where
+            forecasts.due_on <= (select day from last_reading)
+            and (
+                outcomes.forecast_id is null
+                or (outcomes.happened is null and forecasts.due_on >= $since)
+            )
+
+    ),
+
+    facts as (
+
+        select
+            day,
+            repo_key,
+            stars_total,
+            list_has_any(dq_flags, ['total_dropped', 'total_restored']) as is_break,
+            lag(stars_total) over (partition by repo_key order by day) as previous_total
+        from fct_repo_day
+        where
+            stars_total is not null
+            and day >= (select min(issued_on) - 7 from due)
+            and day <= (select max(due_on) + {LATE_DAYS} from due)
+            and repo_key in (select found_key from due)
+
+    ),
+
+    crossings as (
+
+        select
+            repo_key,
+            day,
+            unnest(list_filter(
+                [{_THRESHOLDS}], lambda threshold: threshold > coalesce(previous_total, 0) and threshold <= stars_total
+            )) as threshold
+        from facts
+
+    ),
+
+    breaks as (
+
+        select
+            repo_key,
+            day
+        from facts
+        where is_break
+
+    ),
+
+    found as (
+
+        select
+            due.*,
+            case when crossings.day <= due.due_on then crossings.day end as crossed_on,
+            case when breaks.day <= due.due_on then breaks.day end as broke_on,
+            case when settling.day <= due.due_on + {LATE_DAYS} then settling.day end as settled_on,
+            observed.day <= due.due_on + {LATE_DAYS} as is_scored,
+            settling.stars_total as settling_total
+        from due
+        asof left join observed on due.due_on <= observed.day
+        asof left join crossings
+            on
+                due.found_key = crossings.repo_key
+                and due.threshold = crossings.threshold
+                and due.issued_on <= crossings.day
+        asof left join breaks on due.found_key = breaks.repo_key and due.issued_on <= breaks.day
+        asof left join facts as settling on due.found_key = settling.repo_key and due.due_on <= settling.day
+
+    ),
+
+    judged as (
+
+        select
+            *,
+            case
+                when crossed_on is not null and (broke_on is null or crossed_on < broke_on) then true
+                when broke_on is null and settled_on is not null and settling_total < threshold then false
+            end as happened,
+            case
+                when crossed_on is not null and (broke_on is null or crossed_on < broke_on) then null
+                when broke_on is not null then 'level_break'
+                when settled_on is null then 'not_observed'
+                when settling_total >= threshold then 'crossed_in_a_gap'
+            end as reason
+        from found
+
+    ),
+
+    final as (
+
+        select
+            forecast_id,
+            case when happened is false then settled_on else due_on end as resolved_on,
+            happened,
+            case when happened then crossed_on end as crossed_on,
+            round((probability - happened::integer) ** 2, 8) as brier,
+            reason,
+            is_scored and happened is not null as is_scored,
+            $now::timestamp as graded_at
+        from judged
+        -- a miss that was not read on its due day has some days left to be told
+        where happened is not null or reason <> 'not_observed' or due_on + {LATE_DAYS} <= (select day from last_reading)
+
+    )
+
+    select * from final
+"""
+
+BREAKOUTS_OF_WEEKS = """
+    with
+
+    flagged as (
+
+        select
+            date_trunc('week', day)::date as week,
+            repo_key,
+            max(day) as as_of_date,
+            arg_max(full_name, day) as full_name,
+            arg_max(stars_total, day) as stars_total,
+            count(*) as days_flagged
+        from fct_repo_signal_day
+        where is_breakout and day between $first and $last::date + 6
+        group by all
+
+    ),
+
+    earlier as (
+
+        select
+            flagged.week,
+            flagged.repo_key,
+            min(signal.day) as first_flagged_on
+        from flagged
+        inner join fct_repo_signal_day as signal
+            on
+                flagged.repo_key = signal.repo_key
+                and signal.day between flagged.as_of_date - 27 and flagged.as_of_date
+                and signal.is_breakout
+        where signal.day between $first::date - 27 and $last::date + 6
+        group by all
+
+    )
+
+    select
+        flagged.*,
+        earlier.first_flagged_on,
+        forecasts.probability,
+        forecasts.threshold,
+        forecasts.forecast_id,
+        row_number() over (
+            partition by flagged.week
+            order by forecasts.probability desc nulls last, flagged.days_flagged desc, flagged.repo_key
+        )::integer as rank
+    from flagged
+    inner join earlier using (week, repo_key)
+    left join fct_forecast as forecasts on flagged.week = forecasts.week and flagged.repo_key = forecasts.repo_key
+"""
+
+RECORD_OF_WEEKS = f"""
+    with
+
+    graded as (
+
+        select
+            date_trunc('week', forecasts.due_on)::date as week,
+            forecasts.model_version,
+            forecasts.probability,
+            forecasts.is_backtest,
+            forecasts.issued_on,
+            case when outcomes.is_scored then outcomes.happened end as happened,
+            case when outcomes.is_scored then outcomes.happened::integer end as came,
+            case when outcomes.is_scored then outcomes.brier end as brier,
+            outcomes.crossed_on,
+            forecasts.probability >= {CALL} as is_call
+        from fct_forecast as forecasts
+        left join fct_forecast_outcome as outcomes on forecasts.forecast_id = outcomes.forecast_id
+        where forecasts.due_on between $first::date - 51 * 7 and $last::date + 6
+
+    ),
+
+    weekly as (
+
+        select
+            week,
+            model_version,
+            count(*) as forecasts,
+            count(came) as resolved,
+            count(came) filter (where is_backtest) as backtested,
+            coalesce(sum(came), 0)::bigint as happened,
+            coalesce(sum(probability) filter (where came is not null), 0) as expected,
+            count(came) filter (where is_call) as calls,
+            avg(came) filter (where is_call) as hit_rate,
+            avg(is_call::integer) filter (where happened) as recall,
+            avg(brier) as brier,
+            avg(-ln(greatest(case when happened then probability else 1 - probability end, 1e-6)))
+                filter (where came is not null) as log_loss,
+            avg(crossed_on - issued_on) filter (where happened and is_call) as mean_lead_days
+        from graded
+        where week >= $first
+        group by week, model_version
+
+    ),
+
+    binned as (
+
+        select
+            years.week,
+            least(floor(graded.probability * 10), 9) / 10 as probability_from,
+            count(*) as forecasts,
+            avg(graded.probability) as mean_probability,
+            avg(graded.came) as happened_share,
+            sum(graded.brier) as brier,
+            sum(graded.came) as came
+        from (select distinct week from weekly) as years
+        inner join graded on graded.week between years.week - 51 * 7 and years.week
+        where graded.came is not null
+        group by all
+
+    ),
+
+    years as (
+
+        select
+            week,
+            sum(came) / sum(forecasts) as base_rate,
+            sum(brier) / sum(forecasts) as brier,
+            list(
+                {{
+                    'probability_from': probability_from,
+                    'forecasts': forecasts,
+                    'mean_probability': mean_probability,
+                    'happened_share': happened_share
+                }}
+                order by probability_from
+            ) as reliability
+        from binned
+        group by week
+
+    )
+
+    select
+        weekly.*,
+        years.base_rate,
+        -- the mean of (base_rate - happened)^2, from the week's own share that happened
+        1 - weekly.brier / nullif(
+            years.base_rate ** 2 + (1 - 2 * years.base_rate) * weekly.happened / nullif(weekly.resolved, 0), 0
+        ) as brier_skill,
+        1 - years.brier / nullif(years.base_rate * (1 - years.base_rate), 0) as brier_skill_52w,
+        years.reliability as reliability_52w
+    from weekly
+    left join years on weekly.week = years.week
+"""
+
+
+def frame(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date, parts: int = 1) -> pd.DataFrame:
+    """Return a row for each Monday from `first` to `last` and repository of 200 stars or more whose pace is known then.
+
+    Paces are NaN where unknown; `threshold` is NaN where the next one is out of reach. A row's paces use days before
+    its Monday only; `best_total`, `settling_total`, `settled_on`, `has_break` and `crossed_on` tell how it went on.
+
+    Args:
+        connection: with the marts as its default database.
+        parts: of so many repositories one.
+    """
+    return connection.execute(FRAME, {"first": first, "last": last, "parts": parts}).df()
+
+
+def whole_past(connection: duckdb.DuckDBPyConnection, last: dt.date) -> pd.DataFrame:
+    """Return the frame of every Monday up to `last`, of a part of the repositories where it would be too large."""
+    row = connection.execute("select min(day), count(*) from fct_repo_signal_day where day < $1", [last]).fetchone()
+    if not row or row[0] is None:
+        return frame(connection, last, last)
+    return frame(connection, week_of(row[0]), last, parts=1 + row[1] // 7 // FRAME_ROWS)
+
+
+# --- models: files of the home
+
+
+def models_folder(settings: Settings) -> Path:
+    """Return where the models that a home has fitted lie."""
+    return settings.home / "models"
+
+
+def save(model: Model, folder: Path) -> Path:
+    """Return the file that holds a model, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{model.version}.json"
+    making = path.with_suffix(".making")
+    making.write_text(model.to_json(), encoding="utf-8")
+    with making.open("rb") as file:
+        os.fsync(file.fileno())
+    making.replace(path)
+    return path
+
+
+def known_models(folder: Path) -> list[Model]:
+    """Return the home's own models of this method, oldest first."""
+    return [Model.from_json(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"{FAMILY}+*.json"))]
+
+
+def speaker(models: list[Model], issued_on: dt.date) -> Model | None:
+    """Return the newest model that had seen nothing of a Monday or later; None if all had."""
+    return max((model for model in models if model.fitted_to_day <= issued_on), key=_fitted_to, default=None)
+
+
+def _fitted_to(model: Model) -> dt.date:
+    return model.fitted_to_day
+
+
+class Speakers:
+    """The models for Mondays up to `last`; a quarter's own is fitted when its first Monday wants it."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, last: dt.date) -> None:
+        self._connection, self._folder, self._last = connection, folder, last
+        self._own = known_models(folder)
+        self._shipped = [Model.from_json(SHIPPED.read_text(encoding="utf-8"))]
+        self._past: pd.DataFrame | None = None
+        self._too_short: set[dt.date] = set()
+
+    def of(self, issued_on: dt.date) -> Model | None:
+        quarter = quarter_of(issued_on)
+        own = speaker(self._own, issued_on)
+        if (own is None or own.fitted_to_day < quarter) and quarter not in self._too_short:
+            if self._past is None:
+                self._past = whole_past(self._connection, self._last)
+            try:
+                own = fit(self._past, quarter)
+            except TooShortError:
+                self._too_short.add(quarter)
+            else:
+                save(own, self._folder)
+                self._own.append(own)
+        return own or speaker(self._shipped, issued_on)
+
+
+# --- the ledger
+
+
+def issue(
+    connection: duckdb.DuckDBPyConnection, speakers: Speakers, first: dt.date, last: dt.date, now: dt.datetime
+) -> int:
+    """Append what is missing of the forecasts of the Mondays from `first` to `last`; return how many were."""
+    rows = frame(connection, first, last)
+    rows = rows[rows["threshold"].notna()]
+    told = []
+    for day in sorted(rows["issued_on"].dt.date.unique()):
+        of_monday = rows[rows["issued_on"] == pd.Timestamp(day)]
+        model = speakers.of(day)
+        if model:
+            told.append(
+                of_monday[["issued_on", "repo_key", "full_name", "threshold", "as_of_date", "stars_total"]].assign(
+                    probability=np.round(model.probabilities(of_monday), 6), model_version=model.version
+                )
+            )
+    forecasts = pd.concat(told) if told else rows.head(0).assign(probability=0.0, model_version="")
+    connection.register("told", forecasts)
+    appended = append_rows(
+        connection,
+        FORECASTS,
+        f"""
+        select
+            concat_ws('/', issued_on::date, repo_key, threshold::bigint) as forecast_id,
+            issued_on::date as issued_on,
+            issued_on::date - 7 as week,
+            repo_key,
+            full_name,
+            '{EVENT}' as event,
+            threshold::bigint as threshold,
+            {HORIZON_DAYS} as horizon_days,
+            issued_on::date + {HORIZON_DAYS} as due_on,
+            probability,
+            as_of_date::date as as_of_date,
+            stars_total,
+            model_version,
+            $now::timestamp as made_at,
+            $now::date > issued_on::date + {BACKTEST_DAYS} as is_backtest
+        from told
+        -- a repository whose key changed since is known by its name
+        anti join fct_forecast as standing
+            on told.issued_on::date = standing.issued_on and told.repo_key = standing.repo_key
+        anti join fct_forecast as standing
+            on told.issued_on::date = standing.issued_on and lower(told.full_name) = lower(standing.full_name)
+        order by issued_on, repo_key
+        """,
+        {"now": now},
+    )
+    connection.unregister("told")
+    return appended
+
+
+def grade(connection: duckdb.DuckDBPyConnection, since: dt.date, now: dt.datetime) -> tuple[int, dt.date | None]:
+    """Append the outcomes of what is due; return how many, and the first due day among them.
+
+    Args:
+        since: from this due day on, what could not be told is looked at again.
+    """
+    connection.execute("create or replace temp table graded as " + GRADES, {"since": since, "now": now})
+    # of what is still not known, for the same reason, nothing is written twice
+    fresh = """
+        from graded anti join fct_forecast_outcome as standing
+            on graded.forecast_id = standing.forecast_id and graded.reason = standing.reason
+    """
+    row = connection.execute(
+        f"select min(due_on) from fct_forecast semi join (select forecast_id {fresh}) as fresh using (forecast_id)"
+    ).fetchone()
+    count = append_rows(
+        connection,
+        OUTCOMES,
+        f"select graded.* {fresh} order by graded.forecast_id",
+        instead="forecast_id in (select forecast_id from new_rows)",  # a known one is never among them
+    )
+    connection.execute("drop table graded")
+    return count, row[0] if row else None
+
+
+_DEPS: dict[str, list[str]] = {
+    # the days themselves too, as for the weekly trends: they tell a backfill which weeks it touches
+    FORECASTS.name: ["fct_repo_signal_day", "fct_repo_day", "forecast_model", "rankings"],
+    OUTCOMES.name: [FORECASTS.name, "fct_repo_day", "dim_repo_alias"],
+    BREAKOUTS.name: [FORECASTS.name, "fct_repo_signal_day"],
+    TRACK_RECORD.name: [FORECASTS.name, OUTCOMES.name],
+}
+
+
+@dg.multi_asset(
+    name="weekly_forecasts",
+    specs=[
+        dg.AssetSpec(
+            table.name,
+            deps=[dg.AssetDep(name) for name in _DEPS[table.name]],
+            description=table.comment,
+            group_name="forecasts",
+            owners=OWNERS,
+            kinds={"duckdb", "python"},
+            partitions_def=weeks,
+        )
+        for table in (FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD)
+    ],
+    partitions_def=weeks,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool=WRITER_POOL,
+)
+def weekly_forecasts(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Issue the forecasts of the Mondays after the weeks of this run, grade what is due, renew what is told of both."""
+    keys = context.partition_key_range
+    first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    rows = dict.fromkeys(_DEPS, 0)
+    with warehouse.writing(f"run {context.run_id}: forecasts", context.log), warehouse.connected() as connection:
+        for table in (FORECASTS, OUTCOMES):
+            append_rows(connection, table)
+        speakers = Speakers(connection, models_folder(warehouse.settings), last + WEEK)
+        start = first
+        while start <= last:
+            end = min(start + (WEEKS_AT_ONCE - 1) * WEEK, last)
+            rows[FORECASTS.name] += issue(connection, speakers, start + WEEK, end + WEEK, now)
+            start = end + WEEK
+        # a week's readings settle what was due in it or up to two weeks before
+        rows[OUTCOMES.name], earliest = grade(connection, first - LATE_DAYS * DAY, now)
+        # the 52 weeks up to a week change with any outcome in them
+        graded_from, graded_to = min(first, week_of(earliest or first)), _last_due(connection, last)
+        for table, sql, since, until in (
+            (BREAKOUTS, BREAKOUTS_OF_WEEKS, first, last),
+            (TRACK_RECORD, RECORD_OF_WEEKS, graded_from, graded_to),
+        ):
+            found = connection.execute(sql, {"first": since, "last": until}).to_arrow_table()
+            replace_weeks(connection, table, found, since, until)
+            rows[table.name] = len(found)
+        counts = row_counts(connection)
+    for name, written in rows.items():
+        yield dg.MaterializeResult(
+            asset_key=name, metadata={"dagster/row_count": counts.get(name, 0), "rows_written": written}
+        )
+
+
+def _last_due(connection: duckdb.DuckDBPyConnection, last: dt.date) -> dt.date:
+    """Return the last week of which a forecast is graded, or `last`."""
+    row = connection.execute(
+        "select max(due_on) from fct_forecast semi join fct_forecast_outcome using (forecast_id)"
+    ).fetchone()
+    return max(last, week_of(row[0])) if row and row[0] else last
+
+
+# --- fit and backtest
+
+
+@dg.asset(
+    name="forecast_model",
+    deps=["fct_repo_signal_day", "fct_repo_day"],
+    group_name="forecasts",
+    owners=OWNERS,
+    kinds={"scikitlearn", "json"},
+    pool=WRITER_POOL,
+    description="The home's own model, fitted on its past before this month, with how older ones have done since.",
+)
+def forecast_model(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult[Any]:
+    """Fit and keep a model; where the past is too short say so, and leave the shipped one to speak."""
+    with warehouse.writing(f"run {context.run_id}: forecast_model", context.log), warehouse.connected() as connection:
+        row = connection.execute("select max(day) from fct_repo_signal_day").fetchone()
+        last = row[0] if row and row[0] else None
+        past = whole_past(connection, last) if last else None
+    if past is None or last is None:
+        return dg.MaterializeResult(metadata={"speaks": SHIPPED.stem, "because": "no day was built yet"})
+    fitted_to = (last + DAY).replace(day=1)
+    try:
+        model = fit(past, fitted_to)
+    except TooShortError as error:
+        return dg.MaterializeResult(metadata={"speaks": SHIPPED.stem, "because": str(error)})
+    path = save(model, models_folder(warehouse.settings))
+    since = quarter_of(fitted_to - dt.timedelta(days=HORIZON_DAYS + 91))
+    held_out = walk_forward(past, since, fitted_to)
+    return dg.MaterializeResult(
+        metadata={
+            "speaks": model.version,
+            "path": dg.MetadataValue.path(str(path)),
+            "examples": model.examples,
+            "crossings": model.crossings,
+            "held_out_from": str(since),
+            **_told_of(held_out),
+        }
+    )
+
+
+@dg.asset(
+    name="forecast_backtest",
+    deps=["fct_repo_signal_day", "fct_repo_day"],
+    group_name="forecasts",
+    owners=OWNERS,
+    kinds={"scikitlearn"},
+    pool=WRITER_POOL,
+    description="What forecasts would have been worth on every Monday of the home's past, beside simpler rules.",
+)
+def forecast_backtest(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult[Any]:
+    """Walk through the past a quarter at a time, each with a model of what had ended before it."""
+    with warehouse.writing(f"run {context.run_id}: backtest", context.log), warehouse.connected() as connection:
+        row = connection.execute("select min(day), max(day) from fct_repo_signal_day").fetchone()
+        if not row or row[0] is None:
+            return dg.MaterializeResult(metadata={"because": "no day was built yet"})
+        first, last = row
+        past = whole_past(connection, last)
+    return dg.MaterializeResult(metadata=_told_of(walk_forward(past, first, last)))
+
+
+def _told_of(predictions: pd.DataFrame) -> dict[str, Any]:
+    """Return metadata: the table of scores against simpler rules, and the reliability plot."""
+    if not predictions["happened"].notna().any() or predictions["happened"].nunique(dropna=True) < 2:
+        return {"scores": "nothing to compare: no forecast of a model of its own is due"}
+    rules = ("probability", "one_variable", "linear", "base_rate")
+    found = {rule: scores(predictions, rule) for rule in rules}
+    names = ("skill", "brier", "log_loss", "average_precision", "hit_rate", "lead_days")
+    lines = [f"| | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    lines += [f"| {rule} | {' | '.join(f'{found[rule][name]:.4f}' for name in names)} |" for rule in rules]
+    plot = base64.b64encode(reliability_png(reliability(predictions))).decode()
+    return {
+        "forecasts": int(found["probability"]["forecasts"]),
+        "skill": found["probability"]["skill"],
+        "scores": dg.MetadataValue.md("\n".join(lines)),
+        "reliability": dg.MetadataValue.md(f"![reliability](data:image/png;base64,{plot})"),
+    }
