@@ -244,7 +244,7 @@ def explained(home: Home | Session, *arguments: str) -> str:
 
 def points(text: str) -> list[float]:
     """Return the points of the components, then their sum."""
-    names = ("growth_28d", "growth_year", "growth_7d", "breadth", "authenticity", "sum")
+    names = ("growth_28d", "growth_year", "growth_7d", "breadth", "surprise", "authenticity", "sum")
     found = {line.split()[0]: line.split()[1] for line in text.splitlines() if line.startswith(names)}
     assert set(found) == set(names)
     return [float(found[name]) for name in names]

@@ -21,6 +21,7 @@
         "persistence_days": 28,
         "growth_least": 0.004,
         "growth_most": 1.0,
+        "surprise_most": 10,
         "review_share": 0.5,
         "false_discovery_rate": 0.05,
         "hollow_share": 0.10,
@@ -58,6 +59,7 @@
         growth_least, growth_most: growth in 28 days below which differences hardly count, and at which points are full. On a
             logarithmic scale, so that they rank as a product of the growths does; any least growth of 0.2-2 % and most of
             50-200 % rank alike (P@50 before 2024-07 within 0.001).
+        surprise_most: sd; the points for a surprising day are full there. Half of the calls of a breakout lie above it.
         review_share: a score under review counts half, until someone has looked.
         false_discovery_rate: Benjamini-Hochberg across the repositories of a day.
         hollow_share: an archive hour with fewer than this share of the usual events is hollow: the crawler was down, the

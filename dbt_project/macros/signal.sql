@@ -1,6 +1,6 @@
 {#- Components of the signal score, in the order of `signal_weights`, separated by spaces. -#}
 {% macro signal_components() -%}
-    growth_28d growth_year growth_7d breadth
+    growth_28d growth_year growth_7d breadth surprise
 {%- endmacro %}
 
 {#- Changes whenever the same inputs would give another score. -#}
@@ -12,4 +12,9 @@
         ln(1 + greatest({{ growth }}, 0) / {{ constant('growth_least') }})
         / ln(1 + {{ constant('growth_most') }} / {{ constant('growth_least') }}), 1
     )
+{%- endmacro %}
+
+{#- The same for a surprise in standard deviations: linear, full at surprise_most. -#}
+{% macro surprise_share(surprise) -%}
+    least(greatest({{ surprise }} / {{ constant('surprise_most') }}, 0), 1)
 {%- endmacro %}

@@ -162,6 +162,7 @@ _INPUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "growth_year": lambda fact: _percent(fact["growth_year"], "in 28 days, mean of up to a year"),
     "growth_7d": lambda fact: _percent(fact["growth_7d"], "in 7 days"),
     "breadth": lambda fact: _percent(fact["fork_growth_28d"], "more forks in 28 days"),
+    "surprise": lambda fact: "" if fact["surprise"] is None else f"{fact['surprise']:+.1f} sd from what was expected",
 }
 
 
@@ -187,7 +188,7 @@ def _explained(
         score = f"signal score {fact['signal_score']:.2f} of 100, {rank}"
     rows: list[tuple[Any, ...]] = []
     for component, weight, reason in weights:
-        stands_in = "; counts as the growth in 28 days" if is_scored else ""
+        stands_in = "" if not is_scored or component == "surprise" else "; counts as the growth in 28 days"
         source = _INPUTS[component](fact) or f"not known{stands_in}"
         rows.append((component, fact[f"{component}_points"], weight, source, reason))
     rows.append(("authenticity", fact["authenticity_points"], 0.0, _authenticity(fact), "review halves the score"))
@@ -222,13 +223,13 @@ def _beside(fact: dict[str, Any], forecast: tuple[Any, ...] | None) -> list[tupl
     ]
     told = [("pace", f"stars/day: {', '.join(paces)}" if paces else "not known")]
     if fact["surprise"] is None:
-        told.append(("surprise", "not known: what is usual takes 14 readings of the eight weeks before this one"))
+        told.append(("expected", "not known: what is usual takes 14 readings of the eight weeks before this one"))
     else:
         told.append(
             (
-                "surprise",
-                f"{fact['velocity_24h']:,.0f} stars in 24 h where {fact['expected_change']:,.1f} were expected:"
-                f" {fact['surprise']:+.1f} sd (the day itself brought everyone {fact['day_index']:.2f} of the usual)",
+                "expected",
+                f"{fact['expected_change']:,.1f} stars in 24 h where {fact['velocity_24h']:,.0f} came"
+                f" (the day brought everyone {fact['day_index']:.2f} of the usual)",
             )
         )
     if fact["persistence"] is not None:

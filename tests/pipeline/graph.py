@@ -51,7 +51,7 @@ def report() -> dict[str, Any]:
         },
         "schedules": {
             name: [schedule.job_name, schedule.cron_schedule, schedule.default_status.value]
-            for name in ("daily_schedule", "catch_up_schedule", "weekly_schedule")
+            for name in ("daily_schedule", "catch_up_schedule", "weekly_schedule", "refit_schedule")
             for schedule in [definitions.resolve_schedule_def(name)]
         },
         "pools": {

@@ -9,7 +9,7 @@ import pytest
 from tests.pipeline.homes import Demo, Home, assert_alike
 
 # contract.md, as far as rankings can feed it
-POINTS = ("growth_28d", "growth_year", "growth_7d", "breadth", "authenticity")
+POINTS = ("growth_28d", "growth_year", "growth_7d", "breadth", "surprise", "authenticity")
 CONTRACT = {
     "dim_repo": "repo_key repo_id full_name owner name language topics description is_archived is_fork created_at state"
     " valid_from valid_to is_current",

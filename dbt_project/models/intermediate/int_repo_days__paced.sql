@@ -61,11 +61,13 @@ framed as (
     select
         *,
         -- the latest reading that is a whole span old, at most two (four) days older: a gap longer than that is a gap
-        last_value({'observed_at': observed_at, 'stars_total': stars_total}) over (
+        last_value(struct_pack(observed_at := observed_at, stars_total := stars_total)) over (
             partition by repo_key order by day
             range between interval 9 days preceding and interval 7 days preceding
         ) as week_ago,
-        last_value({'observed_at': observed_at, 'stars_total': stars_total, 'forks_total': forks_total}) over (
+        last_value(
+            struct_pack(observed_at := observed_at, stars_total := stars_total, forks_total := forks_total)
+        ) over (
             partition by repo_key order by day
             range between interval 32 days preceding and interval 28 days preceding
         ) as month_ago
@@ -78,7 +80,7 @@ framed as (
 based as (
 
     select
-        framed.* exclude (week_ago, month_ago),
+        framed.* exclude (week_ago, month_ago), -- noqa: RF02
         framed.week_ago.stars_total as total_week_ago,
         framed.month_ago.stars_total as total_month_ago,
         framed.month_ago.forks_total as forks_month_ago,
@@ -230,7 +232,8 @@ final as (
         end as growth_7d,
         case
             when paced.velocity_28d is not null then paced.growth_28d
-            when paced.stars_total > gains.gained_month
+            when
+                paced.stars_total > gains.gained_month
                 and (paced.last_break is null or paced.last_break < paced.day - 27)
                 then round(gains.gained_month::double / (paced.stars_total - gains.gained_month), 6)
         end as growth_28d,

@@ -19,8 +19,8 @@ repo_days as (
 
 ),
 
--- The eight whole weeks before a day's own: weekdays balance, a burst does not become usual while it goes on, and a week
--- is summed up once for its seven days.
+-- The eight whole weeks before a day's own: weekdays balance, a burst does not become usual while it goes on, and a
+-- week is summed up once for its seven days.
 weeks as (
 
     select
@@ -78,8 +78,8 @@ usual as (
 
 ),
 
--- What the day brought to everyone: weekday, holiday, the hour at which totals were read. (Beware: least() and greatest()
--- pass over NULL.)
+-- What the day brought to everyone: weekday, holiday, the hour at which totals were read. (Beware: least() and
+-- greatest() pass over NULL.)
 days as (
 
     select
@@ -96,7 +96,8 @@ days as (
 
 ),
 
--- Repositories of like size and age: how their paces differ, and how far their days scatter (medians: bursts are no noise).
+-- Repositories of like size and age: how their paces differ, and how far their days scatter (medians: bursts are no
+-- noise).
 strata as (
 
     select

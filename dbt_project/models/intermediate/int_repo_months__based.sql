@@ -76,8 +76,8 @@ bases as (
     inner join months as earlier
         on
             broken.repo_key = earlier.repo_key
-            and date_diff('month', earlier.month, broken.month) in (2, 6, 12)
-            and (broken.last_broken_month is null or earlier.month > broken.last_broken_month)
+            and date_diff('month', earlier.month, broken.month) in (2, 6, 12) -- noqa: ST09
+            and (broken.last_broken_month is null or broken.last_broken_month < earlier.month)
     group by broken.month, broken.repo_key
 
 ),

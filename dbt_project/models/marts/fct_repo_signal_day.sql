@@ -43,10 +43,11 @@ framed as (
         avg(is_above_usual::int) over this_month as share_above_usual,
         count(is_above_usual) over this_month as readings_this_month
     from surprised
-    window this_month as (
-        partition by repo_key order by day
-        range between interval {{ constant('persistence_days') | int - 1 }} days preceding and current row
-    )
+    window
+        this_month as (
+            partition by repo_key order by day
+            range between interval {{ constant('persistence_days') | int - 1 }} days preceding and current row
+        )
     qualify {{ in_judged_days(after=after) }}
 
 ),
@@ -98,15 +99,17 @@ measured as (
 
 ),
 
--- Growth in 28 days, each; what is not known counts as the month: it is neither zero nor a merit.
+-- Growth in 28 days, each; what is not known counts as the month: it is neither zero nor a merit. A day that is not
+-- known to surprise counts as one that does not.
 grown as (
 
     select
         *,
-        growth_28d as growth_28d_a_month,
-        coalesce(growth_year, growth_28d) as growth_year_a_month,
-        coalesce(growth_7d * 4, growth_28d) as growth_7d_a_month,
-        coalesce(fork_growth_28d, growth_28d) as breadth_a_month
+        {{ growth_share('growth_28d') }} as growth_28d_share,
+        {{ growth_share('coalesce(growth_year, growth_28d)') }} as growth_year_share,
+        {{ growth_share('coalesce(growth_7d * 4, growth_28d)') }} as growth_7d_share,
+        {{ growth_share('coalesce(fork_growth_28d, growth_28d)') }} as breadth_share,
+        case when surprise is not null then {{ surprise_share('surprise') }} end as surprise_share
     from measured
 
 ),
@@ -117,7 +120,7 @@ pointed as (
         {% for component in signal_components().split() %}
             case
                 when grown.is_scored
-                    then round(weights.{{ component }} * {{ growth_share('grown.' ~ component ~ '_a_month') }}, 2)
+                    then round(weights.{{ component }} * grown.{{ component }}_share, 2)
             end as {{ component }}_points,
         {% endfor %}
         grown.*
@@ -130,7 +133,8 @@ summed as (
 
     select
         *,
-        0 {% for component in signal_components().split() %} + {{ component }}_points {% endfor %} as points
+        growth_28d_points + growth_year_points + growth_7d_points + breadth_points
+        + coalesce(surprise_points, 0) as points
     from pointed
 
 ),
