@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export REPOSIGNAL_HOME ?= $(CURDIR)/data/home
 PORT ?= 3000
 
-.PHONY: demo dev test lint types bench docs requirements clean
+.PHONY: demo dev test lint types bench backtest docs requirements clean
 
 demo: $(VENV)/.installed
 	$(BIN)/reposignal demo
@@ -30,6 +30,9 @@ types: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+backtest: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.backtest
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/data_dictionary.py

@@ -15,18 +15,25 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
 import pandas as pd
 
 from benchmarks.__main__ import REPOSIGNAL, write_upstream
-from reposignal_pipeline.analysis.forecast import quarter_of, reliability, scores, walk_forward
+from reposignal_pipeline.analysis.forecast import THRESHOLDS, quarter_of, reliability, scores, walk_forward
 from reposignal_pipeline.config import PROJECT_ROOT
 from reposignal_pipeline.defs.forecasts import whole_past
 from reposignal_pipeline.warehouse import LAYOUT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Cell = str | int | float | None
 
 TEST_FROM, TEST_TO = dt.date(2024, 7, 1), dt.date(2025, 6, 30)
 """Methods were chosen on what had ended before the first; the year up to the second was looked at last."""
@@ -53,11 +60,11 @@ OTHERS_KEPT = 0.2
 """of the repositories that did not lead, in a fit: a random fifth ranks as well and is four times as quick"""
 
 SINGLE_NUMBERS = {
-    "growth_1d": "relative growth, 1 day",
-    "growth_7d": "relative growth, 7 days",
-    "growth_14d": "relative growth, 14 days",
-    "growth_28d": "relative growth, 28 days",
-    "velocity": "stars a day, 28 days",
+    "growth_a_day": "relative growth, 1 day",
+    "growth_a_week": "relative growth, 7 days",
+    "growth_a_fortnight": "relative growth, 14 days",
+    "growth_a_month": "relative growth, 28 days",
+    "velocity_a_month": "stars a day, 28 days",
     "stars_total": "star total",
 }
 """the rules of the method's notes"""
@@ -69,27 +76,29 @@ RANKINGS = {
 }
 
 QUIET_DAYS = 14
+AFTER_DAYS, LATE_DAYS = 14, 2
 CALLS_BY = {
-    "breakout": ("**breakout**", "is_breakout"),
-    "breakout_5x": ("breakout, the day at least 5 times the expected", "is_breakout and velocity_24h >= 5 * expected_change"),
-    "breakout_10x": ("breakout, the day at least 10 times the expected", "is_breakout and velocity_24h >= 10 * expected_change"),
-    "day_5x": ("a day of 20 stars and 5 times the 28 days before", "velocity_24h >= greatest(20, 5 * velocity_before)"),
-    "day_10x": ("a day of 20 stars and 10 times the 28 days before", "velocity_24h >= greatest(20, 10 * velocity_before)"),
-    "top_50": ("among the 50 best scores", "signal_rank <= 50"),
-    "any": ("any repository, first of a month", "is_breakout is not null and day = date_trunc('month', day)"),
-}  # fmt: skip
-"""rule -> how it is called, the days it flags; the last is chance"""
+    "breakout": "is_breakout",
+    "breakout, day of 5 times the expected": "is_breakout and velocity_24h >= 5 * expected_change",
+    "breakout, day of 10 times the expected": "is_breakout and velocity_24h >= 10 * expected_change",
+    "day of 20 stars, 5 times the 28 days before": "velocity_24h >= 20 and velocity_24h >= 5 * velocity_before",
+    "day of 20 stars, 10 times the 28 days before": "velocity_24h >= 20 and velocity_24h >= 10 * velocity_before",
+    "among the 50 best scores": "signal_rank <= 50",
+    "any repository, first of a month": "is_breakout is not null and day = date_trunc('month', day)",
+}
+"""rule -> the days it flags; the last is chance"""
+IN_TRENDING = [rule for rule in CALLS_BY if "10 times" not in rule]
 NEAR_DAYS, FAR_DAYS = 14, 60
 """around a call, in which Trending is looked at"""
 
 MONDAYS = f"""
     select
         today.*,
-        today.stars_total / nullif(a_day.stars_total, 0) - 1 as growth_1d,
-        today.stars_total / nullif(a_week.stars_total, 0) - 1 as growth_7d_exact,
-        today.stars_total / nullif(a_fortnight.stars_total, 0) - 1 as growth_14d,
-        today.stars_total / greatest(a_month.stars_total, 1) - 1 as growth_28d_exact,
-        (today.stars_total - a_month.stars_total) / 28 as velocity,
+        today.stars_total / nullif(a_day.stars_total, 0) - 1 as growth_a_day,
+        today.stars_total / nullif(a_week.stars_total, 0) - 1 as growth_a_week,
+        today.stars_total / nullif(a_fortnight.stars_total, 0) - 1 as growth_a_fortnight,
+        today.stars_total / greatest(a_month.stars_total, 1) - 1 as growth_a_month,
+        (today.stars_total - a_month.stars_total) / 28 as velocity_a_month,
         ln(ahead.stars_total / greatest(today.stars_total, 1)) as log_growth_ahead
     from fct_repo_signal_day as today
     inner join fct_repo_signal_day as ahead
@@ -104,9 +113,11 @@ MONDAYS = f"""
     order by today.day, today.repo_key
 """
 
-_FLAGS = "\nunion all\n".join(f"select '{rule}' as rule, day, repo_key from days where {of}" for rule, (_, of) in CALLS_BY.items())  # noqa: E501
-# Each call: a day that a rule flags after fourteen without one. What is usual: the 28 days up to three days before, so that a burst that
-# was seen on two of three days is not in it. What came: the fortnight after, the day of the call left out.
+_FLAGS = "\nunion all\n".join(
+    f"select '{rule}' as rule, day, repo_key from days where {condition}" for rule, condition in CALLS_BY.items()
+)
+# A call: a day that a rule flags after fourteen without one. What is usual: the 28 days up to three days before, so
+# that a burst seen on two of three days is not in it. What came: the fortnight after, the day of the call left out.
 CALLS = f"""
     with
 
@@ -165,7 +176,7 @@ CALLS = f"""
 
         select based.*, readings.day as after_to, readings.stars_total as after_total
         from based
-        asof left join readings on based.repo_key = readings.repo_key and based.day + 14 <= readings.day
+        asof left join readings on based.repo_key = readings.repo_key and based.day + {AFTER_DAYS} <= readings.day
 
     ),
 
@@ -177,15 +188,20 @@ CALLS = f"""
             followed.repo_key,
             case
                 when followed.usual_to >= followed.day - 7 and followed.usual_from >= followed.usual_to - 32
-                    then (followed.usual_to_total - followed.usual_from_total) / (followed.usual_to - followed.usual_from)
+                    then
+                        (followed.usual_to_total - followed.usual_from_total)
+                        / (followed.usual_to - followed.usual_from)
             end as usual,
             case
-                when followed.after_to <= followed.day + 16
+                when followed.after_to <= followed.day + {AFTER_DAYS + LATE_DAYS}
                     then (followed.after_total - today.stars_total) / (followed.after_to - followed.day)
             end as after,
             exists (
                 select 1 from breaks
-                where breaks.repo_key = followed.repo_key and breaks.day > followed.usual_from and breaks.day <= followed.after_to
+                where
+                    breaks.repo_key = followed.repo_key
+                    and breaks.day > followed.usual_from
+                    and breaks.day <= followed.after_to
             ) as has_break
         from followed
         inner join readings as today on followed.repo_key = today.repo_key and followed.day = today.day
@@ -253,22 +269,40 @@ def main() -> None:
     if not os.environ.get("REPOSIGNAL_REAL_DATA") or not (recordings / "rankings").is_dir():
         sys.exit("REPOSIGNAL_REAL_DATA names no folder of recordings: nothing to judge by")
     marts = options.marts or load(recordings, options.home)
-    with tempfile.TemporaryDirectory(prefix="reposignal-backtest-") as spill, duckdb.connect() as connection:
-        connection.execute("set memory_limit = '3GB'")
-        connection.execute("set temp_directory = $1", [spill])
-        connection.execute(f"attach '{marts.resolve()}' as marts (read_only)")
-        connection.execute("use marts")
-        trending = recordings / "trending" / "trending-daily.parquet"
-        connection.execute(f"create temp view trending as from read_parquet('{trending}')")
-        pages = [
-            HEAD.format(days=_one(connection, "select count(distinct day) from fct_repo_day"), test=_test_year()),
-            *ranking_pages(connection, options.docs),
-            *forecast_pages(connection, options.docs),
-            *call_pages(connection),
-        ]
+    pages = []
+    for section in (head_pages, ranking_pages, forecast_pages, call_pages):
+        print(f"{section.__name__.removesuffix('_pages')} ...", file=sys.stderr)
+        with opened(marts, recordings) as connection:
+            pages += section(connection, options.docs)
     text = "\n\n".join(pages) + "\n"
     (options.docs / "backtest.md").write_text(text, encoding="utf-8")
     print(text)
+
+
+@contextmanager
+def opened(marts: Path, recordings: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a published file as the default database, with the recorded lists of Trending as `trending`."""
+    with tempfile.TemporaryDirectory(prefix="reposignal-backtest-") as spill, duckdb.connect() as connection:
+        connection.execute("set memory_limit = '2GB'")
+        connection.execute("set temp_directory = $1", [spill])
+        connection.execute(f"attach '{marts.resolve()}' as marts (read_only)")
+        connection.execute("use marts")
+        lists = recordings / "trending" / "trending-daily.parquet"
+        connection.execute(f"create temp view trending as from read_parquet('{lists}')")
+        yield connection
+
+
+def head_pages(connection: duckdb.DuckDBPyConnection, _: Path) -> list[str]:
+    """Return what holds for all sections, with the days of the test year that were not recorded."""
+    days = connection.execute("select distinct day from fct_repo_day").df()["day"]
+    told = HEAD.format(
+        days=len(days),
+        first=days.min().date(),
+        last=days.max().date(),
+        test=f"{TEST_FROM} to {TEST_TO}",
+        test_days=in_period(days, TEST, 0).sum(),
+    )
+    return [told]
 
 
 def load(recordings: Path, home: Path) -> Path:
@@ -286,7 +320,9 @@ def load(recordings: Path, home: Path) -> Path:
         if missing:
             print("writing the recordings as the upstream published them", file=sys.stderr)
             write_upstream(recordings, Path(upstream))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("REPOSIGNAL_", "GITHUB_TOKEN"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("REPOSIGNAL_", "GITHUB_TOKEN"))
+        }
         command = [str(REPOSIGNAL), "backfill", "rankings", "--from", str(first), "--to", str(last)]
         ours = {"REPOSIGNAL_HOME": str(home), "REPOSIGNAL_PROFILE": "local", "REPOSIGNAL_RANKINGS_URL": upstream}
         if subprocess.run(command, env=kept | ours, check=False).returncode:
@@ -304,7 +340,7 @@ def _standing(home: Path) -> set[tuple[dt.date]]:
 
 
 def _is_of_this_layout(home: Path) -> bool:
-    with duckdb.connect(str(home / "warehouse" / "pipeline.duckdb"), read_only=True) as connection:
+    with duckdb.connect(str(home / "warehouse" / "reposignal.duckdb"), read_only=True) as connection:
         return _one(connection, "select max(layout) from build.layout") == LAYOUT
 
 
@@ -330,7 +366,7 @@ def precision(frame: pd.DataFrame, by: str) -> pd.Series:
 
 
 def fitted_ranking(frame: pd.DataFrame) -> pd.Series:
-    """Return the probability to lead, by a model of what had ended before each quarter; NaN where that was too little."""
+    """Return the probability to lead, by a model of each quarter's past; NaN where that was too short."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     values = frame[list(FITTED_ON)].to_numpy(float)
@@ -372,40 +408,36 @@ def in_period(day: pd.Series | pd.Index, period: str, horizon_days: int) -> np.n
 def ranking_pages(connection: duckdb.DuckDBPyConnection, docs: Path) -> list[str]:
     """Return the section on the score."""
     frame = connection.execute(MONDAYS).df()
-    frame["growth_7d"], frame["growth_28d"] = frame["growth_7d_exact"].fillna(frame["growth_7d"]), frame["growth_28d_exact"]
     frame["is_leader"] = leaders(frame)
     frame["fitted"] = fitted_ranking(frame)
     found = {by: precision(frame, by) for by in RANKINGS}
     found["fitted"] = found["fitted"][frame.groupby("day")["fitted"].count() > 0]
-    rows = [
-        [name, *(f"{part.mean():.3f} ({len(part)})" for period in (BEFORE, TEST) for part in [_part(found[by], period)])]
-        for by, name in RANKINGS.items()
-    ]
-    best = max(SINGLE_NUMBERS, key=lambda by: _part(found[by], BEFORE).mean())
-    against = [best, *(by for by in ("growth_year", "fitted") if by != best)]
+    rows = []
+    for by, name in RANKINGS.items():
+        parts = [_of_period(found[by], period) for period in (BEFORE, TEST)]
+        rows.append([name, *(cell for part in parts for cell in (part.mean(), len(part)))])
+    best = max(SINGLE_NUMBERS, key=lambda by: _of_period(found[by], BEFORE).mean())
     leads = []
-    for by in against:
-        row = [RANKINGS[by]]
-        for period in (BEFORE, TEST):
-            lead = _part((found["signal_score"] - found[by]).dropna(), period)
-            low, high = interval(lead)
-            row += [f"{lead.mean():+.3f} ({low:+.3f} to {high:+.3f})", f"{(lead > 0).sum()} of {len(lead)}"]
-        leads.append(row)
+    for by in (best, "growth_year", "fitted"):
+        lead = found["signal_score"] - found[by]
+        leads.append([RANKINGS[by]])
+        for part in (_of_period(lead.dropna(), period) for period in (BEFORE, TEST)):
+            low, high = interval(part)
+            leads[-1] += [f"{part.mean():+.3f} ({low:+.3f} to {high:+.3f})", f"{(part > 0).sum()} of {len(part)}"]
     eligible = frame.groupby("day").size()
-    _plot_precision({name: found[by] for by, name in (("signal_score", "signal score"), (best, RANKINGS[best]), ("fitted", "fitted ranking"))}, docs)  # noqa: E501
+    shown = {"signal score": found["signal_score"], RANKINGS[best]: found[best], "fitted ranking": found["fitted"]}
+    _plot_precision(shown, docs)
     return [
-        RANKING.format(
-            places=PLACES, horizon=HORIZON_DAYS, least=LEAST_ELIGIBLE, block=BLOCK,
-            eligible=f"{eligible.median():,.0f}", lowest=f"{eligible.min():,}", highest=f"{eligible.max():,}",
-        ),
-        table(["P@50 (Mondays)", BEFORE, TEST], rows),
-        f"The score's lead, with its 95 % interval, and on how many Mondays it is ahead. The best single number before 2024-07 is {RANKINGS[best]}.",  # noqa: E501
+        RANKING.format(median=f"{eligible.median():,.0f}", least=f"{eligible.min():,}", most=f"{eligible.max():,}"),
+        table(["P@50", BEFORE, "Mondays", TEST, "Mondays"], rows),
+        "What the score is ahead by, with the 95 % interval, and on how many Mondays. The first row is the single "
+        "number that was best before 2024-07.",
         table(["over", BEFORE, "ahead", TEST, "ahead"], leads),
         "![P@50 by quarter](backtest-precision.svg)",
-    ]  # fmt: skip
+    ]
 
 
-def _part(found: pd.Series, period: str) -> pd.Series:
+def _of_period(found: pd.Series, period: str) -> pd.Series:
     return found[in_period(found.index, period, HORIZON_DAYS)]
 
 
@@ -415,57 +447,65 @@ def _part(found: pd.Series, period: str) -> pd.Series:
 def forecast_pages(connection: duckdb.DuckDBPyConnection, docs: Path) -> list[str]:
     """Return the section on forecasts."""
     last = connection.execute("select max(day) from fct_repo_signal_day").fetchall()[0][0]
-    told = walk_forward(whole_past(connection, last), FORECASTS_FROM, TEST_TO)
+    frame = whole_past(connection, last)
+    connection.close()  # the fits want its memory
+    told = walk_forward(frame, FORECASTS_FROM, TEST_TO)
     is_test = told["issued_on"] >= pd.Timestamp(TEST_FROM)
-    periods = {"2023-07 to 2024-06": told[~is_test], TEST: told[is_test]}
+    periods = {f"{FORECASTS_FROM:%Y-%m} to 2024-06": told[~is_test], TEST: told[is_test]}
     rules = {
         "probability": "**the model**",
         "one_variable": "logistic of the days needed at the 28-day pace",
         "linear": "linear extrapolation of 28 days",
         "base_rate": "base rate of the past",
     }
+    columns = ("skill", "brier", "log_loss", "average_precision", "calls", "hit_rate", "lead_days")
     pages = [FORECAST]
     for period, part in periods.items():
         found = {rule: scores(part, rule) for rule in rules}
-        model = found["probability"]
+        whole = found["probability"]
         pages += [
-            f"**{period}**: {model['forecasts']:,.0f} forecasts scored, {model['happened']:,.0f} came true; "
-            f"{part['happened'].isna().sum():,} could not be told.",
+            f"**{period}**: {whole['forecasts']:,.0f} forecasts scored, {whole['happened']:,.0f} came true; "
+            f"{part['happened'].isna().sum():,} more could not be told.",
             table(
-                ["", "Brier", "skill", "log-loss", "average precision", "calls of 0.5 and more", "of these came true", "days ahead"],  # noqa: E501
-                [
-                    [
-                        name, f"{found[rule]['brier']:.5f}", f"{found[rule]['skill']:.3f}", f"{found[rule]['log_loss']:.4f}",
-                        f"{found[rule]['average_precision']:.3f}", f"{found[rule]['calls']:,.0f}",
-                        _or_none(found[rule]["hit_rate"], ".1%"), _or_none(found[rule]["lead_days"], ".1f"),
-                    ]
-                    for rule, name in rules.items()
-                ],
+                ["", "skill", "Brier", "log-loss", "average precision", "calls", "of these came true", "days ahead"],
+                [[name, *(_counted(found[rule])[column] for column in columns)] for rule, name in rules.items()],
             ),
-        ]  # fmt: skip
-    pages += ["Brier skill by threshold (crossings among the forecasts scored):", table(["threshold", *periods], _by_threshold(periods))]
+        ]
     bins = {period: reliability(part) for period, part in periods.items()}
-    pages += ["Reliability, tenths of probability:", table(["told", *(f"{period}: {word}" for period in periods for word in ("forecasts", "mean told", "came true"))], _by_tenth(bins))]  # noqa: E501
     _plot_reliability(bins, docs)
-    return [*pages, "![reliability](backtest-reliability.svg)"]
+    counted = [cell for period in periods for cell in (f"skill, {period}", "forecasts", "came true")]
+    binned = [cell for period in periods for cell in (f"forecasts, {period}", "mean told", "came true")]
+    return [
+        *pages,
+        "By threshold:",
+        table(["threshold", *counted], _by_threshold(periods)),
+        "Reliability, tenths of probability:",
+        table(["told", *binned], _by_tenth(bins)),
+        "![reliability](backtest-reliability.svg)",
+    ]
 
 
-def _by_threshold(periods: dict[str, pd.DataFrame]) -> list[list[str]]:
-    rows = []
-    for threshold in sorted(next(iter(periods.values()))["threshold"].unique()):
+def _counted(found: dict[str, float]) -> dict[str, Cell]:
+    """Return scores with counts as whole numbers."""
+    return {name: int(value) if name in ("forecasts", "happened", "calls") else value for name, value in found.items()}
+
+
+def _by_threshold(periods: dict[str, pd.DataFrame]) -> list[list[Cell]]:
+    rows: list[list[Cell]] = []
+    for threshold in THRESHOLDS:
         found = [scores(part[part["threshold"] == threshold]) for part in periods.values()]
-        rows.append([f"{threshold:,.0f}", *(f"{of['skill']:.3f} ({of['happened']:,.0f} of {of['forecasts']:,.0f})" for of in found)])
+        rows.append([threshold, *(_counted(of)[name] for of in found for name in ("skill", "forecasts", "happened"))])
     return rows
 
 
-def _by_tenth(bins: dict[str, pd.DataFrame]) -> list[list[str]]:
-    rows = []
+def _by_tenth(bins: dict[str, pd.DataFrame]) -> list[list[Cell]]:
+    rows: list[list[Cell]] = []
+    names = ["forecasts", "mean_probability", "happened_share"]
     for tenth in range(10):
-        row = [f"{tenth / 10:.1f}-{(tenth + 1) / 10:.1f}"]
+        rows.append([f"{tenth / 10:.1f}-{(tenth + 1) / 10:.1f}"])
         for found in bins.values():
-            of = found[found["probability_from"].round(1) == tenth / 10]
-            row += ["0", "", ""] if of.empty else [f"{of['forecasts'].iloc[0]:,}", f"{of['mean_probability'].iloc[0]:.3f}", f"{of['happened_share'].iloc[0]:.3f}"]  # noqa: E501
-        rows.append(row)
+            of = found.loc[(found["probability_from"] * 10).round() == tenth, names]
+            rows[-1] += [0, None, None] if of.empty else of.to_numpy(object)[0].tolist()
     return rows
 
 
@@ -485,79 +525,77 @@ def calls(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     return connection.execute(CALLS).df()
 
 
-def precision_row(found: pd.DataFrame, weeks: float) -> list[str]:
-    """Return cells on the calls of a rule: how many, how many a week, and what share of the known ones went on how well."""
+def went_on(found: pd.DataFrame) -> list[Cell]:
+    """Return how many outcomes of calls are known, the shares of at least 2, 1.5 and 1 times the usual, the median."""
     known = found["ratio"].dropna()
-    at_least = [f"{(known >= ratio).mean():.3f}" if len(known) else "" for ratio in (2, 1.5, 1)]
-    return [f"{len(found):,}", f"{len(found) / weeks:.1f}", f"{len(known):,}", *at_least, f"{known.median():.2f}" if len(known) else ""]
+    if known.empty:
+        return [0, None, None, None, None]
+    return [len(known), *(float((known >= ratio).mean()) for ratio in (2, 1.5, 1)), float(known.median())]
 
 
-def lead_row(found: pd.DataFrame, seen: str) -> list[str]:
-    """Return cells on calls and the first day in Trending: calls, seen, median lead, shares we were after, level, before."""
+def leads(found: pd.DataFrame, seen: str) -> list[Cell]:
+    """Return the share of calls that a list shows; of these the median lead in days, who was first, or the same day."""
     lead = (found[seen] - found["day"]).dt.days.dropna()
     if lead.empty:
-        return [f"{len(found):,}", "0", "", "", "", ""]
-    shares = [f"{share:.1%}" for share in ((lead < 0).mean(), (lead == 0).mean(), (lead > 0).mean())]
-    return [f"{len(found):,}", f"{len(lead) / len(found):.1%}", f"{lead.median():+.0f}", *shares]
+        return [0.0 if len(found) else None, None, None, None, None]
+    first = [float(share.mean()) for share in (lead < 0, lead == 0, lead > 0)]
+    return [len(lead) / len(found), f"{lead.median():+.0f}", *first]
 
 
-def call_pages(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def call_pages(connection: duckdb.DuckDBPyConnection, _: Path) -> list[str]:
     """Return the section on breakout calls."""
     found = calls(connection)
     observed = connection.execute("select distinct day from fct_repo_signal_day").df()["day"]
-    lists = connection.execute(
-        "select min(date)::date, min(date) filter (where language is null)::date, max(date)::date from trending"
-    ).fetchall()[0]
-    first_any, first_overall, last = (pd.Timestamp(day) for day in lists)
-    pages = [CALL.format(quiet=QUIET_DAYS)]
-    names = {rule: name for rule, (name, _) in CALLS_BY.items()}
-    for period in (BEFORE, TEST):
-        weeks = in_period(observed, period, 14).sum() / 7
-        part = found[in_period(found["day"], period, 16)]
+    is_in = {period: in_period(found["day"], period, AFTER_DAYS + LATE_DAYS) for period in (BEFORE, TEST)}
+    pages = [CALL]
+    for period, inside in is_in.items():
+        weeks = in_period(observed, period, AFTER_DAYS + LATE_DAYS).sum() / 7
+        of = {rule: found[inside & (found["rule"] == rule)] for rule in CALLS_BY}
+        unknown = of["breakout"]["unknown"].value_counts()
         pages += [
-            f"**{period}**, {weeks:.0f} weeks of readings:",
+            f"**{period}**, {weeks:.0f} weeks of readings; outcomes of breakouts that are not known: "
+            + (", ".join(f"{count} `{reason}`" for reason, count in unknown.items()) or "none"),
             table(
-                ["rule", "calls", "a week", "known", "2x and more", "1.5x and more", "as usual and more", "median"],
-                [[name, *precision_row(part[part["rule"] == rule], weeks)] for rule, name in names.items()],
+                ["rule", "calls", "a week", "known", "2x and more", "1.5x and more", "1x and more", "median"],
+                [[rule, len(part), f"{len(part) / weeks:.1f}", *went_on(part)] for rule, part in of.items()],
             ),
         ]
-    breakout = found[in_period(found["day"], BEFORE, 16) | in_period(found["day"], TEST, 16)]
-    unknown = breakout[breakout["rule"] == "breakout"]["unknown"].value_counts()
-    pages += ["Breakout calls not known: " + ", ".join(f"{count} `{reason}`" for reason, count in unknown.items()) + "."]
-    pages += [TRENDING.format(near=NEAR_DAYS, far=FAR_DAYS, any=first_any.date(), overall=first_overall.date(), last=last.date())]
-    far = pd.Timedelta(days=FAR_DAYS)
-    for seen, text, first in (
-        ("seen_far_overall", f"the list of all languages, within {FAR_DAYS} days", first_overall),
-        ("seen_near_overall", f"the list of all languages, within {NEAR_DAYS} days", first_overall),
-        ("seen_far", f"any list, within {FAR_DAYS} days", first_any),
-        ("seen_near", f"any list, within {NEAR_DAYS} days", first_any),
-    ):
-        inside = found[(found["day"] >= first + far) & (found["day"] <= last - far)]
-        rows = []
-        for rule, name in names.items():
-            for period in (BEFORE, TEST):
-                part = inside[(inside["rule"] == rule) & in_period(inside["day"], period, 16)]
-                rows.append([name, period, *lead_row(part, seen)])
-        header = ["rule", "", "calls", "seen", "median lead, days", "list first", "same day", "call first"]
-        pages += [f"Against {text}:", table(header, rows)]
+    any_from, overall_from, lists_to = connection.execute(
+        "select min(date::date), min(date::date) filter (where language is null), max(date::date) from trending"
+    ).fetchall()[0]
+    pages.append(TRENDING.format(any=any_from, overall=overall_from, last=lists_to))
+    far = dt.timedelta(days=FAR_DAYS)
+    for kind, first in (("overall", overall_from), ("any", any_from)):
+        has_lists = found["day"].between(pd.Timestamp(first + far), pd.Timestamp(lists_to - far))
+        for days, seen in ((FAR_DAYS, "seen_far"), (NEAR_DAYS, "seen_near")):
+            column = seen if kind == "any" else f"{seen}_overall"
+            rows: list[list[Cell]] = []
+            for rule in IN_TRENDING:
+                for period, inside in is_in.items():
+                    part = found[has_lists & inside & (found["rule"] == rule)]
+                    rows.append([rule, period, len(part), *leads(part, column)])
+            pages += [
+                f"Against {'any list' if kind == 'any' else 'the list of all languages'}, within {days} days:",
+                table(["rule", "", "calls", "seen", "median lead", "list first", "same day", "call first"], rows),
+            ]
     return pages
 
 
 # --- the page
 
 
-def table(header: list[str], rows: Iterable[list[str]]) -> str:
-    """Return a Markdown table."""
+def table(header: Sequence[Cell], rows: Iterable[Sequence[Cell]]) -> str:
+    """Return a Markdown table: floats with three digits that count, the unknown empty."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_text, line))} |" for line in lines)
 
 
-def _or_none(value: float, style: str) -> str:
-    return "" if np.isnan(value) else format(value, style)
-
-
-def _test_year() -> str:
-    return f"{TEST_FROM} to {TEST_TO}"
+def _text(cell: Cell) -> str:
+    if cell is None or pd.isna(cell):
+        return ""
+    if isinstance(cell, float):
+        return f"{cell:.3f}" if 0.01 <= abs(cell) < 1 or cell == 0 else f"{cell:#.3g}"
+    return cell if isinstance(cell, str) else f"{cell:,}"
 
 
 def _plot_precision(found: dict[str, pd.Series], docs: Path) -> None:
@@ -567,7 +605,9 @@ def _plot_precision(found: dict[str, pd.Series], docs: Path) -> None:
     axes = figure.subplots()
     for (name, values), colour in zip(found.items(), ("#1f5fa8", "0.55", "#c8781e"), strict=True):
         quarters = values.groupby(pd.PeriodIndex(values.index, freq="Q")).mean()
-        axes.plot(quarters.index.to_timestamp(), quarters.to_numpy(), label=name, color=colour, marker=".")
+        axes.plot(
+            pd.PeriodIndex(quarters.index).to_timestamp(), quarters.to_numpy(), label=name, color=colour, marker="."
+        )
     axes.axvline(pd.Timestamp(TEST_FROM), color="0.8", linewidth=1)
     axes.set(ylabel=f"P@{PLACES}, mean of the quarter", ylim=(0, 1))
     axes.legend(loc="lower left", frameon=False)
@@ -587,46 +627,60 @@ def _plot_reliability(bins: dict[str, pd.DataFrame], docs: Path) -> None:
     _save(figure, docs / "backtest-reliability.svg")
 
 
-def _save(figure: object, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     """Write a figure such that the same numbers give the same bytes."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "reposignal", "svg.fonttype": "none"}):
-        figure.savefig(path, metadata={"Date": None, "Creator": None})  # type: ignore[attr-defined]
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 
 HEAD = """# Backtest: what the signal would have been worth
 
-Written by `make backtest`: the recorded rankings ({days:,} days, 2018-12-18 to 2025-06-24) are loaded as the pipeline loads any day, then walked
-through week by week. It needs the recordings behind `REPOSIGNAL_REAL_DATA`; the home is kept in `data/backtest` and used again.
+Written by `make backtest`: the recorded rankings ({days:,} days from {first} to {last}) are loaded as the pipeline
+loads any day, then walked through week by week. It needs the recordings behind `REPOSIGNAL_REAL_DATA`; the home in
+`data/backtest` is kept and used again.
 
-Two periods stand side by side everywhere. Weights, thresholds and methods were chosen on what had ended **before 2024-07-01**; the **test
-year** is {test}. From 2024-10-05 to 2024-12-20 the rankings have no files: the test year has a quarter less than its name says."""
+Two periods stand side by side everywhere. Weights, thresholds and methods were chosen on what had ended **before
+2024-07-01**; the **test year** is {test}. Only {test_days} of its days were recorded: between
+2024-10-23 and 2025-01-08 there are no files."""
 
-RANKING = """## The score: P@50
+RANKING = f"""## The score: P@{PLACES}
 
-Each Monday: of the {places} repositories with the largest log growth over the **next {horizon} days**, which share stands among the {places} highest scores? Asked of repositories
-with totals observed that day, 28 days before and {horizon} days after, on Mondays with at least {least} of them ({lowest} to {highest}, median {eligible}). What a
-rule does not know comes last. The fitted ranking has the inputs of `fct_repo_signal_day`, without the score, and is fitted anew each quarter on
-what had ended before it; its Mondays begin with the first quarter that has a past to fit on. Intervals draw blocks of {block} neighbouring Mondays."""
+Each Monday: of the {PLACES} repositories with the largest log growth over the **next {HORIZON_DAYS} days**, which share
+is among the {PLACES} highest scores? Asked of repositories with totals observed that day, 28 days before and
+{HORIZON_DAYS} days after, on Mondays with at least {LEAST_ELIGIBLE} of them (median {{median}}, {{least}} to {{most}}).
+What a rule does not know comes last: growth wants a reading on the very day. Of the past only Mondays count whose
+{HORIZON_DAYS} days had ended too.
+
+The fitted ranking has the inputs of `fct_repo_signal_day`, without the score, and is fitted anew each quarter on what
+had ended before it; it begins with the first quarter that has {LEAST_MONDAYS} Mondays behind it. It is what a model
+gets out of these numbers that nobody can recompute by hand. Intervals draw blocks of {BLOCK} neighbouring Mondays with
+return."""
 
 FORECAST = """## Threshold forecasts
 
-P(the next threshold is passed within 42 days), walked forward a quarter at a time ([forecasts](forecasts.md)). Skill is 1 - Brier / that of telling
-the very share that came true, the hardest base rate there is."""
+P(the next threshold is passed within 42 days), walked forward a quarter at a time ([forecasts](forecasts.md)). Skill is
+1 - Brier / that of telling the very share that came true, the hardest base rate there is. A call is a forecast of at
+least 0.5; days ahead are those from the first call to the crossing."""
 
-CALL = """## Breakout calls
+CALL = f"""## Breakout calls
 
-A call is the first day that a rule flags a repository after {quiet} days without. It was right if the fortnight **after** it (days +1 to +14, the day of the call
-itself not counted) brought at least twice the usual: the mean of the 28 days that ended three days before the call, at least one star in 28 days. Where a reading is missing
-(up to 4 days late before, 2 days after) or the level broke it is not known, and not in the shares."""
+A call is the first day that a rule flags a repository after {QUIET_DAYS} days without. It was right if the fortnight
+**after** it (days +1 to +{AFTER_DAYS}; the day of the call itself does not count) brought at least twice the usual
+stars a day: the mean of the 28 days up to three days before the call, and at least one star in 28 days. Where readings
+are missing (those before may be 4 days older, that after {LATE_DAYS} days later) or the level broke, the outcome is not
+known and not in the shares. Rules of a single day call a day earlier than a breakout, which wants two of three: more of
+the burst is still to come."""
 
-TRENDING = """### Who is first: the calls and GitHub's Trending
+TRENDING = f"""### Who is first: the calls and GitHub's Trending
 
-The first day on which the repository stands in a recorded list, within {far} or {near} days of the call, for calls with recorded lists on all days of the wider window (any list: from {any};
-all languages: from {overall}; to {last}). A list of a day is that of its end; the ranking of a day is read at 04:00 UTC, so on the same day the call comes first, and a list of the day before
-is four hours old when the call is made. A positive lead says that the call came first. Large repositories come and go in the lists of their language: over 60 days nearly all have stood there
-once, whatever happened; the nearer window says more."""
+The first day on which the repository stands in a recorded list (any list: from {{any}}; that of all languages: from
+{{overall}}; to {{last}}), within {FAR_DAYS} or {NEAR_DAYS} days of the call. Only calls with lists on the {FAR_DAYS}
+days before and after count. A list of a day is that of its end; the ranking of a day is read at 04:00 UTC: on the same
+day the call comes first, and the list of the day before is four hours old. A positive lead is the call's. Large
+repositories come and go in the lists of their language: within {FAR_DAYS} days of any day many have stood there, as the
+last rows say; the nearer window tells more of the burst itself."""
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@
         "prior_shape_max": 4,
         "index_prior_stars": 50,
         "least_pace": 0.02,
+        "least_judged": 0.6,
         "persistence_days": 28,
         "growth_least": 0.004,
         "growth_most": 1.0,
         "surprise_most": 10,
         "review_share": 0.5,
         "false_discovery_rate": 0.05,
+        "breakout_ratio": 10,
         "hollow_share": 0.10,
         "archive_days": 28,
         "share_hours_min": 3,
@@ -55,6 +57,9 @@
         prior_shape_max: a stratum's Gamma prior never weighs more than four stars.
         index_prior_stars: what a day brings to everyone is drawn to 1 by 50 stars' weight: with few repositories it says little.
         least_pace: stars/day; what never moved is expected to get one star in 50 days.
+        least_judged: stars/day; who is expected to get less is judged as if it got so many. Where next to nothing is expected, stars
+            come in twos and threes and are taken back: 3 or more in 1.2 of 1,000 nights at 0.02 a day, where the negative
+            binomial says 0.02 (rankings before 2024-07). Below it the dispersion of stars taken back would pass 1.4.
         persistence_days: four whole weeks.
         growth_least, growth_most: growth in 28 days below which differences hardly count, and at which points are full. On a
             logarithmic scale, so that they rank as a product of the growths does; any least growth of 0.2-2 % and most of
@@ -62,6 +67,8 @@
         surprise_most: sd; the points for a surprising day are full there. Half of the calls of a breakout lie above it.
         review_share: a score under review counts half, until someone has looked.
         false_discovery_rate: Benjamini-Hochberg across the repositories of a day.
+        breakout_ratio: bursts decay to about a tenth within weeks, so from ten times the expected on, what is left doubles the
+            pace. Before 2024-07 the next fortnight did so after 72 % of such calls, after 48 % of all surprising ones.
         hollow_share: an archive hour with fewer than this share of the usual events is hollow: the crawler was down, the
             file is there. Nights and Sundays have a third of the busiest hours; hollow hours of 2015 had one event.
         archive_days: the usual events an hour are the median of the trailing 28 days, so that an outage of less than

@@ -233,7 +233,7 @@ FRAME = f"""
             end as settling_total,
             case
                 when settling.day <= paced.issued_on + {HORIZON_DAYS + LATE_DAYS} then settling.day
-                else paced.issued_on + {HORIZON_DAYS}
+                else paced.issued_on + {HORIZON_DAYS + LATE_DAYS}
             end as settled_on,
             coalesce(paced.break_ahead, false)
             or (coalesce(settling.day = paced.issued_on + {HORIZON_DAYS}, false) and settling.is_break) as has_break,

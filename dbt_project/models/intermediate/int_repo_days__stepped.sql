@@ -1,5 +1,6 @@
 with
 
+-- all that is told of a reading goes along: joined on its name afterwards, years of readings would not fit into memory
 readings as (
 
     select
@@ -7,17 +8,16 @@ readings as (
         source,
         name_key,
         repo_id,
+        full_name,
+        language,
+        attributes,
         observed_at,
-        stars_total
+        stars_total,
+        forks_total,
+        stars_spread,
+        created_at
     from {{ ref('int_repo_readings__united') }}
     where {{ in_window(lookback=constant('memory_days') | int) }} and stars_total is not null
-
-),
-
-readings_of_window as (
-
-    select * from {{ ref('int_repo_readings__united') }}
-    where {{ in_window() }} and stars_total is not null
 
 ),
 
@@ -150,14 +150,14 @@ final as (
         judged.repo_key,
         judged.source,
         judged.name_key,
-        readings_of_window.full_name,
-        readings_of_window.language,
-        readings_of_window.attributes,
+        judged.full_name,
+        judged.language,
+        judged.attributes,
         judged.observed_at,
         judged.stars_total,
-        readings_of_window.forks_total,
-        readings_of_window.stars_spread,
-        readings_of_window.created_at,
+        judged.forks_total,
+        judged.stars_spread,
+        judged.created_at,
         judged.previous_day,
         judged.step,
         judged.gap_hours,
@@ -173,12 +173,6 @@ final as (
             else 0
         end as excluded_step
     from judged
-    inner join readings_of_window
-        on
-            judged.day = readings_of_window.day
-            and judged.source = readings_of_window.source
-            and judged.name_key = readings_of_window.name_key
-            and judged.repo_id is not distinct from readings_of_window.repo_id
     left join purges on judged.day = purges.day
     order by judged.day, judged.repo_key
 

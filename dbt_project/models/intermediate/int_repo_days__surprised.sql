@@ -178,6 +178,9 @@ predicted as (
     select
         *,
         pace * day_index as expected_change,
+        case
+            when pace is not null then greatest(pace * day_index, {{ constant('least_judged') }})
+        end as judged_change,
         -- of a day: scatter of days, stars taken back, and what is not known of the pace itself
         least(
             dispersion + {{ constant('unstar_dispersion') }} / (pace * day_index) + 1 / greatest(pace_shape, 1), 1.4

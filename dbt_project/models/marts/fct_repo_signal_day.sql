@@ -200,7 +200,10 @@ final as (
         ranked.signal_rank::integer as signal_rank,
         case
             when not scored.is_scored then null
-            when scored.is_surprising then scored.is_confirmed
+            when scored.is_surprising
+                then
+                    scored.is_confirmed
+                    and scored.velocity_24h >= {{ constant('breakout_ratio') }} * scored.expected_change
             else scored.is_surprising
         end as is_breakout,
         '{{ signal_model_version() }}' as model_version
