@@ -233,7 +233,12 @@ def _beside(fact: dict[str, Any], forecast: tuple[Any, ...] | None) -> list[tupl
             )
         )
     if fact["persistence"] is not None:
-        told.append(("persistence", f"above what was expected on {fact['persistence']:.0%} of the last 28 days"))
+        told.append(
+            (
+                "persistence",
+                f"above what was expected on {fact['persistence']:.0%} of the days of the four weeks before this one",
+            )
+        )
     if forecast:
         threshold, probability, due_on, issued_on, model = forecast
         told.append(

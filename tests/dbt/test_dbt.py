@@ -115,6 +115,7 @@ SINGULAR_PLANTS = {
         "update {signal} set signal_score = signal_score - 0.02 where {first_of_signal} signal_score > 1)",
         "update {signal} set breadth_points = 1 where {first_of_signal} signal_score is null)",
     ],
+    "assert_authenticity_of_every_repo_day": ["delete from {authenticated} where rowid = 0"],
     "assert_language_shares_add_up": [
         "update {language} set share = share + 0.001 where rowid = 0",
         "update {language} set repos = repos + 1 where {first_of_language} universe = 'all')",
@@ -213,6 +214,7 @@ SHORT = {
     "repo": "fct_repo_day", "signal": "fct_repo_signal_day", "language": "fct_language_day",
     "coverage": "ops_source_coverage", "dim": "dim_repo", "alias": "dim_repo_alias", "vintage": "fct_star_vintage",
     "universe": "dim_universe", "agreement": "ops_source_agreement",
+    "authenticated": "pipeline.intermediate.int_repo_days__authenticated",
     "keyed": "pipeline.intermediate.int_repos__keyed", "stars": "pipeline.gh_archive.gh_archive",
 }  # fmt: skip
 

@@ -113,7 +113,7 @@ def test_there_is_something_to_see(whole: BuiltHome) -> None:
     )
     assert rows > 150_000
     assert growth_year > 20_000
-    assert breakouts > 100
+    assert breakouts > 30
     assert review > 20
     assert surprising > 100_000
 

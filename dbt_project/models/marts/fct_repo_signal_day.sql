@@ -14,14 +14,27 @@ paced as (
 surprised as (
 
     select * from {{ ref('int_repo_days__surprised') }}
-    where {{ in_judged_days(lookback=constant('persistence_days') | int, after=after) }}
+    where {{ in_judged_days(after=after) }}
 
 ),
 
-authenticated as (
+judged_days as (
+
+    select
+        day,
+        repo_key,
+        is_above_usual,
+        is_surprising
+    from {{ ref('int_repo_days__surprised') }}
+    where {{ in_judged_days(lookback=constant('persistence_days') | int + 6, after=after) }}
+
+),
+
+-- of most nothing is odd: they are not joined
+not_ok as (
 
     select * from {{ ref('int_repo_days__authenticated') }}
-    where {{ in_judged_days(after=after) }}
+    where {{ in_judged_days(after=after) }} and authenticity is distinct from 'ok'
 
 ),
 
@@ -36,19 +49,31 @@ weights as (
 
 ),
 
-framed as (
+weeks as (
 
     select
-        *,
-        avg(is_above_usual::int) over this_month as share_above_usual,
-        count(is_above_usual) over this_month as readings_this_month
-    from surprised
-    window
-        this_month as (
-            partition by repo_key order by day
-            range between interval {{ constant('persistence_days') | int - 1 }} days preceding and current row
-        )
-    qualify {{ in_judged_days(after=after) }}
+        repo_key,
+        date_trunc('week', day)::date as week,
+        count(is_above_usual) as readings,
+        sum(is_above_usual::int) as readings_above
+    from judged_days
+    group by repo_key, date_trunc('week', day)
+
+),
+
+-- The four whole weeks before a day's own, as what is usual is of the eight before: summed up once for seven days.
+persisted as (
+
+    select
+        repo_key,
+        week,
+        sum(readings) over four_weeks as readings,
+        sum(readings_above) over four_weeks as readings_above
+    from weeks
+    window four_weeks as (
+        partition by repo_key order by week
+        range between interval 4 weeks preceding and interval 1 week preceding
+    )
 
 ),
 
@@ -59,8 +84,8 @@ confirmed as (
         today.day,
         today.repo_key,
         bool_or(before.is_surprising) as is_confirmed
-    from surprised as today
-    left join surprised as before
+    from judged_days as today
+    left join judged_days as before
         on
             today.repo_key = before.repo_key
             and before.day between today.day - 2 and today.day - 1
@@ -74,28 +99,31 @@ measured as (
 
     select
         paced.*,
-        framed.day_index,
-        framed.dispersion,
-        framed.expected_change,
-        framed.surprise,
-        framed.is_surprising,
+        surprised.day_index,
+        surprised.dispersion,
+        surprised.expected_change,
+        surprised.surprise,
+        surprised.is_surprising,
         confirmed.is_confirmed,
-        authenticated.authenticity,
-        authenticated.authenticity_reasons,
+        case when not_ok.day is null then 'ok' else not_ok.authenticity end as authenticity,
+        coalesce(not_ok.authenticity_reasons, []::varchar[]) as authenticity_reasons,
         -- a change of the total and stars given are two quantities: their difference would be no acceleration
         case
             when paced.velocity_7d_basis = paced.velocity_28d_basis
                 then round(paced.velocity_7d - paced.velocity_28d, 3)
         end as acceleration,
         case
-            when framed.readings_this_month >= {{ constant('usual_days_min') }} then round(framed.share_above_usual, 4)
+            when persisted.readings >= {{ constant('usual_days_min') }}
+                then round(persisted.readings_above / persisted.readings, 4)
         end as persistence,
         -- what happens on the way back to a former level, or within 28 days of a break, says nothing of new interest
         not paced.is_below_peak and paced.growth_28d is not null as is_scored
     from paced
-    left join framed on paced.day = framed.day and paced.repo_key = framed.repo_key
+    left join surprised on paced.day = surprised.day and paced.repo_key = surprised.repo_key
+    left join persisted
+        on paced.repo_key = persisted.repo_key and date_trunc('week', paced.day)::date = persisted.week
     left join confirmed on paced.day = confirmed.day and paced.repo_key = confirmed.repo_key
-    left join authenticated on paced.day = authenticated.day and paced.repo_key = authenticated.repo_key
+    left join not_ok on paced.day = not_ok.day and paced.repo_key = not_ok.repo_key
 
 ),
 
