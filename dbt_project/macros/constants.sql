@@ -68,7 +68,7 @@
         review_share: a score under review counts half, until someone has looked.
         false_discovery_rate: Benjamini-Hochberg across the repositories of a day.
         breakout_ratio: bursts decay to about a tenth within weeks, so from ten times the expected on, what is left doubles the
-            pace. Before 2024-07 the next fortnight did so after 72 % of such calls, after 48 % of all surprising ones.
+            pace. Before 2024-07 the next fortnight did so after 68 % of such calls, after 48 % of all that surprise.
         hollow_share: an archive hour with fewer than this share of the usual events is hollow: the crawler was down, the
             file is there. Nights and Sundays have a third of the busiest hours; hollow hours of 2015 had one event.
         archive_days: the usual events an hour are the median of the trailing 28 days, so that an outage of less than
