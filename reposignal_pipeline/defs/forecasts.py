@@ -501,8 +501,8 @@ RECORD_OF_WEEKS = f"""
             years.week,
             least(floor(graded.probability * 10), 9) / 10 as probability_from,
             count(*) as forecasts,
-            avg(graded.probability) as mean_probability,
-            avg(graded.came) as happened_share,
+            round(avg(graded.probability), 9) as mean_probability,
+            round(avg(graded.came), 9) as happened_share,
             sum(graded.brier) as brier,
             sum(graded.came) as came
         from (select distinct week from weekly) as years
@@ -532,14 +532,24 @@ RECORD_OF_WEEKS = f"""
 
     )
 
+    -- rounded: sums of floating numbers differ in the last digits with the order in which two threads come to them
     select
-        weekly.*,
-        years.base_rate,
+        weekly.* replace (
+            round(weekly.expected, 6) as expected,
+            round(weekly.hit_rate, 9) as hit_rate,
+            round(weekly.recall, 9) as recall,
+            round(weekly.brier, 9) as brier,
+            round(weekly.log_loss, 9) as log_loss,
+            round(weekly.mean_lead_days, 6) as mean_lead_days
+        ),
+        round(years.base_rate, 9) as base_rate,
         -- the mean of (base_rate - happened)^2, from the week's own share that happened
-        1 - weekly.brier / nullif(
-            years.base_rate ** 2 + (1 - 2 * years.base_rate) * weekly.happened / nullif(weekly.resolved, 0), 0
+        round(
+            1 - weekly.brier / nullif(
+                years.base_rate ** 2 + (1 - 2 * years.base_rate) * weekly.happened / nullif(weekly.resolved, 0), 0
+            ), 6
         ) as brier_skill,
-        1 - years.brier / nullif(years.base_rate * (1 - years.base_rate), 0) as brier_skill_52w,
+        round(1 - years.brier / nullif(years.base_rate * (1 - years.base_rate), 0), 6) as brier_skill_52w,
         years.reliability as reliability_52w
     from weekly
     left join years on weekly.week = years.week
