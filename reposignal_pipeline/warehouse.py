@@ -34,7 +34,7 @@ BUILD_SCHEMA = "build"
 LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day", "gh_archive": "day"}
 """source -> the day column of its `_days` table, one row a day that was loaded"""
 
-LAYOUT = 4
+LAYOUT = 5
 """of the columns of all models: one more with each change of them, and homes are rebuilt once"""
 
 NEVER = dt.datetime(1970, 1, 1)
@@ -409,7 +409,9 @@ def _ensure_table(connection: duckdb.DuckDBPyConnection, table: WeeklyTable) -> 
     columns = ", ".join(f"{name} {kind}" for name, (kind, _) in table.columns.items())
     connection.execute(f"create table if not exists {table.name} ({columns})")
     connection.execute(f"comment on table {table.name} is '{_quoted(table.comment)}'")
-    for name, (_, comment) in table.columns.items():
+    for name, (kind, comment) in table.columns.items():
+        # a home of before may not have them all; what it rebuilds fills them
+        connection.execute(f"alter table {table.name} add column if not exists {name} {kind}")
         connection.execute(f"comment on column {table.name}.{name} is '{_quoted(comment)}'")
 
 

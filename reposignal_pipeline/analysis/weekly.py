@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 TOP = 50
+_Z = 1.959964
+"""two-sided 95 % of the normal distribution, as in the marts"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,14 @@ REPO_TRENDS = WeeklyTable(
         "rank": ("INTEGER", "Place by signal_score among the week's repositories, from 1; NULL without a score."),
         "rank_change": ("INTEGER", "Places climbed since the week before; NULL if unranked then or now."),
         "is_breakout": ("BOOLEAN", "True if a breakout on any day of the week; NULL if never judged in it."),
+        "is_tracked": (
+            "BOOLEAN",
+            "True if the reading is of a tracked repository, from GitHub itself; the rankings list others.",
+        ),
+        "is_top50": (
+            "BOOLEAN",
+            "True for the 50 highest by rank of the tracked repositories; of all where none is tracked that week.",
+        ),
     },
 )
 
@@ -69,9 +79,13 @@ LANGUAGE_TRENDS = WeeklyTable(
             "DOUBLE",
             "repos over all read in the week, 0-1. The rankings list a fixed number a language.",
         ),
+        "share_low": ("DOUBLE", "Lower end of the Wilson 95 % interval of share."),
+        "share_high": ("DOUBLE", "Upper end of the Wilson 95 % interval of share."),
         "share_change": ("DOUBLE", "share less that of the week before; NULL if that week was not observed."),
-        "top50_repos": ("BIGINT", "Repositories among the 50 highest of the week by rank."),
-        "top50_share": ("DOUBLE", "top50_repos over the repositories ranked 1-50, 0-1; NULL if none was ranked."),
+        "top50_repos": ("BIGINT", "Repositories with is_top50 in weekly_repo_trends."),
+        "top50_share": ("DOUBLE", "top50_repos over all of the week's is_top50, 0-1; NULL if there is none."),
+        "top50_share_low": ("DOUBLE", "Lower end of the Wilson 95 % interval of top50_share; NULL with it."),
+        "top50_share_high": ("DOUBLE", "Upper end of the Wilson 95 % interval of top50_share; NULL with it."),
         "top50_share_change": ("DOUBLE", "top50_share less that of the week before; NULL if unknown then or now."),
         "stars_gained": ("BIGINT", "Sum of stars_gained; NULL if unknown for all its repositories."),
         "stars_gained_basis": _BASIS,
@@ -86,7 +100,7 @@ def repo_trends(closings: pd.DataFrame) -> pd.DataFrame:
     Args:
         closings: one row per week x repo_key: the last reading of the week, with week, repo_key, full_name, language,
             as_of_date, stars_total, velocity_7d (stars/day), velocity_7d_basis, growth_7d (share), growth_28d (share),
-            signal_score and is_breakout (any day of the week).
+            velocity_24h (stars/day), signal_score, is_breakout (any day of the week) and is_tracked.
     """
     trends = closings.sort_values(
         ["week", "signal_score", "growth_28d", "repo_key"], ascending=[True, False, False, True], na_position="last"
@@ -97,13 +111,14 @@ def repo_trends(closings: pd.DataFrame) -> pd.DataFrame:
     is_ranked = trends["signal_score"].notna()
     trends["rank"] = (trends.groupby("week").cumcount() + 1).astype("Int64").where(is_ranked)
     trends["rank_change"] = _week_before(trends, ["repo_key"], "rank") - trends["rank"]
+    trends["is_top50"] = _is_top(trends)
     return trends[REPO_TRENDS.column_names]
 
 
 def language_trends(repos: pd.DataFrame) -> pd.DataFrame:
     """Return `weekly_language_trends` for the weeks of `repos`, a frame of `repo_trends`."""
     repos = repos.assign(
-        language=repos["language"].fillna("none"), is_top=repos["rank"].le(TOP).fillna(False).astype("Int64")
+        language=repos["language"].fillna("none"), is_top=repos["is_top50"].astype("Int64")
     )
     trends = (
         repos.groupby(["week", "language"], as_index=False)
@@ -117,6 +132,8 @@ def language_trends(repos: pd.DataFrame) -> pd.DataFrame:
     trends["share"] = trends["repos"] / of_week["repos"].transform("sum")
     top = of_week["top50_repos"].transform("sum")
     trends["top50_share"] = (trends["top50_repos"] / top.where(top > 0)).astype("Float64")
+    trends["share_low"], trends["share_high"] = wilson_interval(trends["repos"], of_week["repos"].transform("sum"))
+    trends["top50_share_low"], trends["top50_share_high"] = wilson_interval(trends["top50_repos"], top)
     for share in ("share", "top50_share"):
         trends[f"{share}_change"] = trends[share] - _week_before(trends, ["language"], share, absent=0.0)
     bases = repos.groupby(["week", "language"])["stars_gained_basis"]
@@ -125,6 +142,33 @@ def language_trends(repos: pd.DataFrame) -> pd.DataFrame:
     trends = trends.sort_values(["week", "stars_gained", "language"], ascending=[True, False, True], na_position="last")
     trends["rank"] = (trends.groupby("week").cumcount() + 1).astype("Int64").where(trends["stars_gained"].notna())
     return trends[LANGUAGE_TRENDS.column_names].reset_index(drop=True)
+
+
+def _is_top(trends: pd.DataFrame) -> pd.Series:
+    """Return which rows are among the week's highest: of tracked ones where there are any, as in `fct_language_day`."""
+    has_tracked = trends.groupby("week")["is_tracked"].transform("any")
+    candidates = trends[trends["is_tracked"] | (~has_tracked & trends["rank"].notna())]
+    highest = (
+        candidates.sort_values(
+            ["week", "rank", "velocity_24h", "repo_key"], ascending=[True, True, False, True], na_position="last"
+        )
+        .groupby("week")
+        .head(TOP)
+    )
+    return pd.Series(trends.index.isin(highest.index), index=trends.index)
+
+
+def wilson_interval(part: pd.Series, whole: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Return both ends of the 95 % interval of a share, 0-1 to six digits; unknown where `whole` is 0.
+
+    Source: Wilson (1927), the score interval.
+    """
+    n = whole.astype("Float64").where(whole > 0)
+    share = part.astype("Float64") / n
+    centre = share + _Z**2 / (2 * n)
+    half = _Z * (share * (1 - share) / n + _Z**2 / (4 * n * n)) ** 0.5
+    scale = 1 + _Z**2 / n
+    return ((centre - half) / scale).round(6).clip(lower=0.0), ((centre + half) / scale).round(6).clip(upper=1.0)
 
 
 def _week_before(frame: pd.DataFrame, key: list[str], column: str, absent: float | None = None) -> pd.Series:

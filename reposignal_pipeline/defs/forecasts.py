@@ -42,6 +42,7 @@ from reposignal_pipeline.analysis.forecast import (
     walk_forward,
 )
 from reposignal_pipeline.config import Settings
+from reposignal_pipeline.defs.identities import checked, specs_of
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, week_of, weeks
 from reposignal_pipeline.warehouse import Warehouse, append_rows, replace_weeks, row_counts
 
@@ -721,7 +722,7 @@ _DEPS: dict[str, list[str]] = {
     # the days themselves too, as for the weekly trends: they tell a backfill which weeks it touches
     FORECASTS.name: ["fct_repo_signal_day", "fct_repo_day", "forecast_model", "rankings"],
     OUTCOMES.name: [FORECASTS.name, "fct_repo_day", "dim_repo_alias"],
-    BREAKOUTS.name: [FORECASTS.name, "fct_repo_signal_day"],
+    BREAKOUTS.name: [FORECASTS.name, "fct_repo_signal_day", "weekly_repo_trends"],
     TRACK_RECORD.name: [FORECASTS.name, OUTCOMES.name],
 }
 
@@ -740,13 +741,14 @@ _DEPS: dict[str, list[str]] = {
         )
         for table in (FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD)
     ],
+    check_specs=specs_of(BREAKOUTS.name, TRACK_RECORD.name),
     partitions_def=weeks,
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=WRITER_POOL,
 )
 def weekly_forecasts(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-) -> Iterator[dg.MaterializeResult[Any]]:
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Issue the forecasts of the Mondays after the weeks of this run, grade what is due, renew what is told of both."""
     keys = context.partition_key_range
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
@@ -773,10 +775,12 @@ def weekly_forecasts(
             replace_weeks(connection, table, found, since, until)
             rows[table.name] = len(found)
         counts = row_counts(connection)
+        checks = list(checked(connection, first, last, *rows))
     for name, written in rows.items():
         yield dg.MaterializeResult(
             asset_key=name, metadata={"dagster/row_count": counts.get(name, 0), "rows_written": written}
         )
+    yield from checks
 
 
 def _last_due(connection: duckdb.DuckDBPyConnection, last: dt.date) -> dt.date:

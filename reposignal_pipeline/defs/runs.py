@@ -68,8 +68,10 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
             changed_from = warehouse.changed_from()
         # a later day's row depends on earlier ones, so every week since the first is renewed; the last one has ended
         last_week = min(week_of(max(totals, default=dt.date.min)), week_of(yesterday - dt.timedelta(days=6)))
-        if changed_from and week_of(changed_from) <= last_week:
-            _execute(definitions, "weekly", instance, (week_of(changed_from), last_week))
+        # what is built anew from the beginning of time begins with the first reading
+        first_week = max(week_of(changed_from), week_of(min(totals))) if changed_from and totals else None
+        if first_week and first_week <= last_week:
+            _execute(definitions, "weekly", instance, (first_week, last_week))
         else:
             _execute(definitions, "publish", instance)
     return incomplete

@@ -9,6 +9,7 @@ import duckdb
 import pandas as pd
 
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS, WeeklyTable, language_trends, repo_trends
+from reposignal_pipeline.defs.identities import checked, specs_of
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, weeks
 from reposignal_pipeline.warehouse import Warehouse, replace_weeks, row_counts
@@ -30,9 +31,11 @@ CLOSINGS = """
         max_by({'v': growth_7d}, day).v as growth_7d,
         max_by({'v': growth_28d}, day).v as growth_28d,
         max_by({'v': signal_score}, day).v as signal_score,
-        bool_or(is_breakout) as is_breakout
-    from fct_repo_signal_day
-    where day between $first and $last
+        bool_or(is_breakout) as is_breakout,
+        max_by({'v': velocity_24h}, day).v as velocity_24h,
+        arg_max(source = 'repositories', day) as is_tracked
+    from (select * from fct_repo_signal_day where day between $first and $last)
+    inner join (select day, repo_key, source from fct_repo_day where day between $first and $last) using (day, repo_key)
     group by all
     order by all
 """
@@ -53,13 +56,14 @@ CLOSINGS = """
         )
         for table in (REPO_TRENDS, LANGUAGE_TRENDS)
     ],
+    check_specs=specs_of(REPO_TRENDS.name, LANGUAGE_TRENDS.name),
     partitions_def=weeks,
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool=WRITER_POOL,
 )
 def weekly_trends(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-) -> Iterator[dg.MaterializeResult[Any]]:
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Replace the weeks of this run, a year at a time."""
     keys = context.partition_key_range
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
@@ -73,10 +77,12 @@ def weekly_trends(
                 rows[table.name] += len(frame)
             start = end + dt.timedelta(weeks=1)
         counts = row_counts(connection)
+        checks = list(checked(connection, first, last, *rows))
     for name, written in rows.items():
         yield dg.MaterializeResult(
             asset_key=name, metadata={"dagster/row_count": counts.get(name, 0), "rows_written": written}
         )
+    yield from checks
 
 
 def _weeks(

@@ -20,6 +20,8 @@ UNKNOWN = {
     "growth_28d": None,
     "signal_score": None,
     "is_breakout": None,
+    "velocity_24h": None,
+    "is_tracked": False,
 }
 
 
@@ -39,7 +41,7 @@ def closing(week: pd.Timestamp, repo_key: int, **known: Any) -> dict[str, Any]:
 def frame(*closings: dict[str, Any]) -> pd.DataFrame:
     """Return closings as the warehouse gives them: numbers as floats, NULL as NaN."""
     found = pd.DataFrame(list(closings))
-    numbers = ["velocity_7d", "growth_7d", "growth_28d", "signal_score"]
+    numbers = ["velocity_24h", "velocity_7d", "growth_7d", "growth_28d", "signal_score"]
     return found.astype(
         dict.fromkeys(numbers, "float64")
         | {"language": "object", "velocity_7d_basis": "object", "is_breakout": "object"}

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from reposignal_pipeline.warehouse import BUILD_SCHEMA, LAYOUT
 from tests.pipeline.homes import (
     NEVER_PUBLISHED,
     Home,
@@ -38,6 +39,9 @@ class Story:
     """before, and after each of the above"""
     range_with_refused: Ran
     """of three days, the second cut off"""
+    tables_before_upgrade: dict[str, Rows]
+    upgraded: Ran
+    """the first command after the columns of models changed"""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,11 @@ def story(whole: Home, tmp_path_factory: pytest.TempPathFactory) -> Story:
             releases.append(release(home))
             server.status = None
             ranged = session.load(15, 17)
-    return Story(home, day_twice, tables, republished, raw, down, releases, ranged)
+            before = home.tables()
+            with duckdb.connect(str(home.path / "warehouse" / "reposignal.duckdb")) as connection:
+                connection.execute(f"update {BUILD_SCHEMA}.layout set layout = {LAYOUT - 1}")
+            upgraded = session.load(15, 17)
+    return Story(home, day_twice, tables, republished, raw, down, releases, ranged, before, upgraded)
 
 
 def release(home: Home) -> tuple[Path, int]:
@@ -147,3 +155,9 @@ def test_a_malformed_file_is_refused_and_the_other_days_are_published(story: Sto
     assert home.query(f"select count(*) from fct_repo_day where day >= '{day_number(15)}'") == [(80,)]
     former = f"select * from fct_repo_day where day < '{day_number(15)}' order by all"
     assert home.query(former) == whole.query(former)
+
+
+def test_a_home_of_former_columns_is_built_anew_and_says_the_same(story: Story) -> None:
+    assert story.upgraded.returncode == story.range_with_refused.returncode, story.upgraded.stderr
+    assert_one_line(story.upgraded.stderr)
+    assert_alike(story.tables_before_upgrade, story.home.tables())
