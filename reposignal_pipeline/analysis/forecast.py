@@ -30,10 +30,15 @@ HORIZON_DAYS = 42
 LATE_DAYS = 14
 """A miss is told by the first reading on the due day or at most so many days after it."""
 REACH = 5
-"""within reach: at least a fifth of the threshold. It binds for the first threshold alone: the others are closer."""
+"""within reach: at least a fifth of the threshold. For the next one it binds below 1,000 stars alone."""
 CALL = 0.5
 """A forecast of at least this is a call: it says that the threshold will be passed."""
 EVENT = "stars_threshold"
+"""of the next threshold: what the track record is of"""
+FURTHER_EVENT = "further_stars_threshold"
+"""of a threshold beyond the next one that is within reach, too"""
+FURTHER_FROM = 0.05
+"""the next threshold's probability from which further ones are told: below it they are about 0"""
 BACKTEST_DAYS = 7
 """A forecast made more than so many days after the Monday it speaks of could have known the outcome's beginning."""
 
@@ -82,17 +87,22 @@ Floats = npt.NDArray[np.float64]
 
 FORECASTS = WeeklyTable(
     "fct_forecast",
-    "Grain: forecast_id; one forecast for each repository within reach and Monday. Append-only: a row is never "
-    "changed. Within reach: read in the week before and one to three weeks earlier, at least a fifth of the next "
-    "threshold, not below a former level. Source: fct_repo_signal_day, fct_repo_day, of days before issued_on.",
+    "Grain: forecast_id; for each repository and Monday the next threshold, if it is within reach, and where that is "
+    "at least 5 % likely, further ones within reach. Append-only: a row is never changed. Within reach: read in the "
+    "week before and one to three weeks earlier, at least a fifth of the threshold, not below a former level. Source: "
+    "fct_repo_signal_day, fct_repo_day, of days before issued_on.",
     {
         "forecast_id": ("VARCHAR", "Made of issued_on, repo_key and threshold: the same wherever it is made."),
         "issued_on": ("DATE", "Monday, UTC; only days before it are used."),
         "week": ("DATE", "Monday of the week before issued_on, the last whose readings are used."),
         "repo_key": ("BIGINT", "Repository when it was made; where keys changed since, full_name tells which it is."),
         "full_name": ("VARCHAR", "owner/name at as_of_date; text by strangers."),
-        "event": ("VARCHAR", "stars_threshold: a total of at least threshold is observed."),
-        "threshold": ("BIGINT", "Stars: the next of 1,000, 2,000, 5,000, 10,000, 20,000, 50,000, 100,000."),
+        "event": (
+            "VARCHAR",
+            "A total of at least threshold is observed. stars_threshold: it is the next one; "
+            "further_stars_threshold: it lies beyond that.",
+        ),
+        "threshold": ("BIGINT", "Stars: of 1,000, 2,000, 5,000, 10,000, 20,000, 50,000, 100,000."),
         "horizon_days": ("INTEGER", "Days from issued_on to due_on."),
         "due_on": ("DATE", "Last day on which the event counts."),
         "probability": ("DOUBLE", "That the event is observed from issued_on to due_on, 0-1."),
@@ -163,7 +173,8 @@ BREAKOUTS = WeeklyTable(
 
 TRACK_RECORD = WeeklyTable(
     "weekly_track_record",
-    "Grain: week x model_version; the forecasts that were due in the week. Source: fct_forecast, fct_forecast_outcome.",
+    "Grain: week x model_version; the forecasts of next thresholds (event stars_threshold) that were due in the week. "
+    "Source: fct_forecast, fct_forecast_outcome.",
     {
         "week": _WEEK,
         "model_version": ("VARCHAR", "Model that made the forecasts."),
@@ -272,6 +283,16 @@ def inputs(frame: pd.DataFrame, threshold: npt.ArrayLike) -> tuple[list[str], Fl
         "log_days_seen": np.minimum(np.log1p(frame["days_seen"].to_numpy(float)), 6),
     }
     return list(columns), np.column_stack(list(columns.values()))
+
+
+def further(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each threshold beyond a row's own that is within reach, with that threshold as its own."""
+    beyond = frame.merge(pd.DataFrame({"further_threshold": THRESHOLDS}), how="cross")
+    beyond = beyond[
+        (beyond["further_threshold"] > beyond["threshold"])
+        & (beyond["further_threshold"] <= REACH * beyond["stars_total"])
+    ]
+    return beyond.drop(columns="threshold").rename(columns={"further_threshold": "threshold"})
 
 
 def happened(frame: pd.DataFrame, threshold: npt.ArrayLike | None = None) -> Floats:

@@ -25,6 +25,8 @@ from reposignal_pipeline.analysis.forecast import (
     EVENT,
     FAMILY,
     FORECASTS,
+    FURTHER_EVENT,
+    FURTHER_FROM,
     HORIZON_DAYS,
     LATE_DAYS,
     OUTCOMES,
@@ -35,6 +37,7 @@ from reposignal_pipeline.analysis.forecast import (
     Model,
     TooShortError,
     fit,
+    further,
     quarter_of,
     reliability,
     reliability_png,
@@ -401,7 +404,7 @@ GRADES = f"""
     select * from final
 """
 
-BREAKOUTS_OF_WEEKS = """
+BREAKOUTS_OF_WEEKS = f"""
     with
 
     flagged as (
@@ -448,7 +451,8 @@ BREAKOUTS_OF_WEEKS = """
         )::integer as rank
     from flagged
     inner join earlier using (week, repo_key)
-    left join fct_forecast as forecasts on flagged.week = forecasts.week and flagged.repo_key = forecasts.repo_key
+    left join fct_forecast as forecasts
+        on flagged.week = forecasts.week and flagged.repo_key = forecasts.repo_key and forecasts.event = '{EVENT}'
 """
 
 RECORD_OF_WEEKS = f"""
@@ -469,7 +473,7 @@ RECORD_OF_WEEKS = f"""
             forecasts.probability >= {CALL} as is_call
         from fct_forecast as forecasts
         left join fct_forecast_outcome as outcomes on forecasts.forecast_id = outcomes.forecast_id
-        where forecasts.due_on between $first::date - 51 * 7 and $last::date + 6
+        where forecasts.due_on between $first::date - 51 * 7 and $last::date + 6 and forecasts.event = '{EVENT}'
 
     ),
 
@@ -652,12 +656,17 @@ def issue(
         of_monday = rows[rows["issued_on"] == pd.Timestamp(day)]
         model = speakers.of(day)
         if model:
-            told.append(
-                of_monday[["issued_on", "repo_key", "full_name", "threshold", "as_of_date", "stars_total"]].assign(
-                    probability=np.round(model.probabilities(of_monday), 6), model_version=model.version
+            likely = of_monday[model.probabilities(of_monday) >= FURTHER_FROM]
+            for event, asked in ((EVENT, of_monday), (FURTHER_EVENT, further(likely))):
+                told.append(
+                    asked[["issued_on", "repo_key", "full_name", "threshold", "as_of_date", "stars_total"]].assign(
+                        event=event, probability=np.round(model.probabilities(asked), 6), model_version=model.version
+                    )
                 )
-            )
-    forecasts = pd.concat(told) if told else rows.head(0).assign(probability=0.0, model_version="")
+    empty = rows.head(0).assign(event="", probability=0.0, model_version="")
+    forecasts = pd.concat(told or [empty]).sort_values(["issued_on", "repo_key", "threshold"], ignore_index=True)
+    # what lies further is no likelier
+    forecasts["probability"] = forecasts.groupby(["issued_on", "repo_key"])["probability"].cummin()
     connection.register("told", forecasts)
     appended = append_rows(
         connection,
@@ -669,7 +678,7 @@ def issue(
             issued_on::date - 7 as week,
             repo_key,
             full_name,
-            '{EVENT}' as event,
+            event,
             threshold::bigint as threshold,
             {HORIZON_DAYS} as horizon_days,
             issued_on::date + {HORIZON_DAYS} as due_on,
@@ -685,7 +694,7 @@ def issue(
             on told.issued_on::date = standing.issued_on and told.repo_key = standing.repo_key
         anti join fct_forecast as standing
             on told.issued_on::date = standing.issued_on and lower(told.full_name) = lower(standing.full_name)
-        order by issued_on, repo_key
+        order by issued_on, repo_key, threshold
         """,
         {"now": now},
     )

@@ -8,10 +8,11 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 
 from reposignal_pipeline.analysis import forecast as analysis
-from reposignal_pipeline.analysis.forecast import FORECASTS, OUTCOMES, SHIPPED, TRACK_RECORD, Model, happened
+from reposignal_pipeline.analysis.forecast import FORECASTS, OUTCOMES, SHIPPED, TRACK_RECORD, Model, further, happened
 from reposignal_pipeline.config import Profile, Settings
 from reposignal_pipeline.defs.forecasts import (
     RECORD_OF_WEEKS,
@@ -97,7 +98,7 @@ def outcome(marts: duckdb.DuckDBPyConnection, repo_key: int) -> list[tuple[objec
     return rows(
         marts,
         "select happened, reason, crossed_on, resolved_on from fct_forecast_outcome"
-        f" join fct_forecast using (forecast_id) where repo_key = {repo_key}",
+        f" join fct_forecast using (forecast_id) where repo_key = {repo_key} and event = 'stars_threshold'",
     )
 
 
@@ -107,20 +108,32 @@ def outcome(marts: duckdb.DuckDBPyConnection, repo_key: int) -> list[tuple[objec
 def test_a_monday_has_a_forecast_for_each_repository_within_reach(
     marts: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
-    assert issued(marts, tmp_path) == 2
+    assert issued(marts, tmp_path) == 3
     found = rows(
         marts,
         "select repo_key, full_name, threshold, as_of_date, stars_total, due_on, week, is_backtest, model_version"
-        " from fct_forecast order by 1",
+        " from fct_forecast where event = 'stars_threshold' order by 1",
     )
     sunday, week = MONDAY - DAY, MONDAY - 7 * DAY
     assert found == [
         (CROSSING, "owner/crossing", 10_000, sunday, 9_340, DUE, week, False, SHIPPED.stem),
         (SLOW, "owner/slow", 10_000, sunday, 6_067, DUE, week, False, SHIPPED.stem),
     ]
-    (sure,), (hardly,) = rows(marts, "select probability from fct_forecast order by repo_key")
+    likely = "select probability from fct_forecast where event = 'stars_threshold' order by repo_key"
+    (sure,), (hardly,) = rows(marts, likely)
     assert sure > 0.7
     assert hardly < 0.01
+
+
+def test_further_thresholds_are_told_of_whom_the_next_one_is_likely(
+    marts: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    issued(marts, tmp_path)
+    further = "select repo_key, threshold, probability < 0.01 from fct_forecast where event = 'further_stars_threshold'"
+    # 50,000 is not within reach of 9,340; for the slow one even 10,000 is unlikely
+    assert rows(marts, further) == [(CROSSING, 20_000, True)]
+    grade(marts, MONDAY, LATER)
+    assert rows(marts, "select happened from fct_forecast_outcome where forecast_id like '%/20000'") == [(False,)]
 
 
 def test_a_second_run_changes_nothing_and_adds_what_is_missing(
@@ -132,8 +145,10 @@ def test_a_second_run_changes_nothing_and_adds_what_is_missing(
     assert issued(marts, tmp_path, now=LATER) == 0
     assert ledger(marts) == before
     marts.execute("delete from fct_forecast where repo_key = 2")
+    marts.execute("update fct_repo_signal_day set velocity_28d = 1, velocity_7d = 1 where repo_key = 2")
     assert issued(marts, tmp_path, now=LATER) == 1
-    assert rows(marts, "select repo_key, is_backtest from fct_forecast order by 1") == [(CROSSING, False), (SLOW, True)]
+    made = "select repo_key, is_backtest from fct_forecast where event = 'stars_threshold' order by 1"
+    assert rows(marts, made) == [(CROSSING, False), (SLOW, True)]
 
 
 def test_what_comes_later_changes_no_forecast(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
@@ -194,7 +209,7 @@ def test_nothing_is_graded_before_it_is_due(marts: duckdb.DuckDBPyConnection, tm
 
 def test_a_crossing_and_a_miss(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     issued(marts, tmp_path)
-    assert grade(marts, MONDAY, LATER) == (2, DUE)
+    assert grade(marts, MONDAY, LATER) == (3, DUE)
     assert outcome(marts, CROSSING) == [(True, None, dt.date(2024, 8, 9), DUE)]
     assert outcome(marts, SLOW) == [(False, None, None, DUE)]
     briers = rows(
@@ -285,17 +300,20 @@ def test_hits_that_no_miss_could_balance_are_not_scored(marts: duckdb.DuckDBPyCo
 def test_frame_and_grade_agree(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     issue(marts, Speakers(marts, tmp_path, LAST), MONDAY, LAST, NOW)
     grade(marts, MONDAY, LATER)
-    seen = frame(marts, MONDAY, LAST)
+    following = frame(marts, MONDAY, LAST)
+    following = following[following["threshold"].notna()]
+    beyond = further(following[following["repo_key"] == CROSSING])
+    seen = pd.concat([following, beyond])
     seen["came"] = happened(seen)
-    seen = seen[seen["threshold"].notna()]
     by_frame = {
-        f"{row.issued_on.date()}/{row.repo_key}/{row.threshold}": None if np.isnan(row.came) else bool(row.came)
+        f"{row.issued_on.date()}/{row.repo_key}/{int(row.threshold)}": None if np.isnan(row.came) else bool(row.came)
         for row in seen.itertuples()
     }
     by_grade = dict(
         rows(marts, "select forecast_id, happened from fct_forecast left join fct_forecast_outcome using (forecast_id)")
     )
-    assert by_frame == by_grade
+    assert by_grade.items() <= by_frame.items()
+    assert len(following) < len(by_grade) <= len(by_frame)
     assert {True, False, None} == set(by_grade.values())
 
 
@@ -386,7 +404,8 @@ def test_a_range_of_weeks_is_issued_graded_and_told(warehouse: Warehouse) -> Non
             "select count(*) from duckdb_columns() where list_contains($1, table_name) and comment is null", [names]
         ).fetchall()
     assert breakouts == [(dt.date(2024, 7, 1), CROSSING, dt.date(2024, 7, 2), 4, 10_000, True)]
-    assert record == [(len(first["fct_forecast_outcome"]), True)]
+    of_the_next = {row[0] for row in first["fct_forecast"] if "stars_threshold" in row}
+    assert record == [(len([row for row in first["fct_forecast_outcome"] if row[0] in of_the_next]), True)]
     assert bare == [(0,)]
     assert not models_folder(warehouse.settings).exists()  # too short a past: the shipped model spoke
     assert materialized(warehouse, weekly_forecasts, weeks=weeks)
