@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from reposignal_pipeline.config import SOURCES, ConfigError, Settings, load_settings
 
@@ -68,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     explain = verb("explain", _explain, "the signal score of a repository, component by component")
     explain.add_argument("full_name", metavar="OWNER/NAME")
     explain.add_argument("--day", type=_day, help="YYYY-MM-DD (default: its last reading)")
+    site = verb("site", _site, "build the site of the marts as they stand, and serve it on 127.0.0.1 if asked to")
+    site.add_argument("--serve", type=_port, metavar="PORT", help="until Ctrl-C")
     verb(
         "doctor",
         _doctor,
@@ -81,6 +84,12 @@ def _day(text: str) -> dt.date:
         return dt.date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day, YYYY-MM-DD") from None
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
 
 
 def _demo(_: Settings, __: argparse.Namespace) -> int:
@@ -160,6 +169,29 @@ def _explain(settings: Settings, options: argparse.Namespace) -> int:
         print(explanation(settings, options.full_name, options.day))
     except AnswerError as error:
         raise CommandError(str(error)) from None
+    return 0
+
+
+def _site(settings: Settings, options: argparse.Namespace) -> int:
+    from reposignal_pipeline.publishing.site.serving import server
+
+    served = None
+    if options.serve is not None:
+        try:
+            served = server(settings, options.serve)  # a port that is taken is told before anything is built
+        except OSError as error:
+            raise CommandError(f"port {options.serve} of 127.0.0.1: {error.strerror}") from None
+    from reposignal_pipeline.defs.runs import LaunchError, publish_again
+
+    try:
+        publish_again()
+    except LaunchError as error:
+        raise CommandError(str(error)) from None
+    print(settings.published_dir / "site" / "index.html", flush=True)
+    if served:
+        print(f"http://127.0.0.1:{served.server_port}/site/  (Ctrl-C ends it)", flush=True)
+        with suppress(KeyboardInterrupt), served:
+            served.serve_forever()
     return 0
 
 

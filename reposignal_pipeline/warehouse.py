@@ -34,7 +34,7 @@ BUILD_SCHEMA = "build"
 LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day", "gh_archive": "day"}
 """source -> the day column of its `_days` table, one row a day that was loaded"""
 
-LAYOUT = 5
+LAYOUT = 6
 """of the columns of all models: one more with each change of them, and homes are rebuilt once"""
 
 NEVER = dt.datetime(1970, 1, 1)
@@ -113,6 +113,7 @@ class Warehouse:
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.building {_LOADS}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished (first_day date)")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished_month (month date)")
+            connection.execute(f"create table if not exists {BUILD_SCHEMA}.stale_verticals (first_day date)")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.star_weeks {_WATERMARK}")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.layout (layout integer)")
             connection.execute(f"create table if not exists {BUILD_SCHEMA}.builds (builds bigint)")
@@ -183,6 +184,7 @@ class Warehouse:
             stars_since, stars_first = self._note_star_weeks(connection, anew=since is not None)
             window = DayRange(min(filter(None, (first, stars_first, since, last))), last)
             connection.execute(f"insert into {BUILD_SCHEMA}.unpublished values (?)", [window.first])
+            self.note_stale_verticals(connection, window.first)
             self._note_star_months(connection, stars_since, window.first)
             archived = self._note_archive_months(connection, since)
             (builds,) = _one(connection, f"select coalesce(max(builds), 0) from {BUILD_SCHEMA}.builds")
@@ -324,6 +326,31 @@ class Warehouse:
             connection.execute(f"delete from {BUILD_SCHEMA}.layout")
             connection.execute(f"insert into {BUILD_SCHEMA}.layout values ({LAYOUT})")
 
+    def note_stale_verticals(self, connection: duckdb.DuckDBPyConnection, first_day: dt.date) -> None:
+        """Note that languages over verticals are to be told anew from a day on: its repositories or clusters changed.
+
+        Until `end_verticals` the marts are not published.
+        """
+        connection.execute(f"insert into {BUILD_SCHEMA}.stale_verticals values (?)", [first_day])
+
+    def begin_verticals(self) -> DayRange | None:
+        """Return the days of which languages over verticals are to be told anew; None if there is no such day."""
+        with self.connected() as connection, _transaction(connection):
+            (first,) = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.stale_verticals")
+            (is_built,) = _one(
+                connection, "select count(*) from duckdb_tables() where table_name = 'fct_repo_signal_day'"
+            )
+            (last,) = _one(connection, "select max(day) from fct_repo_signal_day") if is_built else (None,)
+            if first is None or last is None or first > last:
+                return None
+            connection.execute(f"insert into {BUILD_SCHEMA}.unpublished values (?)", [first])
+            return DayRange(first, last)
+
+    def end_verticals(self) -> None:
+        """Note that languages over verticals are told of every day."""
+        with self.connected() as connection:
+            connection.execute(f"delete from {BUILD_SCHEMA}.stale_verticals")
+
     def changed_from(self) -> dt.date | None:
         """Return the first day that differs from the published copy; None if none does."""
         with self.connected() as connection:
@@ -372,7 +399,7 @@ def replace_weeks(
         _ensure_table(connection, table)
         connection.execute(f"delete from {table.name} where week between ? and ?", [first, last])
         connection.register("new_weeks", rows)
-        order = [column for column in ("week", "rank") if column in table.columns]
+        order = [column for column in ("week", "rank", "cluster", "repo_key") if column in table.columns]
         connection.execute(f"insert into {table.name} by name from new_weeks order by {', '.join(order)}")
         connection.unregister("new_weeks")
 

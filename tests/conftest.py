@@ -15,6 +15,8 @@ import pytest
 from hypothesis import settings
 from upstream_server import UpstreamServer
 
+from tests import shared
+
 KEPT = {"REPOSIGNAL_REAL_DATA"}
 FOREIGN_PREFIXES = ("REPOSIGNAL_", "AWS_", "DAGSTER_", "DBT_", "DESTINATION__", "RUNTIME__")
 FOREIGN_NAMES = {"GITHUB_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
@@ -34,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.mkdtemp(prefix="reposignal-tests-")
     config.stash[SESSION_HOME] = home
     os.environ["REPOSIGNAL_HOME"] = home
+    if shared.VARIABLE not in os.environ:  # else this is a worker, and the run has one
+        os.environ[shared.VARIABLE] = tempfile.mkdtemp(dir=home)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

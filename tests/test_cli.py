@@ -31,8 +31,8 @@ RENAMED = ("synthetic-01/crawl-web", "synthetic-46/crawl-web")  # on 2025-12-15
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home, ran = run_demo_once(tmp_path_factory.getbasetemp())
+def demo() -> Home:
+    home, ran = run_demo_once()
     assert ran.returncode == 0, ran.stderr
     return home
 

@@ -8,6 +8,18 @@
 {#- The name of what has topics, none of which is curated. It is a part of the whole, and no vertical. -#}
 {% macro no_vertical() -%} 'other' {%- endmacro %}
 
+{#- Clusters of a week speak from the Monday after it on, when they are made; after so many weeks without new ones nothing
+    is told of them. -#}
+{% macro clusters_hold_weeks() -%} 5 {%- endmacro %}
+
+{#- Several is two or more: a language that stands in one vertical colonises nothing. -#}
+{% macro colonising_min() -%} 2 {%- endmacro %}
+
+{#- Weekly tables are made by no model: before the first weekly run they are not there. -#}
+{% macro is_there(relation) -%}
+    {{ return(execute and load_relation(relation) is not none) }}
+{%- endmacro %}
+
 {#- Table functions for analysts, in the file of the marts, so that the published copy has them: dates are theirs to
     choose. `mart` is fct_language_vertical_day. Names in the functions are bare: they hold under any name of the file. -#}
 {% macro create_language_functions(mart) -%}
@@ -21,7 +33,7 @@
     counted against the language's overall share: growth of a vertical helps whom it has more of. A vertical that is empty
     on one of the dates tells no share inside it: there all is mix. -#}
 {% macro language_functions() -%}
-    create or replace macro language_vertical_shift_share(from_day, to_day) as table (
+    create or replace macro language_vertical_shift_share(from_day, to_day, basis := 'curated') as table (
         with
 
         days as (
@@ -30,6 +42,7 @@
                 max(day) filter (where day <= from_day::date) as day_before,
                 max(day) filter (where day <= to_day::date) as day_after
             from fct_language_vertical_day
+            where vertical_basis = basis
 
         ),
 
@@ -44,7 +57,11 @@
                 coalesce(sum(repos_split) filter (where day = day_after), 0) as after
             from fct_language_vertical_day
             cross join days
-            where day_before is not null and day_after is not null and day in (day_before, day_after)
+            where
+                vertical_basis = basis
+                and day_before is not null
+                and day_after is not null
+                and day in (day_before, day_after)
             group by day_before, day_after, language, vertical
 
         ),
@@ -102,7 +119,7 @@
         order by language, vertical
     );
 
-    create or replace macro language_shift_share(from_day, to_day) as table (
+    create or replace macro language_shift_share(from_day, to_day, basis := 'curated') as table (
         select
             effects.from_day,
             effects.to_day,
@@ -113,14 +130,14 @@
             - sum(vertical_share_from * coalesce(share_within_from, 0)) as share_change,
             sum(within_effect) as within_effect,
             sum(mix_effect) as mix_effect
-        from language_vertical_shift_share(from_day, to_day) as effects
+        from language_vertical_shift_share(from_day, to_day, basis := basis) as effects
         group by effects.from_day, effects.to_day, language
         order by abs(sum(within_effect) + sum(mix_effect)) desc, language
     );
 
     comment on macro table language_vertical_shift_share is
-    'Grain: language x vertical. What changed a language''s share of the repositories with topics between two dates, vertical by vertical. from_day, to_day: the last days with rows on or before those asked for. vertical_share_*: of all repositories with topics; share_within_*: of the language inside the vertical, NULL if the vertical was empty; within_effect, mix_effect: shares, 0-1; over all verticals they add up to the change of the language''s share. Source: fct_language_vertical_day.';
+    'Grain: language x vertical. What changed a language''s share of the repositories with topics between two dates, vertical by vertical. basis := ''cluster'' takes clusters for verticals, and the repositories in them for those with topics; the default is curated. from_day, to_day: the last days with rows on or before those asked for. vertical_share_*: of all repositories with topics; share_within_*: of the language inside the vertical, NULL if the vertical was empty; within_effect, mix_effect: shares, 0-1; over all verticals they add up to the change of the language''s share. Source: fct_language_vertical_day.';
 
     comment on macro table language_shift_share is
-    'Grain: language. Change of its share of the repositories with topics between two dates; share_change = within_effect (its shares inside verticals changed) + mix_effect (verticals it is strong or weak in grew or shrank). from_day, to_day: the last days with rows on or before those asked for; no rows if there is none. Source: fct_language_vertical_day.';
+    'Grain: language. Change of its share of the repositories with topics between two dates, or with basis := ''cluster'' of those in clusters; share_change = within_effect (its shares inside verticals changed) + mix_effect (verticals it is strong or weak in grew or shrank). from_day, to_day: the last days with rows on or before those asked for; no rows if there is none. Source: fct_language_vertical_day.';
 {%- endmacro %}

@@ -12,9 +12,10 @@ verticals as (
 
     select
         day,
+        vertical_basis,
         vertical as name
     from cells
-    group by day, vertical
+    group by day, vertical_basis, vertical
     having abs(sum(share) - 1) > 1e-9 or sum(repos) <> any_value(vertical_repos)
 
 ),
@@ -23,9 +24,10 @@ languages as (
 
     select
         day,
+        vertical_basis,
         language as name
     from cells
-    group by day, language
+    group by day, vertical_basis, language
     having abs(sum(repos_split) - any_value(language_repos)) > 1e-6
 
 ),

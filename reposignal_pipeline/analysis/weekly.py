@@ -117,9 +117,7 @@ def repo_trends(closings: pd.DataFrame) -> pd.DataFrame:
 
 def language_trends(repos: pd.DataFrame) -> pd.DataFrame:
     """Return `weekly_language_trends` for the weeks of `repos`, a frame of `repo_trends`."""
-    repos = repos.assign(
-        language=repos["language"].fillna("none"), is_top=repos["is_top50"].astype("Int64")
-    )
+    repos = repos.assign(language=repos["language"].fillna("none"), is_top=repos["is_top50"].astype("Int64"))
     trends = (
         repos.groupby(["week", "language"], as_index=False)
         .agg(repos=("repo_key", "size"), top50_repos=("is_top", "sum"))

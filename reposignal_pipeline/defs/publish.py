@@ -5,11 +5,13 @@ from typing import Any
 
 import dagster as dg
 
+from reposignal_pipeline.analysis.clusters import CLUSTER_TABLES
 from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, TRACK_RECORD
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
 from reposignal_pipeline.config import load_settings
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
-from reposignal_pipeline.defs.warehouse import marts
+from reposignal_pipeline.defs.warehouse import marts, verticals
+from reposignal_pipeline.publishing.article import ARTICLES, CLAIMS
 from reposignal_pipeline.publishing.release import publish
 from reposignal_pipeline.publishing.runs import RunFact, record_runs
 from reposignal_pipeline.warehouse import Warehouse
@@ -20,14 +22,22 @@ RUNS_LOOKED_AT = 50
 
 @dg.asset(
     deps=[
-        *(key for key in marts.keys if key.path[-1].startswith(("dim_", "fct_", "ops_", "signal_weight"))),
-        *(table.name for table in (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD)),
+        *(
+            key
+            for key in marts.keys | verticals.keys
+            if key.path[-1].startswith(("dim_", "fct_", "ops_", "signal_weight"))
+        ),
+        *(table.name for table in CLUSTER_TABLES),
+        *(
+            table.name
+            for table in (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD, ARTICLES, CLAIMS)
+        ),
     ],
     group_name="published",
     owners=OWNERS,
     kinds={"duckdb", "parquet"},
     pool=WRITER_POOL,
-    description="The read-only copy that analysts open, with its Parquet files; replaced in one step.",
+    description="The read-only copy that analysts open, with its Parquet files and its site; replaced in one step.",
 )
 def published_warehouse(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
@@ -43,6 +53,8 @@ def published_warehouse(
             "dagster/row_count": sum(release.rows.values()),
             "rows": release.rows,
             "months_written": release.months_written,
+            "pages": release.site.pages,
+            "charts_drawn": release.site.charts_drawn,
             "path": dg.MetadataValue.path(str(release.path)),
         }
     )

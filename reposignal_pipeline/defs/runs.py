@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import dagster as dg
@@ -42,17 +42,11 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
     for source, (first, last) in loads.items():
         if first < FIRST_DAYS[source] or last > yesterday:
             raise LaunchError(f"{source}: days run from {FIRST_DAYS[source]} to {yesterday} (yesterday, UTC)")
-    os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    with dg.DagsterInstance.get() as instance:
-        # the definitions are imported here, once the home exists: they place their files in it
-        from reposignal_pipeline.definitions import defs
+    with _launching() as (instance, definitions):
         from reposignal_pipeline.defs.partitions import week_of
         from reposignal_pipeline.defs.resources import settings
         from reposignal_pipeline.warehouse import Warehouse
 
-        _bury_dead_runs(instance)
-        definitions: dg.Definitions = defs()
         incomplete: list[str] = []
         for source, days in _in_order(loads):
             settings_of_run = {"only_missing": only_missing} | ({"reread": True} if reread else {})
@@ -75,6 +69,29 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
         else:
             _execute(definitions, "publish", instance)
     return incomplete
+
+
+def publish_again() -> None:
+    """Publish the marts as they stand, with their site.
+
+    Raises:
+        LaunchError: if the run failed.
+    """
+    with _launching() as (instance, definitions):
+        _execute(definitions, "publish", instance)
+
+
+@contextmanager
+def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
+    """Yield what a run of this process needs, in a home that is ready for it."""
+    os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with dg.DagsterInstance.get() as instance:
+        # the definitions are imported here, once the home exists: they place their files in it
+        from reposignal_pipeline.definitions import defs
+
+        _bury_dead_runs(instance)
+        yield instance, defs()
 
 
 def _in_order(loads: Mapping[str, tuple[dt.date, dt.date]]) -> Iterator[tuple[str, tuple[dt.date, dt.date]]]:

@@ -5,6 +5,8 @@ import datetime as dt
 import dagster as dg
 
 from reposignal_pipeline.config import Profile
+from reposignal_pipeline.defs.article import weekly_article
+from reposignal_pipeline.defs.clusters import weekly_clusters
 from reposignal_pipeline.defs.forecasts import forecast_model, weekly_forecasts
 from reposignal_pipeline.defs.gh_archive import GH_ARCHIVE
 from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
@@ -13,7 +15,7 @@ from reposignal_pipeline.defs.partitions import days, weeks
 from reposignal_pipeline.defs.publish import published_warehouse
 from reposignal_pipeline.defs.resources import settings
 from reposignal_pipeline.defs.trends import weekly_trends
-from reposignal_pipeline.defs.warehouse import marts
+from reposignal_pipeline.defs.warehouse import marts, verticals
 from reposignal_pipeline.publishing.answers import AnswerError
 from reposignal_pipeline.publishing.doctor import unreached
 
@@ -25,7 +27,8 @@ _sources = {
 }
 _ingest = dg.AssetSelection.assets(*(_sources[source] for source in settings.sources))
 _any_ingest = dg.AssetSelection.assets(*_sources.values())
-_marts = dg.AssetSelection.assets(marts)
+_verticals = dg.AssetSelection.assets(verticals)
+_marts = dg.AssetSelection.assets(marts) | _verticals
 _published = dg.AssetSelection.assets(published_warehouse)
 
 daily = dg.define_asset_job(
@@ -36,9 +39,11 @@ daily = dg.define_asset_job(
 )
 weekly = dg.define_asset_job(
     "weekly",
-    selection=dg.AssetSelection.assets(weekly_trends, weekly_forecasts) | _published,
+    selection=dg.AssetSelection.assets(weekly_trends, weekly_clusters, weekly_forecasts, weekly_article)
+    | _verticals
+    | _published,
     partitions_def=weeks,
-    description="A week, or a range of weeks: weekly trend tables, forecasts and their grades, published copy.",
+    description="A week, or a range of weeks: trends, clusters, forecasts and grades, the article, published copy.",
 )
 refit = dg.define_asset_job(
     "refit", selection=dg.AssetSelection.assets(forecast_model), description="A forecast model of the past up to here."

@@ -1,4 +1,7 @@
-"""Raw tables into marts: one dbt invocation for all the days that the marts do not show yet."""
+"""Raw tables into marts: one dbt invocation for all the days that the marts do not show yet.
+
+Languages over verticals are a second one: they read the weekly clusters, which are made of the first one's marts.
+"""
 
 import datetime as dt
 import json
@@ -13,7 +16,7 @@ from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
 from reposignal_pipeline.defs.resources import dbt_project
-from reposignal_pipeline.warehouse import Rebuild, Warehouse, row_counts
+from reposignal_pipeline.warehouse import DayRange, Rebuild, Warehouse, row_counts
 
 LOADS = {
     "rankings": RANKINGS,
@@ -21,6 +24,9 @@ LOADS = {
     "star_history": STAR_HISTORY,
     "gh_archive": GH_ARCHIVE,
 }
+CLUSTER_SOURCE = "clusters"
+"""of dbt: weekly tables, which have their own names as asset keys"""
+VERTICALS = f"source:{CLUSTER_SOURCE}+"
 LAYER_GROUPS = {"staging": "staging", "intermediate": "intermediate", "marts": "marts"}
 
 
@@ -46,7 +52,8 @@ class _Translator(DagsterDbtTranslator):
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         if dbt_resource_props["resource_type"] == "source":
-            return LOADS[dbt_resource_props["source_name"]]
+            source: str = dbt_resource_props["source_name"]
+            return dg.AssetKey(dbt_resource_props["name"]) if source == CLUSTER_SOURCE else LOADS[source]
         return dg.AssetKey(dbt_resource_props["name"])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
@@ -73,11 +80,21 @@ def dbt_build_args(rebuild: Rebuild | None, *, full_refresh: bool = False) -> li
     return [*arguments, "--full-refresh"] if full_refresh else arguments
 
 
+def vertical_build_args(days: DayRange) -> list[str]:
+    """Return the arguments of the dbt build of languages over verticals; of all there is from the first day ever on."""
+    arguments = ["build", "--exclude-resource-type", "unit_test"]
+    if days.first == dt.date.min:
+        return [*arguments, "--full-refresh"]
+    window = {"window_start": days.first.isoformat(), "window_end": days.last.isoformat()}
+    return [*arguments, "--vars", json.dumps(window)]
+
+
 @dbt_assets(
     manifest=dbt_project.manifest_path,
     project=dbt_project,
     dagster_dbt_translator=_Translator(),
     name="marts",
+    exclude=VERTICALS,
     pool=WRITER_POOL,
 )
 def marts(
@@ -100,6 +117,40 @@ def marts(
             warehouse.end_build()
         with warehouse.connected() as connection:
             rows = row_counts(connection)
+    yield from _counted(context, events, rows)
+
+
+@dbt_assets(
+    manifest=dbt_project.manifest_path,
+    project=dbt_project,
+    dagster_dbt_translator=_Translator(),
+    name="verticals",
+    select=VERTICALS,
+    pool=WRITER_POOL,
+)
+def verticals(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[Any]:
+    """Tell languages over verticals of the days whose repositories or clusters changed."""
+    with warehouse.writing(f"run {context.run_id}: verticals", context.log):
+        days = warehouse.begin_verticals()
+        if not days:
+            warehouse.end_verticals()
+            for key in context.selected_asset_keys:
+                yield dg.MaterializeResult(asset_key=key, metadata={"rebuilt": "nothing: no day of it is built yet"})
+            return
+        context.log.info("rebuilding %s", days)
+        invocation = dbt.cli(vertical_build_args(days), context=context, target_path=dbt_project.target_path)
+        events = list(invocation.stream())
+        if not context.is_subset:
+            warehouse.end_verticals()
+        with warehouse.connected() as connection:
+            rows = row_counts(connection)
+    yield from _counted(context, events, rows)
+
+
+def _counted(context: dg.AssetExecutionContext, events: list[Any], rows: Mapping[str, int]) -> Iterator[Any]:
+    """Yield the events of a build, each table's with its number of rows."""
     for event in events:
         if isinstance(event, dg.Output) and (
             count := rows.get(context.asset_key_for_output(event.output_name).path[-1])

@@ -11,7 +11,7 @@ import datetime as dt
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TextIO
@@ -65,9 +65,7 @@ def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
         except duckdb.Error as error:
             raise AnswerError(_one_line(error)) from None
     if form == "csv":
-        writer = csv.writer(_Lines(out))
-        writer.writerow([_spreadsheet_safe(name) for name, _ in columns])
-        writer.writerows([_spreadsheet_safe(value) for value in row] for row in rows)
+        write_csv([name for name, _ in columns], rows, out)
     elif form == "json":
         names = [name for name, _ in columns]
         records = [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
@@ -75,6 +73,13 @@ def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
         out.write("\n")
     else:
         out.write(table([name for name, _ in columns], rows, [kind for _, kind in columns]) + "\n")
+
+
+def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO) -> None:
+    """Write rows as CSV in which no text is a formula to a spreadsheet."""
+    writer = csv.writer(_Lines(out))
+    writer.writerow([_spreadsheet_safe(name) for name in names])
+    writer.writerows([_spreadsheet_safe(value) for value in row] for row in rows)
 
 
 def table(names: list[str], rows: list[tuple[Any, ...]], kinds: list[str] | None = None) -> str:
@@ -151,7 +156,7 @@ def _forecast(connection: duckdb.DuckDBPyConnection, repo_key: int, day: dt.date
     return connection.execute(
         """
         select threshold, probability, due_on, issued_on, model_version from fct_forecast
-        where repo_key = ? and issued_on <= ? and due_on >= ? order by issued_on desc limit 1
+        where repo_key = ? and issued_on <= ? and due_on >= ? order by issued_on desc, threshold limit 1
         """,
         [repo_key, day, day],
     ).fetchone()
@@ -285,6 +290,7 @@ def week_in_words(settings: Settings, day: dt.date, command: str) -> str:
             "\nWhere things lie",
             f"  warehouse  {settings.published_db}   (open it read-only with any DuckDB client)",
             f"  parquet    {published / 'parquet'}",
+            f"  site       {published / 'site' / 'index.html'}   (open it in a browser)",
             f"  runs       {settings.dagster_home}   (make dev shows them)",
             f'\nNext:  {command} explain thu-pacman/chitu\n       {command} sql "from weekly_repo_trends limit 5"',
         ]
@@ -300,7 +306,12 @@ def _cell(value: Any) -> str:
         return "NULL"
     if isinstance(value, float):
         return f"{value:,.4f}".rstrip("0").rstrip(".")
-    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", str(value)).replace("\n", " ")
+    return without_controls(str(value)).replace("\n", " ")
+
+
+def without_controls(text: str) -> str:
+    """Return a text in which what could move a cursor or reverse a line is a replacement character."""
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _clipped(text: str, width: int) -> str:

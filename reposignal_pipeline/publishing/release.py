@@ -1,7 +1,7 @@
 """The published copy: made aside, then put in place by one rename.
 
 Here: the DuckDB file and the Parquet files of a release, and the swap.
-Not here: what stands in the tables.
+Not here: what stands in the tables, and the pages of the site (`publishing.site`), which are part of a release.
 
 `published` is a symbolic link to a folder below `releases`. A release is whole before the link points at it; a reader
 with a file of the former release open keeps it, and the pipeline never waits for a reader.
@@ -20,6 +20,7 @@ from pathlib import Path
 import duckdb
 
 from reposignal_pipeline.config import Settings
+from reposignal_pipeline.publishing.site.pages import Site, build
 from reposignal_pipeline.warehouse import BUILD_SCHEMA, Warehouse
 
 BY_MONTH = ("fct_repo_day", "fct_repo_signal_day", "fct_star_vintage")
@@ -37,6 +38,7 @@ class Release:
     path: Path
     rows: dict[str, int]
     months_written: int
+    site: Site
 
 
 def publish(settings: Settings, name: str) -> Release:
@@ -68,6 +70,8 @@ def publish(settings: Settings, name: str) -> Release:
         months_written = _export(connection, tables, making / "parquet", former, changed)
         connection.execute("checkpoint")
     (making / "reposignal.duckdb").chmod(0o444)
+    with _opened(making / "reposignal.duckdb", settings, read_only=True) as connection:
+        site = build(connection, making, settings.home / "charts")
     _flush(making)
     path = releases / name
     making.rename(path)
@@ -76,12 +80,12 @@ def publish(settings: Settings, name: str) -> Release:
     for old in releases.iterdir():  # a reader may be between looking at the former one and opening it
         if old not in (path, former):
             shutil.rmtree(old)
-    return Release(path, rows, months_written)
+    return Release(path, rows, months_written, site)
 
 
 @contextmanager
-def _opened(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(path), config={"memory_limit": settings.memory_limit}) as connection:
+def _opened(path: Path, settings: Settings, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(path), read_only, {"memory_limit": settings.memory_limit}) as connection:
         connection.execute("set enable_progress_bar = false")
         yield connection
 
@@ -101,7 +105,7 @@ class _Changes:
 
 def _changes(settings: Settings) -> _Changes:
     with Warehouse(settings).connected() as connection:
-        if _count(connection, f"{BUILD_SCHEMA}.building"):
+        if _count(connection, f"{BUILD_SCHEMA}.building") or _count(connection, f"{BUILD_SCHEMA}.stale_verticals"):
             raise HalfBuiltError(
                 "the marts are half built: a run that rebuilds them did not end; run the daily job again"
             )

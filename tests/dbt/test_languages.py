@@ -227,7 +227,8 @@ def functions(home: BuiltHome) -> Iterator[duckdb.DuckDBPyConnection]:
     """The functions as they are written into the file, over a table that a test fills."""
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute(
-            "create table fct_language_vertical_day (day date, language varchar, vertical varchar, repos_split double)"
+            "create table fct_language_vertical_day"
+            " (day date, language varchar, vertical_basis varchar, vertical varchar, repos_split double)"
         )
         written = home.manifest()["macros"]["macro.reposignal.language_functions"]["macro_sql"]
         connection.execute(Template(written).module.language_functions())  # type: ignore[attr-defined]
@@ -243,8 +244,12 @@ CELLS = st.dictionaries(
 
 def filled(connection: duckdb.DuckDBPyConnection, *days: dict[tuple[str, str], float]) -> None:
     connection.execute("delete from fct_language_vertical_day")
-    rows = [(day(number), *key, repos) for number, cells in enumerate(days) for key, repos in cells.items()]
-    connection.executemany("insert into fct_language_vertical_day values (?, ?, ?, ?)", rows)
+    rows = [
+        (day(number), language, "curated", vertical, repos)
+        for number, cells in enumerate(days)
+        for (language, vertical), repos in cells.items()
+    ]
+    connection.executemany("insert into fct_language_vertical_day values (?, ?, ?, ?, ?)", rows)
 
 
 def effects(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Any, ...]]:

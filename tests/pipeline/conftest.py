@@ -1,15 +1,17 @@
 """Homes that cost a run of the pipeline, each made once. Read them; to write, copy them."""
 
+from pathlib import Path
 from shutil import copytree
 
 import pytest
 
-from tests.pipeline.homes import Demo, Home, run_demo_once, write_upstream
+from tests.pipeline.homes import Demo, Home, parsed_once, run_demo_once, write_upstream
+from tests.shared import made_once
 
 
 @pytest.fixture(scope="session")
-def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    return run_demo_once(tmp_path_factory.getbasetemp())
+def demo_run() -> Demo:
+    return run_demo_once()
 
 
 @pytest.fixture(scope="session")
@@ -20,25 +22,38 @@ def demo(demo_run: Demo) -> Home:
 
 
 @pytest.fixture(scope="session")
-def fresh(demo: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home without data, on a small upstream of fourteen days; dbt's project is parsed already."""
-    path = tmp_path_factory.mktemp("fresh")
-    copytree(demo.path / "dbt", path / "home" / "dbt")
-    return Home(path / "home", str(write_upstream(path / "upstream", range(1, 15))))
+def parsed() -> Path:
+    """A home of which no more is there than dbt's project, parsed: a home that begins so is spared it."""
+    return parsed_once()
 
 
 @pytest.fixture(scope="session")
-def loaded(fresh: Home, tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Home]:
+def fresh(parsed: Path) -> Home:
+    """A home without data, on a small upstream of fourteen days; dbt's project is parsed already."""
+
+    def make(folder: Path) -> None:
+        copytree(parsed / "dbt", folder / "home" / "dbt")
+        write_upstream(folder / "upstream", range(1, 15))
+
+    path = made_once("fresh", make)
+    return Home(path / "home", str(path / "upstream"))
+
+
+@pytest.fixture(scope="session")
+def loaded(fresh: Home) -> tuple[Home, Home]:
     """The first seven days, and all fourteen: loaded forwards in two backfills."""
-    path = tmp_path_factory.mktemp("loaded")
-    whole = fresh.copied(path / "whole")
-    with whole.session() as session:
-        ran = session.load(1, 7)
-        assert ran.returncode == 0, ran.stderr
-        half = whole.copied(path / "half")
-        ran = session.load(1, 14)
-        assert ran.returncode == 0, ran.stderr
-    return half, whole
+
+    def make(folder: Path) -> None:
+        whole = fresh.copied(folder / "whole")
+        with whole.session() as session:
+            ran = session.load(1, 7)
+            assert ran.returncode == 0, ran.stderr
+            whole.copied(folder / "half")
+            ran = session.load(1, 14)
+            assert ran.returncode == 0, ran.stderr
+
+    path = made_once("loaded", make)
+    return Home(path / "half", fresh.rankings_url), Home(path / "whole", fresh.rankings_url)
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,14 @@ from shutil import copytree
 
 import duckdb
 
+from tests.shared import made_once
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("reposignal"))
 Ran = subprocess.CompletedProcess[str]
 Rows = list[tuple[str, ...]]
 PATIENCE_SECONDS = 300
-MADE = "columns(lambda name: name not in ('made_at', 'graded_at'))"
+MADE = "columns(lambda name: name not in ('made_at', 'graded_at', 'run_id'))"
 
 FIRST = dt.date(2024, 3, 1)  # a Friday: 14 days touch three weeks
 NEVER_PUBLISHED = dt.date(2024, 3, 9)
@@ -242,13 +244,33 @@ def served(folder: Path, pause: float = 0) -> Iterator[Served]:
 
 
 Demo = tuple[Home, Ran]
-_demos: dict[Path, Demo] = {}
 
 
-def run_demo_once(folder: Path) -> Demo:
-    """Return the session's home in which `reposignal demo` ran once, and how it ended. Read it; to write, copy it."""
-    if folder not in _demos:
+def run_demo_once() -> Demo:
+    """Return the run's home in which `reposignal demo` ran once, and how it ended. Read it; to write, copy it."""
+
+    def home_in(folder: Path) -> Home:
         # the far time zone shows a time that is not kept in UTC
-        home = Home(folder / "demo-home", profile="demo", extra={"TZ": "Asia/Tokyo"})
-        _demos[folder] = home, home.run("demo")
-    return _demos[folder]
+        return Home(folder / "home", profile="demo", extra={"TZ": "Asia/Tokyo"})
+
+    def run(folder: Path) -> None:
+        ran = home_in(folder).run("demo")
+        (folder / "ran.json").write_text(json.dumps([ran.args, ran.returncode, ran.stdout, ran.stderr]))
+
+    folder = made_once("demo", run)
+    return home_in(folder), subprocess.CompletedProcess(*json.loads((folder / "ran.json").read_text()))
+
+
+def parsed_once() -> Path:
+    """Return a home of which no more is there than dbt's project, parsed. Read it; to write, copy it."""
+
+    def parse(folder: Path) -> None:
+        # the resources parse the project where there is no manifest
+        subprocess.run(
+            [sys.executable, "-c", "import reposignal_pipeline.defs.resources"],
+            env=Home(folder / "home").environment,
+            check=True,
+            timeout=PATIENCE_SECONDS,
+        )
+
+    return made_once("parsed", parse) / "home"

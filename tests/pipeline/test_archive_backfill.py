@@ -116,10 +116,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def empty(demo: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def empty(parsed: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home without data; dbt's project is parsed already."""
     path = tmp_path_factory.mktemp("empty")
-    copytree(demo.path / "dbt", path / "home" / "dbt")
+    copytree(parsed / "dbt", path / "home" / "dbt")
     return Home(path / "home")
 
 

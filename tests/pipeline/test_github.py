@@ -136,9 +136,9 @@ SOURCES = ("--source", "repositories", "--source", "star_history")
 
 
 @pytest.fixture(scope="module")
-def two_days(tmp_path_factory: pytest.TempPathFactory, demo: Home) -> Iterator[tuple[Running, list[Ran], list[int]]]:
+def two_days(tmp_path_factory: pytest.TempPathFactory, parsed: Path) -> Iterator[tuple[Running, list[Ran], list[int]]]:
     """A home after its first day and a normal one."""
-    with running(tmp_path_factory.mktemp("github") / "two-days", demo.path) as live:
+    with running(tmp_path_factory.mktemp("github") / "two-days", parsed) as live:
         ran, asked = [], []
         for n in range(2):
             ran.append(live.run(NOW + n * DAY, "run", *SOURCES))
@@ -294,8 +294,8 @@ def test_doctor_tells_of_universe_plan_and_limits(two_days: tuple[Running, list[
     assert TOKEN not in told
 
 
-def test_a_spent_quota_is_told_and_the_next_run_goes_on(tmp_path: Path, demo: Home) -> None:
-    with running(tmp_path / "live", demo.path) as live:
+def test_a_spent_quota_is_told_and_the_next_run_goes_on(tmp_path: Path, parsed: Path) -> None:
+    with running(tmp_path / "live", parsed) as live:
         live.api.tokens[TOKEN] = 25
         ran = live.run(NOW, "run", *SOURCES)
         assert ran.returncode == 1
@@ -318,9 +318,9 @@ def test_a_spent_quota_is_told_and_the_next_run_goes_on(tmp_path: Path, demo: Ho
 
 
 @pytest.fixture(scope="module")
-def eventful(tmp_path_factory: pytest.TempPathFactory, demo: Home) -> Iterator[tuple[Running, list[Ran]]]:
+def eventful(tmp_path_factory: pytest.TempPathFactory, parsed: Path) -> Iterator[tuple[Running, list[Ran]]]:
     """Four days: a first one; a rename, and four that are gone; a name taken by another; a token that was revoked."""
-    with running(tmp_path_factory.mktemp("github") / "eventful", demo.path, watch=8, size=8) as live:
+    with running(tmp_path_factory.mktemp("github") / "eventful", parsed, watch=8, size=8) as live:
         first, second, *others = live.world.repositories[:8]
         old, moved = first.names[0][1], NOW + dt.timedelta(hours=12)
         first.names = (*first.names, (moved, "other-owner/renamed"))
@@ -375,16 +375,16 @@ def test_a_revoked_token_costs_the_day_and_nothing_else(eventful: tuple[Running,
     assert live.query(f"select count(*) from fct_repo_day where day <= date '{TODAY + DAY}'")[0][0] > 8 * 200
 
 
-def test_totals_of_the_past_are_refused_in_words(tmp_path: Path, demo: Home) -> None:
-    with running(tmp_path / "live", demo.path, watch=1) as live:
+def test_totals_of_the_past_are_refused_in_words(tmp_path: Path, parsed: Path) -> None:
+    with running(tmp_path / "live", parsed, watch=1) as live:
         ran = live.run(NOW, "run", "--day", str(YESTERDAY - DAY), "--source", "repositories")
         assert ran.returncode == 1
         assert_one_line(ran.stderr)
         assert "cannot be read after the fact" in ran.stderr
 
 
-def test_killed_in_mid_cycle_it_goes_on(tmp_path: Path, demo: Home) -> None:
-    with running(tmp_path / "live", demo.path) as live:
+def test_killed_in_mid_cycle_it_goes_on(tmp_path: Path, parsed: Path) -> None:
+    with running(tmp_path / "live", parsed) as live:
         live.api.faults.append(faults.slow(matches="/history", seconds=0.2))
         live.api.now = NOW
         assert live.process.stdin

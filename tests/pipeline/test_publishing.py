@@ -74,6 +74,7 @@ class Desk:
         """Build as the pipeline does, and publish."""
         self.warehouse.begin_build(since=since)
         self.warehouse.end_build()
+        self.warehouse.end_verticals()
         return self.publish()
 
     def months(self) -> dict[int, int]:
@@ -147,6 +148,7 @@ def test_half_built_marts_are_refused_and_the_former_copy_stays(desk: Desk) -> N
         desk.publish()
     assert desk.settings.published_db.resolve() == before
     desk.warehouse.end_build()
+    desk.warehouse.end_verticals()
     assert desk.publish().path == desk.settings.published_dir.resolve() != before.parent
 
 

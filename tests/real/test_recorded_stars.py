@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from reposignal_pipeline.sample.github_api import GitHubApi
-from tests.pipeline.homes import Home, run_demo_once
+from tests.pipeline.homes import Home, parsed_once
 from tests.pipeline.test_github import SOURCES, TOKEN, Running, started
 from tests.real.recorded_stars import FIRST, LAST, Recorded, recorded_stars
 
@@ -27,8 +27,7 @@ def backfilled(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A home that read every page twice: as it was first recorded, and a week later as it was last."""
     recorded = recorded_stars(real_data, COUNT)
     folder = tmp_path_factory.mktemp("recorded")
-    demo, _ = run_demo_once(tmp_path_factory.getbasetemp())
-    copytree(demo.path / "dbt", folder / "home" / "dbt")
+    copytree(parsed_once() / "dbt", folder / "home" / "dbt")
     (folder / "watchlist.txt").write_text("\n".join(recorded.names) + "\n")
     (folder / "rankings").mkdir()
     first, last = (recorded.world(gains, days=20) for gains in (recorded.first, recorded.last))

@@ -59,21 +59,83 @@ placed as (
 
 ),
 
-counted as (
+clusters as (
+
+    select * from {{ ref('stg_clusters__clusters') }}
+
+),
+
+members as (
+
+    select * from {{ ref('stg_clusters__members') }}
+
+),
+
+cluster_weeks as (
+
+    select distinct
+        week,
+        week + 7 as known_from
+    from clusters
+
+),
+
+-- The clusters that were known when a day began: those of the last week that had any, if it is not long past.
+cluster_days as (
+
+    select
+        days.day,
+        cluster_weeks.week
+    from (select distinct day from repos) as days
+    asof inner join cluster_weeks on days.day >= cluster_weeks.known_from
+    where days.day < cluster_weeks.known_from + 7 * {{ clusters_hold_weeks() }}
+
+),
+
+based as (
 
     select
         repos.day,
         repos.language,
+        'curated' as vertical_basis,
         placed.vertical,
-        count(*) as repos,
-        sum(placed.part)::double as parts
+        null::integer as cluster,
+        placed.part
     from repos
     inner join placed
         on
             repos.repo_key = placed.repo_key
             and repos.day >= placed.valid_from
             and repos.day < placed.valid_to
-    group by repos.day, repos.language, placed.vertical
+
+    union all
+
+    select
+        repos.day,
+        repos.language,
+        'cluster' as vertical_basis,
+        clusters.label as vertical,
+        clusters.cluster,
+        1::decimal(18, 15) as part
+    from repos
+    inner join cluster_days on repos.day = cluster_days.day
+    inner join members on cluster_days.week = members.week and repos.repo_key = members.repo_key
+    inner join clusters on members.week = clusters.week and members.cluster = clusters.cluster
+
+),
+
+counted as (
+
+    select
+        day,
+        language,
+        vertical_basis,
+        vertical,
+        any_value(cluster) as cluster,
+        count(*) as repos,
+        sum(part)::double as parts
+    from based
+    group by day, language, vertical_basis, vertical
 
 ),
 
@@ -81,9 +143,9 @@ totalled as (
 
     select
         *,
-        sum(repos) over (partition by day, vertical) as vertical_repos,
-        round(sum(parts) over (partition by day, language)) as language_repos,
-        round(sum(parts) over (partition by day)) as all_repos
+        sum(repos) over (partition by day, vertical_basis, vertical) as vertical_repos,
+        round(sum(parts) over (partition by day, vertical_basis, language)) as language_repos,
+        round(sum(parts) over (partition by day, vertical_basis)) as all_repos
     from counted
 
 ),
@@ -93,7 +155,9 @@ final as (
     select
         day,
         language,
+        vertical_basis,
         vertical,
+        cluster,
         repos,
         repos / vertical_repos as share,
         round({{ wilson_bound('repos', 'vertical_repos', '-') }}, 6) as share_low,
@@ -104,7 +168,7 @@ final as (
         language_repos::bigint as language_repos,
         all_repos::bigint as all_repos
     from totalled
-    order by day, language, vertical
+    order by day, language, vertical_basis, vertical
 
 )
 

@@ -1,0 +1,341 @@
+"""Charts as data, and their drawing: Altair says what is shown, vl-convert draws it as SVG without a browser.
+
+Here: what each kind of chart shows, its text alternative, and a store of drawings by what they show.
+Not here: the numbers (`contents`), the colours (`style.css`: a drawing names variables, so one serves light and dark).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+from markupsafe import Markup
+
+WIDTH = 440
+"""pixels of a drawing: two stand beside one another on a desktop, and one is shown at 80 % on a phone"""
+HEIGHT = 210
+TABLE_WEEKS = 26
+"""weeks in the table beside a chart: the chart shows all"""
+WORTH_A_POOL = 64
+"""drawings from which on further processes pay: one takes 50 ms, a process a second to start"""
+EDITION = f"1 {version('vl-convert-python')}"
+"""part of a drawing's key: what changes all drawings"""
+
+# attributes of Vega's own: the whole drawing is one picture, named by its page; texts have quotes escaped
+_FOR_MACHINES = re.compile(r' (?:xmlns:xlink|version|class|role|aria-[a-z]+)="[^"<>]*"')
+
+Row = dict[str, Any]
+Cells = Sequence[Sequence[Any]]
+Spec = dict[str, Any]
+Points = Sequence[tuple[dt.date, float | None]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart: what is drawn, what is said of it where it is not seen, and its numbers."""
+
+    title: str
+    text: str
+    """the essential numbers in a sentence"""
+    columns: tuple[str, ...]
+    cells: Cells
+    """the numbers as a table, words where a number needs them"""
+    spec: Spec
+    """Vega-Lite"""
+    note: str = ""
+    """what the table leaves out"""
+
+    @functools.cached_property
+    def key(self) -> str:
+        content = json.dumps([EDITION, self.spec], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def over_time(title: str, text: str, series: Mapping[str, Points], *, form: str) -> Chart:
+    """Return lines over weeks; a week without a number is a gap, a number between two gaps a point.
+
+    Args:
+        series: name -> week and number, every week from the first to the last.
+        form: of numbers on the axis, as d3 has it.
+    """
+    rows = [
+        {"week": str(week), "series": name, "value": value, "alone": _is_alone(points, place)}
+        for name, points in series.items()
+        for place, (week, value) in enumerate(points)
+    ]
+    weeks = sorted({week for points in series.values() for week, _ in points}, reverse=True)
+    found = {name: dict(points) for name, points in series.items()}
+    cells = [[week, *(found[name].get(week) for name in series)] for week in weeks[:TABLE_WEEKS]]
+    note = f"The newest {TABLE_WEEKS} of {len(weeks)} weeks." if len(weeks) > TABLE_WEEKS else ""
+    return Chart(title, text, ("week", *series), cells, _filled(_lines(form, tuple(series), _dates(weeks)), rows), note)
+
+
+def stacked(title: str, text: str, rows: list[Row], parts: Sequence[str]) -> Chart:
+    """Return bars of points that add up, one a week; rows have week, part and points."""
+    weeks = sorted({row["week"] for row in rows}, reverse=True)
+    found = {(row["week"], row["part"]): row["points"] for row in rows}
+    cells = [[week, *(found.get((week, part)) for part in parts)] for week in weeks]
+    # a week without points keeps its place
+    plain = [row | {"week": str(row["week"]), "points": row["points"] or 0} for row in rows]
+    return Chart(title, text, ("week", *parts), cells, _filled(_bars_of_parts(tuple(parts)), plain))
+
+
+def intervals(title: str, text: str, rows: list[Row], name: str) -> Chart:
+    """Return shares with their intervals, one line each; rows have name, share, low and high."""
+    cells = [[row["name"], row["share"], row["low"], row["high"]] for row in rows]
+    spec = _filled(_dots_with_intervals(_room(rows)), rows) | {"height": 40 + 24 * len(rows)}
+    return Chart(title, text, (name, "share", "from", "to"), cells, spec)
+
+
+def band(title: str, text: str, rows: list[Row], top: float) -> Chart:
+    """Return a share over weeks within its interval; rows have week, share, low and high, None in a gap.
+
+    Args:
+        top: of the axis, the same for charts that stand beside one another.
+    """
+    cells = [[row["week"], row["share"], row["low"], row["high"]] for row in reversed(rows)]
+    plain = [row | {"week": str(row["week"])} for row in rows]
+    spec = _filled(_line_in_band(round(top, 2), _dates([row["week"] for row in rows])), plain) | {
+        "width": 300,
+        "height": 150,
+    }
+    return Chart(title, text, ("week", "share", "from", "to"), cells, spec)
+
+
+def signed_bars(title: str, text: str, rows: list[Row], columns: tuple[str, str]) -> Chart:
+    """Return bars to both sides of zero; rows have name and value, a share."""
+    cells = [[row["name"], row["value"]] for row in rows]
+    return Chart(title, text, columns, cells, _filled(_bars(_room(rows)), rows) | {"height": 40 + 24 * len(rows)})
+
+
+def reliability(title: str, text: str, rows: list[Row]) -> Chart:
+    """Return what came against what was told; rows have told, came and forecasts."""
+    cells = [[row["told"], row["came"], row["forecasts"]] for row in rows]
+    spec = _filled(_told_and_came(), rows) | {"height": 300}
+    return Chart(title, text, ("told, mean", "came", "forecasts"), cells, spec)
+
+
+class Gallery:
+    """Drawings kept by what they show, so that an unchanged chart is drawn once."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.shown: set[str] = set()
+        self.drawn = 0
+
+    def draw(self, charts: Iterable[Chart]) -> None:
+        """Have a drawing of each chart in the folder."""
+        wanted = {chart.key: chart.spec for chart in charts}
+        self.shown |= wanted.keys()
+        missing = {key: spec for key, spec in wanted.items() if not self._file(key).exists()}
+        self.drawn += len(missing)
+        for key, svg in zip(missing, _drawings(list(missing.values())), strict=True):
+            aside = self._file(key).with_suffix(".making")
+            aside.write_text(svg, encoding="utf-8")
+            aside.replace(self._file(key))
+
+    def svg(self, chart: Chart) -> Markup:
+        """Return the drawing of a chart, named for those who do not see it."""
+        drawing = self._file(chart.key).read_text(encoding="utf-8")
+        named = Markup('<svg role="img" aria-label="{}"').format(f"{chart.title}. {chart.text}")
+        return Markup(drawing.replace("<svg", named, 1))  # of our own drawing: its texts are escaped
+
+    def prune(self) -> None:
+        """Drop the drawings that no page shows any more."""
+        for file in self.folder.iterdir():
+            if file.stem not in self.shown or file.suffix != ".svg":
+                file.unlink()
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key}.svg"
+
+
+def _drawings(specs: list[Spec]) -> Iterable[str]:
+    processes = min(os.cpu_count() or 1, 4)
+    if len(specs) < WORTH_A_POOL or processes == 1:
+        return map(drawing, specs)
+    # spawned: a fork of a process with DuckDB's threads may hang
+    context = multiprocessing.get_context("spawn")
+    # an interruption is this process's to tell
+    with ProcessPoolExecutor(processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        return list(pool.map(drawing, specs, chunksize=8))
+
+
+def drawing(spec: Spec) -> str:
+    """Return a Vega-Lite chart as SVG that scales with its place and holds no names of its own for a screen reader."""
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0])
+    return _FOR_MACHINES.sub("", svg)
+
+
+def _is_alone(points: Points, place: int) -> bool:
+    around = [points[near][1] for near in (place - 1, place + 1) if 0 <= near < len(points)]
+    return points[place][1] is not None and all(value is None for value in around)
+
+
+def _filled(spec: Spec, rows: list[Row]) -> Spec:
+    return spec | {"datasets": spec.get("datasets", {}) | {"rows": rows}}
+
+
+_AXIS = {
+    "labelColor": "var(--muted)",
+    "titleColor": "var(--muted)",
+    "domainColor": "var(--grid)",
+    "gridColor": "var(--grid)",
+    "tickColor": "var(--grid)",
+    "labelFontSize": 12,
+    "titleFontSize": 12,
+    "titleFontWeight": "normal",
+}
+_CONFIG = {
+    "aria": False,
+    "background": None,
+    "font": "sans-serif",
+    "view": {"stroke": None},
+    "axis": _AXIS,
+    "legend": {
+        "labelColor": "var(--muted)",
+        "labelFontSize": 12,
+        "labelLimit": 200,
+        "orient": "top",
+        "title": None,
+        "columnPadding": 28,
+    },
+    "line": {"strokeWidth": 2},
+}
+_SERIES = [f"var(--series-{number})" for number in range(1, 7)]
+
+
+def _weeks(dates: str) -> alt.X:
+    axis = alt.Axis(grid=False, tickCount=5, format=dates, labelOverlap="greedy", labelSeparation=10)
+    return alt.X("week:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
+
+
+def _names(room: int) -> alt.Y:
+    axis = alt.Axis(grid=False, minExtent=room, labelLimit=room, ticks=False, domain=False)
+    return alt.Y("name:N", sort=None, title=None, axis=axis)
+
+
+def _room(rows: list[Row]) -> int:
+    """Return the pixels that the names take in a wide font: the reader's is not known, and others leave air."""
+    return min(max(round(7.4 * len(row["name"])) for row in rows) + 8, WIDTH // 2)
+
+
+def _dates(weeks: Sequence[dt.date]) -> str:
+    """Return how the days of an axis are written, by how long it is."""
+    days = (max(weeks) - min(weeks)).days
+    return "%-d %b" if days < 200 else "%b %Y" if days < 1200 else "%Y"
+
+
+def _template(build: Callable[..., Any]) -> Callable[..., Spec]:
+    """Have a chart's form checked by Altair once; its rows are filled in for each chart."""
+
+    @functools.cache
+    def built(*arguments: Any) -> Spec:
+        chart = build(*arguments).properties(width=WIDTH, height=HEIGHT)
+        spec: Spec = chart.to_dict() | {"config": _CONFIG, "autosize": {"type": "fit", "contains": "padding"}}
+        return spec
+
+    return built
+
+
+_ROWS = alt.NamedData(name="rows")
+
+
+@_template
+def _lines(form: str, series: tuple[str, ...], dates: str) -> Any:
+    colour = alt.Color(
+        "series:N",
+        sort=list(series),
+        scale=alt.Scale(domain=list(series), range=_SERIES[: len(series)]),
+        legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=2) if len(series) > 1 else None,
+    )
+    number = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form, tickCount=5))
+    base = alt.Chart(_ROWS).encode(x=_weeks(dates), y=number, color=colour)
+    dashes = alt.StrokeDash(
+        "series:N", scale=alt.Scale(domain=list(series), range=[[1, 0], [5, 3], [2, 2]][: len(series)]), legend=None
+    )
+    # a line of its own for each series: gaps break it
+    return base.mark_line(invalid="break-paths-show-path-domains").encode(strokeDash=dashes) + base.mark_point(
+        filled=True, size=25
+    ).transform_filter("datum.alone")
+
+
+@_template
+def _bars_of_parts(parts: tuple[str, ...]) -> Any:
+    colours = alt.Scale(domain=list(parts), range=_SERIES[: len(parts)])
+    month_and_day = alt.Axis(labelAngle=0, labelOverlap=True, labelExpr="slice(datum.label, 5)")
+    return (
+        alt.Chart(_ROWS)
+        .mark_bar(stroke="var(--paper)", strokeWidth=0.5)
+        .encode(
+            x=alt.X("week:O", title=None, axis=month_and_day),
+            y=alt.Y("points:Q", title=None, axis=alt.Axis(tickCount=5)),
+            color=alt.Color("part:N", scale=colours, legend=alt.Legend(columns=3)),
+            order=alt.Order("place:Q"),
+        )
+    )
+
+
+@_template
+def _dots_with_intervals(room: int) -> Any:
+    names = _names(room)
+    shares = alt.Axis(format=".0%", tickCount=5)
+    base = alt.Chart(_ROWS).encode(y=names)
+    rules = base.mark_rule(strokeWidth=5, opacity=0.35, color=_SERIES[0]).encode(
+        x=alt.X("low:Q", title=None, axis=shares, scale=alt.Scale(domainMin=0)), x2="high:Q"
+    )
+    return rules + base.mark_point(filled=True, size=70, color=_SERIES[0], opacity=1).encode(x=alt.X("share:Q"))
+
+
+@_template
+def _line_in_band(top: float, dates: str) -> Any:
+    share = alt.Axis(format=".0%", tickCount=4)
+    base = alt.Chart(_ROWS).encode(x=_weeks(dates))
+    area = base.mark_area(opacity=0.2, color=_SERIES[0]).encode(
+        y=alt.Y("low:Q", title=None, axis=share, scale=alt.Scale(domain=[0, top])), y2="high:Q"
+    )
+    return area + base.mark_line(color=_SERIES[0]).encode(y="share:Q")
+
+
+@_template
+def _bars(room: int) -> Any:
+    names = _names(room)
+    return (
+        alt.Chart(_ROWS)
+        .mark_bar(height=12)
+        .encode(
+            y=names,
+            x=alt.X("value:Q", title=None, axis=alt.Axis(format="+.1%", tickCount=4)),
+            color=alt.condition("datum.value < 0", alt.value(_SERIES[1]), alt.value(_SERIES[0])),
+        )
+    )
+
+
+@_template
+def _told_and_came() -> Any:
+    ends = alt.InlineData(values=[{"told": 0, "came": 0}, {"told": 1, "came": 1}])
+    told = alt.X("told:Q", title="probability told", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
+    came = alt.Y("came:Q", title="share that came", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
+    diagonal = alt.Chart(ends).mark_line(strokeDash=[4, 4], strokeWidth=1, color="var(--muted)").encode(x=told, y=came)
+    points = alt.Chart(_ROWS).encode(x=told, y=came)
+    size = alt.Size("forecasts:Q", scale=alt.Scale(type="sqrt", range=[30, 300]), legend=None)
+    return (
+        diagonal
+        + points.mark_line(color=_SERIES[0])
+        + points.mark_point(filled=True, color=_SERIES[0], opacity=1).encode(size=size)
+    )

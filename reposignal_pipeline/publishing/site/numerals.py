@@ -1,0 +1,52 @@
+"""Numbers and days as a page shows them; what is not known is a dash."""
+
+from __future__ import annotations
+
+import datetime as dt
+from math import isfinite
+
+UNKNOWN = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+_PERCENT = "\N{NO-BREAK SPACE}%"
+
+
+def day(value: dt.date) -> str:
+    """Return a day as it is read: 27 February 2026."""
+    return f"{value.day} {value:%B %Y}"
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Return a number with its thousands apart."""
+    return UNKNOWN if _is_unknown(value) else f"{value:,.{digits}f}".replace("-", _MINUS)
+
+
+def signed(value: float | None, digits: int = 0) -> str:
+    """Return a change with its sign; none has no sign."""
+    if _is_unknown(value):
+        return UNKNOWN
+    return f"{value:+,.{digits}f}".replace("-", _MINUS) if value else "0"
+
+
+def percent(value: float | None, digits: int = 0, sign: str = "") -> str:
+    """Return a share in percent; with `sign` "+" a change."""
+    if _is_unknown(value) or value is None:
+        return UNKNOWN
+    return f"{100 * value:{sign},.{digits}f}".replace("-", _MINUS) + _PERCENT
+
+
+def probability(value: float | None) -> str:
+    """Return a probability in percent: what rounds to none or all is said to be less."""
+    if value is not None and 0 < value < 0.001:
+        return f"under 0.1{_PERCENT}"
+    if value is not None and 0.999 < value < 1:
+        return f"over 99.9{_PERCENT}"
+    return percent(value, 1)
+
+
+def exact(value: float | None) -> str:
+    """Return the result of a query with all its digits."""
+    return "NULL" if value is None else f"{value:.12g}"
+
+
+def _is_unknown(value: float | None) -> bool:
+    return value is None or not isfinite(value)

@@ -1,0 +1,28 @@
+"use strict";
+(() => {
+  const box = document.getElementById("search");
+  const input = box.querySelector("input");
+  const told = box.querySelector("output");
+  const lists = [...document.querySelectorAll("[data-list]")].map((list) => ({
+    list,
+    items: [...list.querySelectorAll("li")].map((item) => [item, item.textContent.toLowerCase()]),
+  }));
+  const filter = () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let found = 0;
+    for (const { list, items } of lists) {
+      let here = 0;
+      for (const [item, text] of items) {
+        item.hidden = !words.every((word) => text.includes(word));
+        here += item.hidden ? 0 : 1;
+      }
+      list.hidden = here === 0;
+      found += here;
+    }
+    told.textContent = words.length ? `${found} found` : "";
+  };
+  input.addEventListener("input", filter);
+  input.addEventListener("search", filter);
+  box.classList.add("ready");
+  if (input.value) filter();
+})();

@@ -1,0 +1,51 @@
+"""`reposignal site`: a run that publishes, and the pages served until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import urllib.request
+from pathlib import Path
+
+from tests.pipeline.homes import COMMAND, PATIENCE_SECONDS, Demo, Home
+
+
+def test_the_demo_ends_with_its_site(demo_run: Demo) -> None:
+    home, ran = demo_run
+    index = home.path / "published" / "site" / "index.html"
+    assert str(index) in ran.stdout
+    assert index.is_file()
+    assert (index.parent / "weeks" / "2026-02-23" / "index.html").is_file()
+    assert (index.parent / "repositories" / "thu-pacman--chitu.html").is_file()
+
+
+def test_it_publishes_serves_and_ends_well(demo: Home, tmp_path: Path) -> None:
+    home = demo.copied(tmp_path / "home")
+    site = home.path / "published" / "site"
+    former, drawn = site.resolve(), sorted((home.path / "charts").iterdir())
+    assert drawn
+    process = subprocess.Popen(
+        [COMMAND, "site", "--serve", "0"],
+        env=home.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(PATIENCE_SECONDS, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout
+        assert process.stdout.readline().strip() == str(site / "index.html")
+        address = process.stdout.readline().split()[0]
+        with urllib.request.urlopen(f"{address}index.html") as answer:
+            assert answer.read() == (site / "index.html").read_bytes()
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        watchdog.cancel()
+        process.kill()
+    assert (process.returncode, error) == (0, "")
+    assert site.resolve() != former
+    assert sorted((home.path / "charts").iterdir()) == drawn, "what is unchanged is not drawn again"
+    assert home.query("select job, status from ops_run order by started_at desc limit 1") == [("publish", "success")]

@@ -1,0 +1,630 @@
+"""The site of a made release: what the pages say, that they are whole, and that strangers' text stays text."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import itertools
+import json
+import re
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import duckdb
+import html5lib
+import pytest
+
+from reposignal_pipeline.cli import main
+from reposignal_pipeline.config import Profile, Settings
+from reposignal_pipeline.publishing.release import publish
+from reposignal_pipeline.publishing.site import charts, figures, numerals
+from reposignal_pipeline.publishing.site.contents import read
+from reposignal_pipeline.publishing.site.pages import CSV_ROWS, build
+from reposignal_pipeline.publishing.site.serving import server
+from reposignal_pipeline.publishing.site.strangers import github_url, slugs, told
+from reposignal_pipeline.warehouse import Warehouse
+from tests.publishing import made_release as made
+
+ATOM = "{http://www.w3.org/2005/Atom}"
+WEEK = f"weeks/{made.WEEKS[-1]}"
+CHITU = "repositories/thu-pacman--chitu.html"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a made release; read it."""
+    folder = tmp_path_factory.mktemp("site") / "release"
+    made.release(folder, folder.parent / "charts")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(built: Path) -> Path:
+    return built / "site"
+
+
+def pages(site: Path) -> list[Path]:
+    found = sorted(site.rglob("*.html"))
+    assert found
+    return found
+
+
+def parsed(page: Path) -> ET.Element:
+    """Return a page's tree; an error of HTML is an error of the test."""
+    tree = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page.read_bytes())
+    assert isinstance(tree, ET.Element)
+    return tree
+
+
+def text_of(element: ET.Element) -> str:
+    return " ".join("".join(element.itertext()).split())
+
+
+def one(tree: ET.Element, path: str) -> ET.Element:
+    found = tree.find(path)
+    assert found is not None, path
+    return found
+
+
+def with_class(tree: ET.Element, name: str) -> Iterator[ET.Element]:
+    return (element for element in tree.iter() if name in element.get("class", "").split())
+
+
+# --- whole pages
+
+
+def test_every_page_is_html_with_one_heading_landmarks_and_a_skip_link(site: Path) -> None:
+    for page in pages(site):
+        tree = parsed(page)
+        assert tree.get("lang") == "en"
+        assert len(tree.findall(".//h1")) == 1, page
+        for landmark in ("body/header", "body/main", "body/footer", "body/header//nav"):
+            assert tree.find(landmark) is not None, (page, landmark)
+        ids = Counter(element.get("id") for element in tree.iter() if element.get("id"))
+        assert [name for name, count in ids.items() if count > 1] == [], page
+        first = one(tree, "body//a")
+        assert first.get("href") == "#main"
+        assert ids["main"] == 1
+        levels = [int(str(e.tag)[1]) for e in tree.iter() if re.fullmatch("h[1-6]", str(e.tag))]
+        assert all(after - before <= 1 for before, after in itertools.pairwise(levels)), page
+
+
+def test_every_link_leads_somewhere(built: Path, site: Path) -> None:
+    ids = {page: {e.get("id") for e in parsed(page).iter() if e.get("id")} for page in pages(site)}
+    strangers = set()
+    for page in ids:
+        for element in parsed(page).iter():
+            link = element.get("href") or element.get("src")
+            if not link or link.startswith("data:"):
+                continue
+            if ":" in link:
+                strangers.add(link)
+                continue
+            path, _, fragment = link.partition("#")
+            target = (page.parent / unquote(path)).resolve() if path else page
+            assert target.is_relative_to(built), (page, link)
+            assert target.exists(), (page, link)
+            if fragment:
+                assert fragment in ids[target], (page, link)
+    assert strangers == {
+        f"https://github.com/{name}"
+        for name in ("thu-pacman/chitu", "fatedier/frp", "Fatedier/FRP", "a--b/c", "a/b--c", "launchbadge/sqlx")
+    }
+
+
+def test_links_to_strangers_carry_nothing_along(site: Path) -> None:
+    for page in pages(site):
+        for link in parsed(page).iter("a"):
+            if link.get("href", "").startswith("https:"):
+                assert set(link.get("rel", "").split()) == {"noopener", "noreferrer", "nofollow"}
+
+
+def test_a_page_runs_nothing_and_loads_nothing(site: Path) -> None:
+    for page in pages(site):
+        tree = parsed(page)
+        policy = next(
+            e.get("content", "") for e in tree.iter("meta") if e.get("http-equiv") == "Content-Security-Policy"
+        )
+        assert "default-src 'none'" in policy
+        scripts = list(tree.iter("script"))
+        assert len(scripts) == (page == site / "index.html"), page
+        for kind, elements in (("script", scripts), ("style", list(tree.iter("style")))):
+            for element in elements:
+                digest = base64.b64encode(hashlib.sha256((element.text or "").encode()).digest()).decode()
+                assert f"{kind}-src 'sha256-{digest}'" in policy, (page, kind)
+        for element in tree.iter():
+            assert element.tag not in ("iframe", "object", "embed", "img", "form", "base"), page
+            harmful = [name for name in element.attrib if name.startswith("on") or name in ("style", "src")]
+            assert harmful == [], (page, element.tag)
+
+
+def test_the_first_page_is_light(site: Path) -> None:
+    """Of 500 repositories too: a line of the list is what grows."""
+    tree = parsed(site / "index.html")
+    lines = [len(ET.tostring(item)) for item in tree.iter("li") if item.find("a/bdi") is not None]
+    assert len(lines) == len(made.REPOSITORIES)
+    assert (site / "index.html").stat().st_size + 500 * max(lines) < 200_000
+
+
+# --- what strangers wrote
+
+
+def test_what_strangers_wrote_is_text_everywhere(site: Path) -> None:
+    controls = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe]")
+    for file in site.rglob("*"):
+        if file.is_file():
+            # Markdown is the article's own, see there
+            content = file.read_text(encoding="utf-8")
+            assert not controls.search(content.replace("\r\n", "\n")), file
+    page = parsed(site / WEEK / "index.html")
+    assert made.SCRIPT in text_of(one(page, ".//h1"))
+    assert made.MARKDOWN in text_of(one(page, ".//main"))
+    assert made.SCRIPT in text_of(parsed(site / "repositories" / "fatedier--frp-22.html"))
+
+
+def test_ten_kilobytes_of_emoji_are_clipped(site: Path) -> None:
+    page = site / "repositories" / "fatedier--frp-33.html"
+    shown = text_of(next(with_class(parsed(page), "dek")))
+    assert len(shown) <= 280
+    assert shown.endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "shown"),
+    [
+        (None, 9, ""),
+        ("plain", 9, "plain"),
+        ("two\n lines\t", 9, "two lines"),
+        ("abcdefghij", 9, "abcdefgh…"),
+        ("a" + " " * 100 + "b", 9, "a…"),
+        ("\u202eright", 9, "\N{REPLACEMENT CHARACTER}right"),
+        ("\U0001ffff\ufdd0\uffff", 9, "\N{REPLACEMENT CHARACTER}" * 3),
+        ("שלום", 9, "שלום"),
+    ],
+)
+def test_text_is_shown_on_one_line_and_short(text: str | None, most: int, shown: str) -> None:
+    assert told(text, most) == shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        None,
+        "plain",
+        "a/b/c",
+        "a/b?x=1",
+        "a/b#c",
+        "-a/b",
+        "a/..",
+        "javascript:alert(1)/x",
+        "a/b\n",
+        "ünder/b",
+        "a b/c",
+        "a/" + "b" * 101,
+    ],
+)
+def test_only_a_name_as_github_gives_it_is_linked(name: str | None) -> None:
+    assert github_url(name) is None
+    assert github_url("dotnet/.github") == "https://github.com/dotnet/.github"
+
+
+def test_file_names_stay_apart_on_every_file_system() -> None:
+    names = [(key, name) for key, name, *_ in made.REPOSITORIES] + [(1, "x" * 300 + "/y"), (2, "../../etc/passwd")]
+    found = slugs(names)
+    assert len({slug.lower() for slug in found.values()}) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,110}|-[a-z0-9-]+", slug) for slug in found.values()), found
+    assert found[11] == "thu-pacman--chitu"
+
+
+def test_formulas_are_text_to_a_spreadsheet(site: Path) -> None:
+    with (site / "csv" / "dim_repo.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["repo_key"]: row for row in csv.DictReader(file)}
+    assert rows["44"]["description"] == "'" + made.FORMULA
+    assert len(rows) == len(made.REPOSITORIES)
+    assert all(not value.startswith(("=", "+", "-", "@")) for row in rows.values() for value in row.values())
+
+
+# --- the article
+
+
+def test_each_number_leads_to_the_query_that_returns_it(site: Path) -> None:
+    tree = parsed(site / WEEK / "index.html")
+    queries = {element.get("id"): element for element in with_class(tree, "query")}
+    led = {}
+    for number in with_class(tree, "claim"):
+        query = queries[number.get("href", "").removeprefix("#")]
+        assert text_of(one(query, "p/strong")) == text_of(number)
+        led[text_of(number)] = text_of(one(query, "pre/code"))
+    assert led == {shown: sql for _, _, _, shown, _, sql in made.QUERIED}
+
+
+def test_a_query_leads_back_to_its_sentence(site: Path) -> None:
+    tree = parsed(site / WEEK / "index.html")
+    backs = [e.get("href", "")[1:] for e in tree.iter("a") if e.get("aria-label") == "Back to the sentence"]
+    assert len(backs) == 2
+    sentence = next(e for e in tree.iter("span") if e.get("id") == backs[0])
+    assert text_of(sentence).startswith("Python has 20 of 50")
+
+
+def test_the_parts_of_a_sentence_are_links_where_there_is_a_page(site: Path) -> None:
+    tree = parsed(site / WEEK / "index.html")
+    prose = next(with_class(tree, "prose"))
+    links = {text_of(link): link.get("href") for link in prose.iter("a")}
+    assert links["Python"] == "../../languages.html#language-1"
+    assert links["agent · llm · mcp"] == "../../clusters/1.html"
+    assert links["launchbadge/sqlx"] == "https://github.com/launchbadge/sqlx"
+    assert links[f"evil/{made.SCRIPT}"].startswith("../../repositories/evil-")
+    assert "gone" not in links
+    assert "gone" in text_of(prose)
+
+
+def test_weeks_lead_to_one_another(site: Path) -> None:
+    newest, older = (parsed(site / f"weeks/{week}/index.html") for week in (made.WEEKS[-1], made.WEEKS[-2]))
+    assert [a.get("href") for a in newest.iter("a") if a.get("rel") == "prev"] == [
+        f"../../weeks/{made.WEEKS[-2]}/index.html"
+    ]
+    assert [a.get("href") for a in newest.iter("a") if a.get("rel") == "next"] == []
+    assert len([a for a in older.iter("a") if a.get("rel") == "next"]) == 1
+
+
+def test_the_index_lists_what_there_is_newest_first(site: Path) -> None:
+    tree = parsed(site / "index.html")
+    links = [link.get("href", "") for link in one(tree, ".//main").iter("a")]
+    weeks = [link for link in dict.fromkeys(links) if link.startswith("weeks/")]
+    assert weeks == [f"weeks/{week}/index.html" for week in reversed(made.WEEKS[-2:])]
+    assert len([link for link in links if link.startswith("repositories/")]) == len(made.REPOSITORIES)
+    assert len([link for link in links if link.startswith("clusters/")]) == 2
+
+
+def test_json_says_what_the_pages_say(site: Path) -> None:
+    index = json.loads((site / "index.json").read_text(encoding="utf-8"))
+    for kind in ("weeks", "repositories", "clusters"):
+        assert index[kind]
+        assert all((site / entry["page"]).is_file() for entry in index[kind])
+    article = json.loads((site / index["weeks"][0]["json"]).read_text(encoding="utf-8"))
+    assert article["week"] == str(made.WEEKS[-1])
+    assert [claim["sql_text"] for claim in article["claims"]] == [sql for *_, sql in made.QUERIED]
+    assert [row["repo_key"] for row in article["breakouts"]] == [made.BREAKING]
+    assert (site / WEEK / "article.md").read_text(encoding="utf-8") == "# Python leads\n"
+
+
+def test_the_feed_is_atom(site: Path) -> None:
+    feed = ET.fromstring((site / "feed.xml").read_bytes())
+    assert feed.tag == f"{ATOM}feed"
+    entries = feed.findall(f"{ATOM}entry")
+    assert len(entries) == 2
+    stamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+    for element in (feed, *entries):
+        identifier = one(element, f"{ATOM}id").text or ""
+        assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", identifier)
+        assert stamp.fullmatch(one(element, f"{ATOM}updated").text or "")
+        assert (one(element, f"{ATOM}title").text or "").strip()
+    assert one(feed, f"{ATOM}author/{ATOM}name").text
+    assert {link.get("rel") for link in feed.findall(f"{ATOM}link")} == {"self", "alternate"}
+    assert len({one(entry, f"{ATOM}id").text for entry in entries}) == 2
+    for entry in entries:
+        base = site / entry.get("{http://www.w3.org/XML/1998/namespace}base", "")
+        content = one(entry, f"{ATOM}content")
+        assert content.get("type") == "html"
+        inner = html5lib.parseFragment(content.text or "", namespaceHTMLElements=False)
+        assert list(inner.iter("script")) == []
+        for link in (one(entry, f"{ATOM}link"), *inner.iter("a")):
+            if not link.get("href", "").startswith("https:"):
+                assert (base.parent / link.get("href", "").partition("#")[0]).resolve().is_file(), link.get("href")
+
+
+def test_identifiers_of_the_feed_stay(site: Path) -> None:
+    """A reader of feeds knows an entry again by it: a change here shows every week as new."""
+    feed = ET.fromstring((site / "feed.xml").read_bytes())
+    identifiers = [element.text for element in feed.iter(f"{ATOM}id")]
+    assert identifiers == [
+        "urn:uuid:0cf482af-ce7e-5596-8c8b-1684c205b3d6",
+        "urn:uuid:7f8776a9-0ea6-5858-a6c9-ea77797914df",
+        "urn:uuid:22136199-46a5-5bc5-b78c-3edd0536ecee",
+    ]
+
+
+# --- repositories, languages, the record, the tables
+
+
+def test_a_page_of_a_repository_holds_score_forecasts_and_gaps(site: Path) -> None:
+    tree = parsed(site / CHITU)
+    said = text_of(one(tree, ".//main"))
+    assert "Seen before as old/name." in said
+    assert "89.0 rank 1" in said
+    assert "Read in 7 of the 8 weeks" in said
+    assert "gap over 36h" in said
+    for outcome in ("passed on 2026-02-16", "not passed", "not due yet"):
+        assert outcome in said
+    assert [text_of(figure) for figure in tree.iter("figcaption")] == [
+        "Stars held",
+        "Stars a day",
+        "Signal score by component",
+    ]
+
+
+def test_a_gap_is_a_gap_in_the_line_and_a_dash_in_the_table(site: Path) -> None:
+    tree = parsed(site / CHITU)
+    figure = next(tree.iter("figure"))
+    lines = [path.get("d", "") for path in figure.iter() if str(path.tag).endswith("path")]
+    drawn = [line for line in lines if line.count("L") > 3]
+    assert [line.count("M") for line in drawn] == [2]
+    numbers = {text_of(one(row, "th")): text_of(one(row, "td")) for row in one(figure, ".//tbody").iter("tr")}
+    assert numbers[str(made.GAP)] == numerals.UNKNOWN
+    assert numbers[str(made.WEEKS[-1])] == "2,711"
+
+
+def test_every_chart_says_its_numbers_and_takes_its_colours_from_the_page(site: Path) -> None:
+    count = 0
+    for page in pages(site):
+        for figure in parsed(page).iter("figure"):
+            svg = next(element for element in figure.iter() if str(element.tag).endswith("svg"))
+            assert svg.get("role") == "img"
+            assert re.search(r"\d", svg.get("aria-label", "")), page
+            assert {"width", "height", "viewBox"} <= svg.attrib.keys()
+            colours = {e.get(name) for e in svg.iter() for name in ("fill", "stroke") if e.get(name)}
+            assert all(colour in ("none", "transparent") or "var(--" in str(colour) for colour in colours), colours
+            assert len(list(one(figure, "details").iter("td"))) > 1
+            count += 1
+    assert count > 20
+
+
+def test_the_track_record_shows_misses(site: Path) -> None:
+    tree = parsed(site / "track-record.html")
+    tables = {e.get("aria-label", "").removeprefix("Table: "): text_of(e) for e in with_class(tree, "scroll")}
+    assert "80.0\N{NO-BREAK SPACE}%".replace("\N{NO-BREAK SPACE}", " ") in tables["Called, and did not come"]
+    assert "on 2026-03-02" in tables["Came, and was not called"]
+    assert "98 of 100" in tables["Forecasts by week"]
+    assert len(list(tree.iter("figure"))) == 2
+
+
+def test_languages_show_their_intervals(site: Path) -> None:
+    tree = parsed(site / "languages.html")
+    assert [text_of(figure) for figure in tree.iter("figcaption")] == ["Python", "Go"]
+    rows = {
+        text_of(one(row, "th")): [text_of(cell) for cell in row.iter("td")]
+        for row in one(tree, ".//section//tbody").iter("tr")
+    }
+    assert rows["Python"][:3] == ["37", "74 %", "64 % to 84 %"]
+    assert rows[made.SCRIPT][:3] == ["0", "0 %", "0 % to 7 %"], "none of fifty is known to be none"
+
+
+def test_a_page_of_a_cluster_tells_where_it_came_from_and_what_it_took_in(site: Path) -> None:
+    taken, split = (text_of(one(parsed(site / f"clusters/{cluster}.html"), ".//main")) for cluster in (1, 2))
+    assert "growing, took in 1" in taken
+    assert "split off" not in taken
+    assert "It split off another cluster." in split
+
+
+def test_the_data_page_tells_of_every_table_and_column(built: Path, site: Path) -> None:
+    tree = parsed(site / "data.html")
+    said = text_of(one(tree, ".//main"))
+    with duckdb.connect(str(built / "reposignal.duckdb"), read_only=True) as connection:
+        columns = connection.execute(
+            "select table_name, column_name from duckdb_columns() where not internal"
+        ).fetchall()
+    codes = {text_of(code) for code in tree.iter("code")}
+    assert {name for row in columns for name in row} <= codes
+    assert "Text by strangers; NULL if none." in said
+    links = {link.get("href") for link in tree.iter("a")}
+    assert {
+        "../reposignal.duckdb",
+        "../parquet/dim_repo.parquet",
+        "../parquet/fct_repo_day/",
+        "csv/dim_repo.csv",
+    } <= links
+
+
+# --- building
+
+
+def test_the_same_release_gives_the_same_bytes_and_draws_nothing_twice(built: Path, tmp_path: Path) -> None:
+    charts_folder = tmp_path / "charts"
+    again = made.release(tmp_path / "release", charts_folder)
+    files = {file.relative_to(built): file for file in (built / "site").rglob("*") if file.is_file()}
+    assert files
+    for path, file in files.items():
+        assert (tmp_path / "release" / path).read_bytes() == file.read_bytes(), path
+    (charts_folder / "left-over.svg").write_text("of a repository that has no page any more")
+    (charts_folder / "killed.making").write_text("")
+    third = made.release(tmp_path / "third", charts_folder)
+    assert again.charts_drawn == again.charts == third.charts
+    assert third.charts_drawn == 0
+    assert len(list(charts_folder.iterdir())) == third.charts
+
+
+def test_many_charts_are_drawn_by_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "WORTH_A_POOL", 2)
+    week = made.WEEKS[0]
+    wanted = [
+        charts.over_time("Stars", "1", {"stars": [(week, float(number)), (made.WEEKS[1], 5.0)]}, form="~s")
+        for number in range(3)
+    ]
+    gallery = charts.Gallery(tmp_path / "charts")
+    gallery.draw(wanted)
+    assert gallery.drawn == 3
+    assert [str(gallery.svg(chart)).startswith('<svg role="img" aria-label="Stars. 1"') for chart in wanted] == [
+        True
+    ] * 3
+
+
+def test_text_in_a_drawing_is_escaped(tmp_path: Path) -> None:
+    rows = [{"name": f'{made.SCRIPT}" role="x', "share": 0.2, "low": 0.1, "high": 0.3}]
+    gallery = charts.Gallery(tmp_path / "charts")
+    chart = charts.intervals(made.SCRIPT, made.SCRIPT, rows, "language")
+    gallery.draw([chart])
+    svg = ET.fromstring(str(gallery.svg(chart)).replace("&nbsp;", " "))
+    assert [element.tag for element in svg.iter() if "script" in str(element.tag)] == []
+    assert svg.get("aria-label") == f"{made.SCRIPT}. {made.SCRIPT}"
+    assert any(made.SCRIPT in (element.text or "") for element in svg.iter())
+
+
+def test_a_number_between_two_gaps_is_a_point() -> None:
+    points = [(week, value) for week, value in zip(made.WEEKS, [1.0, None, 5.0, None, 2.0, 3.0], strict=False)]
+    chart = charts.over_time("Stars", "1", {"stars": points}, form="~s")
+    rows = chart.spec["datasets"]["rows"]
+    assert [row["alone"] for row in rows] == [True, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("articles", [True, False])
+def test_a_home_without_weeks_has_an_honest_site(tmp_path: Path, articles: bool) -> None:
+    with duckdb.connect() as connection:
+        if articles:
+            made.create_tables(connection)  # and no rows
+        site = build(connection, tmp_path, tmp_path / "charts")
+    assert site.charts == 0
+    for page in pages(tmp_path / "site"):
+        parsed(page)
+    assert "No week has been built yet" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "No forecast has come due yet" in (tmp_path / "site" / "track-record.html").read_text(encoding="utf-8")
+    feed = ET.fromstring((tmp_path / "site" / "feed.xml").read_bytes())
+    assert feed.findall(f"{ATOM}entry") == []
+
+
+def test_a_week_without_an_article_shows_its_tables(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        made.create_tables(connection)
+        made.fill_tables(connection)
+        connection.execute("drop table weekly_article; drop table fct_article_claim; drop table fct_cluster_week")
+        build(connection, tmp_path, tmp_path / "charts")
+    tree = parsed(tmp_path / "site" / WEEK / "index.html")
+    said = text_of(one(tree, ".//main"))
+    assert "No article was written of this week" in said
+    assert "thu-pacman/chitu" in said
+    assert not (tmp_path / "site" / WEEK / "article.md").exists()
+
+
+def test_a_week_in_which_nothing_was_read_has_its_page(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        made.create_tables(connection)
+        connection.execute(
+            "insert into weekly_article (week, title, summary, document) values (?, 'Nothing', 'Nothing.', ?)",
+            [made.WEEKS[0], json.dumps({"sections": []})],
+        )
+        build(connection, tmp_path, tmp_path / "charts")
+    assert "Nothing." in text_of(parsed(tmp_path / "site" / f"weeks/{made.WEEKS[0]}/index.html"))
+    assert ET.fromstring((tmp_path / "site" / "feed.xml").read_bytes()).find(f"{ATOM}entry") is not None
+
+
+def test_a_large_table_is_written_as_its_newest_day(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            "create table fct_long as"
+            f" select date '2026-01-01' + (i // 9)::int as day, i from range({CSV_ROWS + 5}) t(i)"
+        )
+        connection.execute(f"create table dim_long as select i from range({CSV_ROWS + 1}) t(i)")
+        build(connection, tmp_path, tmp_path / "charts")
+    lines = (tmp_path / "site" / "csv" / "fct_long.csv").read_text().splitlines()
+    assert 2 <= len(lines) <= 10
+    assert not (tmp_path / "site" / "csv" / "dim_long.csv").exists()
+    assert "the newest day" in text_of(parsed(tmp_path / "site" / "data.html"))
+
+
+def test_pages_are_of_whoever_is_named_first_then_of_breakouts_then_of_the_highest(built: Path) -> None:
+    with duckdb.connect(str(built / "reposignal.duckdb"), read_only=True) as connection:
+        contents = read(connection)
+    keys = [one.repo_key for one in contents.repositories]
+    assert keys[:2] == [made.BREAKING, 11]
+    assert set(keys) == {key for key, *_ in made.REPOSITORIES}
+
+
+def test_what_a_chart_shows_is_rounded_alike(built: Path) -> None:
+    with duckdb.connect(str(built / "reposignal.duckdb"), read_only=True) as connection:
+        contents = read(connection)
+    chart = figures.of_languages_of(contents.weeks[0])
+    assert chart
+    assert chart.text.startswith("Python leads with 74\N{NO-BREAK SPACE}% of the fifty")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, numerals.UNKNOWN),
+        (0.0004, "under 0.1\xa0%"),
+        (0.0, "0.0\xa0%"),
+        (0.9999, "over 99.9\xa0%"),
+        (0.123, "12.3\xa0%"),
+    ],
+)
+def test_a_small_probability_is_not_none(value: float | None, shown: str) -> None:
+    assert numerals.probability(value) == shown
+
+
+def test_a_change_has_a_sign_and_none_has_none() -> None:
+    dash = numerals.UNKNOWN
+    changes = [numerals.signed(value) for value in (3, -3, 0, None, float("nan"))]
+    assert changes == ["+3", "\N{MINUS SIGN}3", "0", dash, dash]
+
+
+# --- the release and the server
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings(home=tmp_path / "home", profile=Profile.LOCAL, rankings_base="")
+    settings.warehouse_dir.mkdir(parents=True)
+    with Warehouse(settings).connected() as connection:
+        made.create_tables(connection)
+        made.fill_tables(connection)
+    return settings
+
+
+def test_a_release_holds_its_site(settings: Settings) -> None:
+    first = publish(settings, "one")
+    index = settings.published_dir / "site" / "index.html"
+    assert index.is_file()
+    assert first.site.charts_drawn > 0
+    second = publish(settings, "two")
+    assert second.site.charts_drawn == 0
+    assert index.resolve().is_relative_to(second.path)
+
+
+def test_the_server_shows_the_release_that_is_current(settings: Settings) -> None:
+    served = server(settings, 0)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{served.server_port}"
+    try:
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{address}/site/index.html")
+        for name in ("one", "two"):
+            publish(settings, name)
+            (settings.published_dir / "site" / "edition.md").write_text(name)
+            with urllib.request.urlopen(f"{address}/site/edition.md") as answer:
+                assert answer.read().decode() == name
+                assert answer.headers["Content-Type"] == "text/markdown; charset=utf-8"
+        with urllib.request.urlopen(address) as answer:
+            assert answer.url == f"{address}/site/"
+        with urllib.request.urlopen(f"{address}/parquet/dim_repo.parquet") as answer:
+            assert answer.read(4) == b"PAR1"
+    finally:
+        served.shutdown()
+        served.server_close()
+
+
+def test_a_taken_port_is_told_in_one_line_before_anything_is_built(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        started = time.monotonic()
+        assert main(["site", "--serve", str(taken.getsockname()[1])]) == 1
+    assert time.monotonic() - started < 5
+    error = capsys.readouterr().err
+    assert error.startswith("reposignal: port ")
+    assert len(error.splitlines()) == 1
+    assert not (home / "releases").exists()
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "x", ""])
+def test_what_is_no_port_is_wrong_usage(home: Path, port: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["site", "--serve", port])
+    assert ended.value.code == 2

@@ -1,0 +1,29 @@
+"""What one run of the tests makes once: a folder that whoever needs it first fills, and every worker reads.
+
+Here: the folder and its lock. Not here: what is made (fixtures).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+VARIABLE = "TESTS_SHARED_FOLDER"
+"""set by `conftest.py` for the workers that the run starts"""
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder of that name, after `make` filled it in this worker or another. Read it; to write, copy it."""
+    root = Path(os.environ[VARIABLE])
+    folder, made = root / name, root / f"{name}.made"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
