@@ -67,7 +67,16 @@ def test_daily_and_weekly_jobs_end_with_the_published_copy(local: dict[str, Any]
     daily, weekly = local["jobs"]["daily"], local["jobs"]["weekly"]
     assert {"rankings", "fct_repo_signal_day", "published_warehouse"} <= set(daily)
     forecasts = {"fct_forecast", "fct_forecast_outcome", "weekly_breakouts", "weekly_track_record"}
-    assert set(weekly) == {"weekly_repo_trends", "weekly_language_trends", *forecasts, "published_warehouse"}
+    trends = {"weekly_repo_trends", "weekly_language_trends", "weekly_cluster_trends"}
+    clusters = {"fct_clustering_week", "fct_cluster_week", "fct_cluster_member_week"}
+    verticals = {
+        "stg_clusters__clusters",
+        "stg_clusters__members",
+        "fct_language_vertical_day",
+        "fct_language_reach_day",
+    }
+    article = {"weekly_article", "fct_article_claim"}
+    assert set(weekly) == trends | clusters | verticals | forecasts | article | {"published_warehouse"}
 
 
 def test_a_range_is_loaded_apart_from_what_has_no_partitions(local: dict[str, Any]) -> None:
