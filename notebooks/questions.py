@@ -82,6 +82,13 @@ with app.setup:
         29: Picture("ranges", ("share_low", "share_high"), "language", "vertical"),
         30: Picture("bars", ("within_effect", "mix_effect"), "language"),
         31: Picture("bars", "repos", "topic"),
+        32: Picture("bars", "momentum", "label"),
+        33: Picture("bars", "size", "label", "week"),
+        34: Picture("bars", "rows", "label"),
+        35: Picture("dots", "week", "stability", "is_stable"),
+        36: Picture("bars", "verticals_colonised", "language", "vertical_basis"),
+        37: Picture("dots", "week", "numbers"),
+        38: Picture("bars", "rows", "section"),
     }
 
 
