@@ -19,10 +19,12 @@ import pytest
 import yaml
 from jinja2 import Template
 
+from reposignal_pipeline.analysis.clusters import CLUSTER_TABLES
 from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, TRACK_RECORD
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
 from reposignal_pipeline.cli import _parser
 from reposignal_pipeline.config import PROJECT_ROOT
+from reposignal_pipeline.publishing.article import ARTICLES, CLAIMS
 from reposignal_pipeline.publishing.runs import record_runs
 
 DOCS = PROJECT_ROOT / "docs"
@@ -30,7 +32,13 @@ PAGES = sorted(
     [*(PROJECT_ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")), *DOCS.rglob("*.md")]
 )
 MARTS = PROJECT_ROOT / "dbt_project" / "models" / "marts"
-PLACEHOLDERS = {"YYYY-MM-DD": "2026-01-31", "DAY": "2026-01-31", "SOURCE": "rankings", "NAME": "rankings"}
+PLACEHOLDERS = {
+    "YYYY-MM-DD": "2026-01-31",
+    "DAY": "2026-01-31",
+    "SOURCE": "rankings",
+    "NAME": "rankings",
+    "PORT": "8000",
+}
 
 
 def questions() -> dict[str, str]:
@@ -45,7 +53,8 @@ def published_tables() -> Iterator[tuple[str, str, list[tuple[str, str, str]]]]:
         for model in yaml.safe_load(path.read_text(encoding="utf-8")).get("models", []):
             columns = [(column["name"], column["data_type"], column["description"]) for column in model["columns"]]
             yield model["name"], model["description"], columns
-    for table in (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD):
+    weekly = (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD, ARTICLES, CLAIMS)
+    for table in (*weekly, *CLUSTER_TABLES):
         yield table.name, table.comment, [(name, kind, text) for name, (kind, text) in table.columns.items()]
 
 
