@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -45,17 +45,19 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
     with _launching() as (instance, definitions):
         from reposignal_pipeline.defs.partitions import week_of
         from reposignal_pipeline.defs.resources import settings
+        from reposignal_pipeline.defs.warehouse import marts, verticals
         from reposignal_pipeline.warehouse import Warehouse
 
         incomplete: list[str] = []
         for source, days in _in_order(loads):
             settings_of_run = {"only_missing": only_missing} | ({"reread": True} if reread else {})
             config = {"ops": {source: {"config": settings_of_run}}}
-            incomplete += _incomplete(_execute(definitions, "ingest", instance, days, config=config, asset=source))
+            loading = _execute(definitions, "ingest", instance, days, config=config, assets=[dg.AssetKey(source)])
+            incomplete += _incomplete(loading)
         warehouse = Warehouse(settings)
         if incomplete and not warehouse.has_readings():
             return incomplete
-        _execute(definitions, "build", instance)
+        _execute(definitions, "build", instance, assets=marts.keys)
         with warehouse.writing("reposignal: which weeks to renew"):
             totals = warehouse.observed_days("rankings") | warehouse.observed_days("repositories")
             # days that a killed run left were built now too
@@ -66,7 +68,8 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
         first_week = max(week_of(changed_from), week_of(min(totals))) if changed_from and totals else None
         if first_week and first_week <= last_week:
             _execute(definitions, "weekly", instance, (first_week, last_week))
-        else:
+        else:  # else they wait for the clusters of these weeks: dbt starts once less
+            _execute(definitions, "build", instance, assets=verticals.keys)
             _execute(definitions, "publish", instance)
     return incomplete
 
@@ -118,7 +121,7 @@ def _execute(
     partitions: tuple[dt.date, dt.date] | None = None,
     *,
     config: dict[str, Any] | None = None,
-    asset: str | None = None,
+    assets: Iterable[dg.AssetKey] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Return the result of a run, over a range of partitions if there is one.
 
@@ -138,7 +141,7 @@ def _execute(
             partition_key=str(first) if first and first == last else None,
             tags=tags,
             raise_on_error=False,
-            asset_selection=[dg.AssetKey(asset)] if asset else None,
+            asset_selection=list(assets) if assets else None,
         )
     if not result.success:
         raise LaunchError(f"run {result.run_id} of job {job} failed: {_cause(result)}")
