@@ -31,6 +31,8 @@ def test_it_publishes_serves_and_ends_well(demo: Home, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a run of the tests in the background is deaf to it, and so would the child be
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     watchdog = threading.Timer(PATIENCE_SECONDS, process.kill)
     watchdog.start()
