@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 import urllib.request
 from pathlib import Path
 
 from tests.pipeline.homes import COMMAND, PATIENCE_SECONDS, Demo, Home
+
+# Tests that run in the background are deaf to Ctrl-C, and so would the command be.
+_HEARING = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 def test_the_demo_ends_with_its_site(demo_run: Demo) -> None:
@@ -26,13 +30,11 @@ def test_it_publishes_serves_and_ends_well(demo: Home, tmp_path: Path) -> None:
     former, drawn = site.resolve(), sorted((home.path / "charts").iterdir())
     assert drawn
     process = subprocess.Popen(
-        [COMMAND, "site", "--serve", "0"],
+        [sys.executable, "-c", _HEARING, COMMAND, "site", "--serve", "0"],
         env=home.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a run of the tests in the background is deaf to it, and so would the child be
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     watchdog = threading.Timer(PATIENCE_SECONDS, process.kill)
     watchdog.start()
