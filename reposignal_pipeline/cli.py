@@ -52,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(verb=run)
         return added
 
-    verb("demo", _demo, "the main job on the embedded sample")
+    demo = verb("demo", _demo, "the main job on the embedded sample")
+    demo.add_argument("--lake", action="store_true", help="into the lake that REPOSIGNAL_LAKE_CATALOG and _DATA name")
     run = verb("run", _run, "one day, end to end")
     run.add_argument("--day", type=_day, help="YYYY-MM-DD (default: yesterday, UTC)")
     run.add_argument("--source", action="append", choices=SOURCES, help="repeatable (default: every configured source)")
@@ -92,10 +93,10 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _demo(_: Settings, __: argparse.Namespace) -> int:
+def _demo(_: Settings, options: argparse.Namespace) -> int:
     from reposignal_pipeline.config import SAMPLE_CYCLES, SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, Profile
 
-    os.environ["REPOSIGNAL_PROFILE"] = Profile.DEMO
+    os.environ["REPOSIGNAL_PROFILE"] = Profile.LAKE_DEMO if options.lake else Profile.DEMO
     for name in ("RANKINGS_URL", "GH_ARCHIVE_URL", "GITHUB_API_URL", "WATCHLIST", "UNIVERSE_SIZE"):
         os.environ.pop(f"REPOSIGNAL_{name}", None)
     settings = load_settings()

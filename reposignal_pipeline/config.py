@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
@@ -54,6 +55,32 @@ class Profile(StrEnum):
     """the embedded sample"""
     LOCAL = "local"
     """live upstreams, DuckDB files"""
+    LAKE = "lake"
+    """live upstreams, a DuckLake: catalog in PostgreSQL, Parquet in S3 or a folder"""
+    LAKE_DEMO = "lake-demo"
+    """the embedded sample, into a lake"""
+
+    @property
+    def is_sample(self) -> bool:
+        return self in (Profile.DEMO, Profile.LAKE_DEMO)
+
+    @property
+    def is_lake(self) -> bool:
+        return self in (Profile.LAKE, Profile.LAKE_DEMO)
+
+
+@dataclass(frozen=True)
+class LakeSettings:
+    """Where a lake is: its catalog and its data."""
+
+    catalog: str
+    """URL of the PostgreSQL database, without the password"""
+    data: str
+    """`s3://...` or an absolute path, without a slash at the end"""
+    environment: Mapping[str, str] = field(repr=False)
+    """what libpq and DuckDB read of their own accord: the password, keys, the endpoint. No SQL and no log has them."""
+    s3: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """keys, region and endpoint as dlt wants them; empty for a folder"""
 
 
 @dataclass(frozen=True)
@@ -76,6 +103,10 @@ class Settings:
     """per token; GitHub's own secondary limit, other servers have others"""
     memory_limit: str = "2GB"
     """of each DuckDB process; above it DuckDB spills to disk"""
+    lake: LakeSettings | None = None
+    """None: the warehouse is two DuckDB files"""
+    exports: bool = True
+    """of a lake: whether each release comes as a DuckDB file and Parquet files, too"""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -159,7 +190,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise ConfigError(
             f"REPOSIGNAL_HOME={home} holds data of profile {filled_by!r}, not {profile.value!r}: name another home"
         )
-    is_demo = profile is Profile.DEMO
+    is_demo = profile.is_sample
     watchlist = given.get("REPOSIGNAL_WATCHLIST", str(SAMPLE_DIR / "watchlist.txt") if is_demo else None)
     return Settings(
         home=home,
@@ -175,7 +206,69 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         universe_size=_whole(given, "REPOSIGNAL_UNIVERSE_SIZE", SAMPLE_UNIVERSE_SIZE if is_demo else UNIVERSE_SIZE),
         requests_a_minute=_whole(given, "REPOSIGNAL_GITHUB_REQUESTS_A_MINUTE", Settings.requests_a_minute),
         memory_limit=given.get("REPOSIGNAL_MEMORY_LIMIT", Settings.memory_limit),
+        lake=_lake(given, profile) if profile.is_lake else None,
+        exports=_yes_or_no(given, "REPOSIGNAL_LAKE_EXPORT", Settings.exports),
     )
+
+
+def _lake(given: Mapping[str, str], profile: Profile) -> LakeSettings:
+    catalog, data = given.get("REPOSIGNAL_LAKE_CATALOG", ""), given.get("REPOSIGNAL_LAKE_DATA", "").rstrip("/")
+    wanted = {
+        "REPOSIGNAL_LAKE_CATALOG": "a PostgreSQL URL, postgresql://user@host/database",
+        "REPOSIGNAL_LAKE_DATA": "s3://bucket/prefix or a folder",
+    }
+    if data.startswith("s3://"):
+        wanted |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "a key of the bucket")
+    if missing := [f"{name} ({what})" for name, what in wanted.items() if name not in given]:
+        raise ConfigError(f"profile {profile.value!r} lacks {', '.join(missing)}")
+    url, password = _catalog(catalog)
+    environment = {"PGPASSWORD": password} if password else {}
+    if "://" in data and not data.startswith("s3://"):
+        raise ConfigError("REPOSIGNAL_LAKE_DATA is neither s3://bucket/prefix nor a folder")
+    if not data.startswith("s3://"):
+        return LakeSettings(url, str(Path(data).expanduser().absolute()), environment)
+    endpoint = urlsplit(given.get("AWS_ENDPOINT_URL_S3", given.get("AWS_ENDPOINT_URL", "https://s3.amazonaws.com")))
+    if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
+        raise ConfigError("AWS_ENDPOINT_URL is no http(s) address")
+    region = given.get("AWS_REGION", given.get("AWS_DEFAULT_REGION", "us-east-1"))
+    s3 = {
+        "aws_access_key_id": given["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
+        "region_name": region,
+        "endpoint_url": f"{endpoint.scheme}://{endpoint.netloc}",
+    }
+    if token := given.get("AWS_SESSION_TOKEN"):
+        s3["aws_session_token"] = token
+    environment |= {
+        "AWS_REGION": region,
+        "DUCKDB_S3_ENDPOINT": endpoint.netloc,
+        "DUCKDB_S3_USE_SSL": "true" if endpoint.scheme == "https" else "false",
+    }
+    return LakeSettings(url, data, environment, s3)
+
+
+def _catalog(url: str) -> tuple[str, str]:
+    """Return a catalog's URL without the password, and the password. An error shows neither."""
+    wanted = "REPOSIGNAL_LAKE_CATALOG is no PostgreSQL URL: postgresql://user@host:port/database"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ConfigError(wanted) from None
+    user, at, host = parts.netloc.rpartition("@")
+    if parts.scheme != "postgresql" or not host or not parts.path.strip("/"):
+        raise ConfigError(wanted)
+    if "password" in parts.query:
+        raise ConfigError("REPOSIGNAL_LAKE_CATALOG: the password belongs before the host, not among the parameters")
+    name, _, password = user.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{name}{at}{host}")), unquote(password)
+
+
+def _yes_or_no(given: Mapping[str, str], name: str, default: bool) -> bool:
+    text = given.get(name, "yes" if default else "no").strip().lower()
+    if text not in ("yes", "no"):
+        raise ConfigError(f"{name}={text!r} is neither yes nor no")
+    return text == "yes"
 
 
 def _tokens(given: str) -> tuple[str, ...]:

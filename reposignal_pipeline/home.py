@@ -6,6 +6,8 @@ Here: folders and the instance's configuration. Not here: the warehouse files, w
 import sys
 from pathlib import Path
 
+import yaml
+
 from reposignal_pipeline.config import PROFILE_MARK, PROJECT_ROOT, ConfigError, load_settings
 
 
@@ -16,6 +18,12 @@ def ready_dagster_home() -> Path:
     home.mkdir(parents=True, exist_ok=True)
     (settings.home / PROFILE_MARK).write_text(f"{settings.profile}\n")
     instance = (PROJECT_ROOT / "dagster.yaml").read_text().replace("DAGSTER_HOME", str(home))
+    if settings.lake:
+        # whoever works on the lake from another machine sees the same runs
+        configuration = yaml.safe_load(instance)
+        del configuration["event_log_storage"]
+        configuration["storage"] = {"postgres": {"postgres_url": {"env": "REPOSIGNAL_LAKE_CATALOG"}}}
+        instance = yaml.safe_dump(configuration)
     (home / "dagster.yaml").write_text(instance)
     return home
 

@@ -1,7 +1,8 @@
 """The two DuckDB files that the pipeline writes, and the rule that one process writes at a time.
 
 Here: opening them, the writer's lock, and the record of what is loaded but not yet built or published.
-Not here: what stands in the tables (`sources`, dbt, `analysis`), and the copy that analysts open (`publishing`).
+Not here: what stands in the tables (`sources`, dbt, `analysis`), the copy that analysts open (`publishing`), and how it
+is where there are no files (`lake`).
 
 `pipeline.duckdb` holds raw, staging and intermediate relations, `reposignal.duckdb` the marts. The record of what was
 built lives beside the marts, in their file: whoever removes the file removes the record with it.
@@ -13,11 +14,13 @@ import datetime as dt
 import fcntl
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -27,6 +30,9 @@ import pyarrow as pa
 from reposignal_pipeline.analysis.weekly import WeeklyTable
 from reposignal_pipeline.config import Settings
 from reposignal_pipeline.sources import gh_archive, rankings, schemas
+
+MARTS = "marts"
+"""what a writer writes, if no raw tables: everything else"""
 
 BUILD_SCHEMA = "build"
 """schema of the record of what was built; the published copy is made without it"""
@@ -66,6 +72,8 @@ class Rebuild:
     """days of which the archive was loaded, anywhere in the past: the window has nothing to do with them"""
     number: int = 1
     """of the build: one that was killed is repeated under its number"""
+    raw_snapshot: int | None = None
+    """of a lake: what the build reads, however many loads come meanwhile"""
 
 
 class Warehouse:
@@ -75,8 +83,13 @@ class Warehouse:
         self.settings = settings
 
     @contextmanager
-    def writing(self, what: str, log: logging.Logger | None = None) -> Iterator[None]:
-        """Hold the writer's lock, waiting for whoever has it. The system frees it when a process dies."""
+    def writing(self, what: str, log: logging.Logger | None = None, *, of: str = MARTS) -> Iterator[None]:
+        """Hold the writer's lock, waiting for whoever has it. The system frees it when a process dies.
+
+        Args:
+            what: who waits and holds, for the others' logs.
+            of: what is written, the marts or a dataset of raw tables. Files have one lock for all.
+        """
         self.settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
         with (self.settings.warehouse_dir / "writer.lock").open("a+") as lock:
             waiting = False
@@ -108,17 +121,37 @@ class Warehouse:
         }
         with self._opened(config) as connection:
             connection.execute("set enable_progress_bar = false")
-            connection.execute(f"create schema if not exists {BUILD_SCHEMA}")
-            connection.execute(f"create table if not exists {BUILD_SCHEMA}.built {_LOADS}")
-            connection.execute(f"create table if not exists {BUILD_SCHEMA}.building {_LOADS}")
-            connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished (first_day date)")
-            connection.execute(f"create table if not exists {BUILD_SCHEMA}.unpublished_month (month date)")
-            connection.execute(f"create table if not exists {BUILD_SCHEMA}.stale_verticals (first_day date)")
-            connection.execute(f"create table if not exists {BUILD_SCHEMA}.star_weeks {_WATERMARK}")
-            connection.execute(f"create table if not exists {BUILD_SCHEMA}.layout (layout integer)")
-            connection.execute(f"create table if not exists {BUILD_SCHEMA}.builds (builds bigint)")
-            _ensure_raw(connection)
+            self._ensure_tables(connection)
             yield connection
+
+    def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(f"create schema if not exists {BUILD_SCHEMA}")
+        for table, columns in _BUILD_TABLES.items():
+            connection.execute(f"create table if not exists {BUILD_SCHEMA}.{table} {columns}")
+        _ensure_raw(connection)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Hold the file of the raw tables open, so that it is not opened and written out by each job of a load."""
+        with duckdb.connect(self.settings.pipeline_db):
+            yield
+
+    def copy_marts(self, target: Path) -> None:
+        """Write the marts as they stand to a DuckDB file."""
+        with self.connected() as connection:
+            connection.execute("checkpoint")
+        shutil.copyfile(self.settings.marts_db, target)
+
+    def raw_snapshot(self, connection: duckdb.DuckDBPyConnection) -> int | None:
+        """Return what names the state of the raw tables; None: nobody writes them during a build."""
+        return None
+
+    def released(self, name: str) -> None:
+        """Note that the marts as they stand were published under a name."""
+
+    def is_newest_release(self, name: str) -> bool:
+        """Return whether what was published under that name is what changes are counted from."""
+        return True
 
     def _opened(self, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
         """Return a connection with both files, once no orphan of a killed run holds either."""
@@ -168,6 +201,7 @@ class Warehouse:
             such load, and apart from them the days of the archive; None if no day was observed.
         """
         with self.connected() as connection, _transaction(connection):
+            raw_snapshot = self.raw_snapshot(connection)
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
             last = None
             newest_archived = None
@@ -188,7 +222,7 @@ class Warehouse:
             self._note_star_months(connection, stars_since, window.first)
             archived = self._note_archive_months(connection, since)
             (builds,) = _one(connection, f"select coalesce(max(builds), 0) from {BUILD_SCHEMA}.builds")
-            return Rebuild(window, stars_since, archived, builds + 1)
+            return Rebuild(window, stars_since, archived, builds + 1, raw_snapshot)
 
     def _note_loads(self, connection: duckdb.DuckDBPyConnection, source: str, day: str) -> dt.date | None:
         """Enter a source's loads that are not built in `building`; return its last day with readings."""
@@ -380,7 +414,10 @@ def joined_ranges(ranges: Iterable[DayRange], most: int = MOST_RANGES) -> tuple[
 
 def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Return the number of rows of every table of both files, by its name."""
-    tables = connection.execute("select database_name, schema_name, table_name from duckdb_tables()").fetchall()
+    tables = connection.execute(
+        "select database_name, schema_name, table_name from duckdb_tables()"
+        " where database_name in ('pipeline', current_database())"
+    ).fetchall()
     return {
         table: _one(connection, f'select count(*) from "{database}"."{schema}"."{table}"')[0]
         for database, schema, table in tables
@@ -435,15 +472,32 @@ def append_rows(
 def _ensure_table(connection: duckdb.DuckDBPyConnection, table: WeeklyTable) -> None:
     columns = ", ".join(f"{name} {kind}" for name, (kind, _) in table.columns.items())
     connection.execute(f"create table if not exists {table.name} ({columns})")
-    connection.execute(f"comment on table {table.name} is '{_quoted(table.comment)}'")
+    # what is said already is not said again: in a lake each comment is a change of the schema
+    here = "database_name = current_database() and schema_name = 'main' and table_name = ?"
+    (told,) = _one(connection, f"select any_value(comment) from duckdb_tables() where {here}", [table.name])
+    if told != table.comment:
+        connection.execute(f"comment on table {table.name} is '{_quoted(table.comment)}'")
+    columns_told = dict(
+        connection.execute(f"select column_name, comment from duckdb_columns() where {here}", [table.name]).fetchall()
+    )
     for name, (kind, comment) in table.columns.items():
-        # a home of before may not have them all; what it rebuilds fills them
-        connection.execute(f"alter table {table.name} add column if not exists {name} {kind}")
-        connection.execute(f"comment on column {table.name}.{name} is '{_quoted(comment)}'")
+        if name not in columns_told:  # a home of before may not have them all; what it rebuilds fills them
+            connection.execute(f"alter table {table.name} add column {name} {kind}")
+        if columns_told.get(name) != comment:
+            connection.execute(f"comment on column {table.name}.{name} is '{_quoted(comment)}'")
 
 
 _LOADS = "(source varchar, day date, fetched_at timestamp)"
-_WATERMARK = "(built_to timestamp, building_to timestamp)"
+_BUILD_TABLES = {
+    "built": _LOADS,
+    "building": _LOADS,
+    "unpublished": "(first_day date)",
+    "unpublished_month": "(month date)",
+    "stale_verticals": "(first_day date)",
+    "star_weeks": "(built_to timestamp, building_to timestamp)",
+    "layout": "(layout integer)",
+    "builds": "(builds bigint)",
+}
 
 
 def _ensure_raw(connection: duckdb.DuckDBPyConnection) -> None:

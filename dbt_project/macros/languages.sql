@@ -25,6 +25,10 @@
 {% macro create_language_functions(mart) -%}
     use {{ mart.database }}.{{ mart.schema }};
     {{ language_functions() }}
+    {#- functions of a lake have no comments -#}
+    {%- if not adapter.is_ducklake(mart) %}
+    {{ language_function_comments() }}
+    {%- endif %}
     use {{ target.database }}.{{ target.schema }}
 {%- endmacro %}
 
@@ -134,7 +138,9 @@
         group by effects.from_day, effects.to_day, language
         order by abs(sum(within_effect) + sum(mix_effect)) desc, language
     );
+{%- endmacro %}
 
+{% macro language_function_comments() -%}
     comment on macro table language_vertical_shift_share is
     'Grain: language x vertical. What changed a language''s share of the repositories with topics between two dates, vertical by vertical. basis := ''cluster'' takes clusters for verticals, and the repositories in them for those with topics; the default is curated. from_day, to_day: the last days with rows on or before those asked for. vertical_share_*: of all repositories with topics; share_within_*: of the language inside the vertical, NULL if the vertical was empty; within_effect, mix_effect: shares, 0-1; over all verticals they add up to the change of the language''s share. Source: fct_language_vertical_day.';
 

@@ -127,7 +127,10 @@ def every_file_read(
     context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.AssetCheckResult:
     """Name the files that were cut, damaged or not reached: the run goes on without them, and says so."""
-    with warehouse.writing(f"run {context.run.run_id}: check", context.log), warehouse.connected() as connection:
+    with (
+        warehouse.writing(f"run {context.run.run_id}: check", context.log, of="gh_archive"),
+        warehouse.connected() as connection,
+    ):
         rows = connection.execute(
             """
             select reason from pipeline.gh_archive.gh_archive_hours

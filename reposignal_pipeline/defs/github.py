@@ -329,7 +329,10 @@ github_api = dg.AssetSpec(
 
 def _complete(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, source: str) -> dg.AssetCheckResult:
     """Tell of every day of a source that this run left incomplete, and why: the run goes on, and says so."""
-    with warehouse.writing(f"run {context.run.run_id}: check", context.log), warehouse.connected() as connection:
+    with (
+        warehouse.writing(f"run {context.run.run_id}: check", context.log, of=source),
+        warehouse.connected() as connection,
+    ):
         rows = connection.execute(
             f"select day, reason from pipeline.{source}.{source}_days"
             " where run_id = ? and status <> 'observed' order by day",

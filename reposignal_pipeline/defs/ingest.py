@@ -54,7 +54,7 @@ def rankings(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Load the days of this run, some at a time; what is loaded stays if the rest fails."""
     asked = [day for day in keys_to_dates(context.partition_key_range) if day >= RANKINGS_FIRST_DAY]
-    with warehouse.writing(f"run {context.run_id}: rankings", context.log):
+    with warehouse.writing(f"run {context.run_id}: rankings", context.log, of="rankings"):
         finish_pending_load(raw_pipeline("rankings"))
         observed = warehouse.observed_days("rankings")
     wanted = [day for day in asked if not (config.only_missing and day in observed)]
@@ -66,7 +66,8 @@ def rankings(
         console = Console(stderr=True)
         for load in track(loads, "rankings", console=console, disable=not sys.stderr.isatty()):
             readings = read_days(upstream, load)
-            with warehouse.writing(f"run {context.run_id}: rankings", context.log):
+            with warehouse.writing(f"run {context.run_id}: rankings", context.log, of="rankings"), warehouse.loading():
+                finish_pending_load(raw_pipeline("rankings"))
                 source = rankings_source(readings, observed=observed, run_id=context.run_id)
                 for result in dlt.run(context=context, dlt_source=source, dlt_pipeline=raw_pipeline("rankings")):
                     metadata = dict(result.metadata or {})
@@ -123,7 +124,10 @@ def no_file_refused(
     context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.AssetCheckResult:
     """Name every refused file that this run loaded: the run goes on without them, and says so."""
-    with warehouse.writing(f"run {context.run.run_id}: check", context.log), warehouse.connected() as connection:
+    with (
+        warehouse.writing(f"run {context.run.run_id}: check", context.log, of="rankings"),
+        warehouse.connected() as connection,
+    ):
         reasons = connection.execute(
             """
             select reason from pipeline.rankings.rankings_quarantine

@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import dagster as dg
 import dlt as dlthub
-import duckdb
 from dagster_dlt import DagsterDltTranslator
 from dagster_dlt.translator import DltResourceTranslatorData
 from dlt.extract import DltResource
@@ -65,7 +64,7 @@ class Loader:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        with self._warehouse.writing(f"run {self._run_id}: {self._dataset}", self._log):
+        with self._warehouse.writing(f"run {self._run_id}: {self._dataset}", self._log, of=self._dataset):
             yield
 
     def load(self, tables: Mapping[str, Any]) -> None:
@@ -75,8 +74,8 @@ class Loader:
 
     def load_writing(self, tables: Mapping[str, Any]) -> None:
         """Load rows by table, within `writing`."""
-        # held open, the file is not opened and written out anew by each of dlt's jobs
-        with duckdb.connect(self._warehouse.settings.pipeline_db):
+        with self._warehouse.loading():
+            finish_pending_load(self._pipeline)
             self._pipeline.run(self._source(tables)).raise_on_failed_jobs()
 
     def stamp(self, rows: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ import dagster as dg
 from reposignal_pipeline.analysis.clusters import CLUSTER_TABLES
 from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, TRACK_RECORD
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
-from reposignal_pipeline.config import load_settings
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
 from reposignal_pipeline.defs.warehouse import marts, verticals
 from reposignal_pipeline.publishing.article import ARTICLES, CLAIMS
@@ -47,7 +46,7 @@ def published_warehouse(
         with warehouse.connected() as connection:
             record_runs(connection, _runs(context))
         stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
-        release = publish(load_settings(), f"{stamp}-{context.run_id[:8]}")
+        release = publish(warehouse, f"{stamp}-{context.run_id[:8]}")
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(release.rows.values()),

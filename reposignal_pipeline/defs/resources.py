@@ -10,26 +10,32 @@ from dagster_dbt import DbtCliResource, DbtProject
 from dagster_dlt import DagsterDltResource
 
 from reposignal_pipeline.config import DBT_PROJECT_DIR, Settings, load_settings
+from reposignal_pipeline.lake.catalog import lake_environment, ready, warehouse_of
+from reposignal_pipeline.lake.destination import lake_destination
 from reposignal_pipeline.warehouse import Warehouse
 
 settings = load_settings()
 
 
 class WarehouseResource(dg.ConfigurableResource[Warehouse]):
-    """The pipeline's DuckDB files, as the settings of this process place them."""
+    """The pipeline's DuckDB files or lake, as the settings of this process place them."""
 
     def create_resource(self, context: dg.InitResourceContext) -> Warehouse:
-        return Warehouse(load_settings())
+        return warehouse_of(load_settings())
 
 
 def raw_pipeline(dataset: str) -> dlthub.Pipeline:
     """Return the dlt pipeline that fills a dataset of the raw tables."""
-    return dlthub.pipeline(
+    pipeline = dlthub.pipeline(
         dataset,
-        destination=dlthub.destinations.duckdb(str(settings.pipeline_db)),
+        destination=lake_destination(settings.lake)
+        if settings.lake
+        else dlthub.destinations.duckdb(str(settings.pipeline_db)),
         dataset_name=dataset,
         pipelines_dir=str(settings.dlt_dir),
     )
+    pipeline.config.restore_from_destination = False  # sources keep no state in dlt, and declare their schemas
+    return pipeline
 
 
 def finish_pending_load(pipeline: dlthub.Pipeline) -> None:
@@ -47,6 +53,7 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "DBT_LOG_PATH": str(settings.dbt_dir / "logs"),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
+        **(lake_environment(settings.lake) if settings.lake else {}),
     }
 
 
@@ -73,6 +80,8 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 os.environ.update(dbt_environment(settings))
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+if settings.lake:
+    ready(settings)
 
 dbt_project = _prepared(DbtProject(project_dir=DBT_PROJECT_DIR, target_path=settings.dbt_dir / "target"))
 

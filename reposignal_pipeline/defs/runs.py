@@ -16,6 +16,7 @@ import dagster as dg
 from reposignal_pipeline.config import FIRST_DAYS, load_settings
 from reposignal_pipeline.home import ready_dagster_home
 
+MOST_OF_A_CAUSE = 1000
 PROCESS_TAG = "reposignal/process"
 ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
@@ -46,7 +47,7 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
         from reposignal_pipeline.defs.partitions import week_of
         from reposignal_pipeline.defs.resources import settings
         from reposignal_pipeline.defs.warehouse import marts, verticals
-        from reposignal_pipeline.warehouse import Warehouse
+        from reposignal_pipeline.lake.catalog import warehouse_of
 
         incomplete: list[str] = []
         for source, days in _in_order(loads):
@@ -54,7 +55,7 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
             config = {"ops": {source: {"config": settings_of_run}}}
             loading = _execute(definitions, "ingest", instance, days, config=config, assets=[dg.AssetKey(source)])
             incomplete += _incomplete(loading)
-        warehouse = Warehouse(settings)
+        warehouse = warehouse_of(settings)
         if incomplete and not warehouse.has_readings():
             return incomplete
         _execute(definitions, "build", instance, assets=marts.keys)
@@ -154,12 +155,12 @@ def _cause(result: dg.ExecuteInProcessResult) -> str:
         if event.is_step_failure:
             data = event.step_failure_data
             if data.user_failure_data and data.user_failure_data.description:
-                return " ".join(data.user_failure_data.description.split())
+                return " ".join(data.user_failure_data.description.split())[:MOST_OF_A_CAUSE]
             error = data.error
             while error and error.cause:
                 error = error.cause
             if error:
-                return f"step {event.step_key}: " + " ".join(error.message.split())[:500]
+                return f"step {event.step_key}: " + " ".join(error.message.split())[:MOST_OF_A_CAUSE]
     return "see the run in the UI"
 
 

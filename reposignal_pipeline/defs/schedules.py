@@ -4,7 +4,6 @@ import datetime as dt
 
 import dagster as dg
 
-from reposignal_pipeline.config import Profile
 from reposignal_pipeline.defs.article import weekly_article
 from reposignal_pipeline.defs.clusters import weekly_clusters
 from reposignal_pipeline.defs.forecasts import forecast_model, weekly_forecasts
@@ -57,7 +56,7 @@ publish = dg.define_asset_job(
     "publish", selection=_published, description="The published copy of the marts as they stand."
 )
 
-_status = dg.DefaultScheduleStatus.RUNNING if settings.profile is Profile.LOCAL else dg.DefaultScheduleStatus.STOPPED
+_status = dg.DefaultScheduleStatus.STOPPED if settings.profile.is_sample else dg.DefaultScheduleStatus.RUNNING
 
 daily_schedule = dg.build_schedule_from_partitioned_job(
     daily,

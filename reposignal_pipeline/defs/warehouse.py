@@ -5,6 +5,7 @@ Languages over verticals are a second one: they read the weekly clusters, which 
 
 import datetime as dt
 import json
+import os
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from typing import Any
@@ -25,6 +26,8 @@ LOADS = {
     "star_history": STAR_HISTORY,
     "gh_archive": GH_ARCHIVE,
 }
+RAW_SNAPSHOT = "REPOSIGNAL_RAW_SNAPSHOT"
+"""of a lake: the raw tables that dbt reads, whoever loads meanwhile"""
 CLUSTER_SOURCE = "clusters"
 """of dbt: weekly tables, which have their own names as asset keys"""
 VERTICALS = f"source:{CLUSTER_SOURCE}+"
@@ -107,6 +110,8 @@ def marts(
         since = dt.date.min if full_refresh else config.rebuild_from and dt.date.fromisoformat(config.rebuild_from)
         rebuild = warehouse.begin_build(since=since or None)
         context.log.info("rebuilding %s", rebuild or "nothing: no day was observed yet")
+        if rebuild and rebuild.raw_snapshot is not None:
+            os.environ[RAW_SNAPSHOT] = str(rebuild.raw_snapshot)
         invocation = dbt.cli(
             dbt_build_args(rebuild, full_refresh=full_refresh),
             context=context,

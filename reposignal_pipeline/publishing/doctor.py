@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from reposignal_pipeline.config import SAMPLE_LAST_DAY, Profile, Settings
+from reposignal_pipeline.config import SAMPLE_LAST_DAY, Settings
 from reposignal_pipeline.publishing.answers import AnswerError, opened
 from reposignal_pipeline.sources.discovery import read_watchlist
 from reposignal_pipeline.sources.gh_archive import file_name as hour_file_name
@@ -40,7 +40,7 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Return what was found, well or not, in the order in which trouble would arise."""
     today = dt.datetime.now(dt.UTC).date()
-    newest = SAMPLE_LAST_DAY if settings.profile is Profile.DEMO else today - dt.timedelta(days=1)
+    newest = SAMPLE_LAST_DAY if settings.profile.is_sample else today - dt.timedelta(days=1)
     findings = [
         Finding("configuration", True, _configuration(settings)),
         _reachability(settings, newest),

@@ -41,7 +41,7 @@ class Release:
     site: Site
 
 
-def publish(settings: Settings, name: str) -> Release:
+def publish(warehouse: Warehouse, name: str) -> Release:
     """Return the release made of the marts as they stand, after it took the place of the former one.
 
     Call with the writer's lock held.
@@ -52,15 +52,18 @@ def publish(settings: Settings, name: str) -> Release:
     Raises:
         HalfBuiltError: if the marts are not in a state to be shown.
     """
+    settings = warehouse.settings
     releases = settings.home / "releases"
     releases.mkdir(parents=True, exist_ok=True)
     for leftover in releases.glob("*.making"):  # of a run that was killed
         shutil.rmtree(leftover)
     former = settings.published_dir.resolve() if settings.published_dir.is_symlink() else None
-    changed = _changes(settings)
+    if former and not warehouse.is_newest_release(former.name):
+        former = None  # another home published since: changes are counted from its release
+    changed = _changes(warehouse)
     making = releases / f"{name}.making"
     making.mkdir()
-    shutil.copyfile(settings.marts_db, making / "reposignal.duckdb")
+    warehouse.copy_marts(making / "reposignal.duckdb")
     with _opened(making / "reposignal.duckdb", settings) as connection:
         connection.execute(f"drop schema {BUILD_SCHEMA} cascade")
         tables = [
@@ -76,7 +79,8 @@ def publish(settings: Settings, name: str) -> Release:
     path = releases / name
     making.rename(path)
     _point(settings.published_dir, path)
-    _forget_changes(settings)
+    _forget_changes(warehouse)
+    warehouse.released(name)
     for old in releases.iterdir():  # a reader may be between looking at the former one and opening it
         if old not in (path, former):
             shutil.rmtree(old)
@@ -103,20 +107,19 @@ class _Changes:
         return month in self.months or (self.first_day is not None and month >= self.first_day.replace(day=1))
 
 
-def _changes(settings: Settings) -> _Changes:
-    with Warehouse(settings).connected() as connection:
+def _changes(warehouse: Warehouse) -> _Changes:
+    with warehouse.connected() as connection:
         if _count(connection, f"{BUILD_SCHEMA}.building") or _count(connection, f"{BUILD_SCHEMA}.stale_verticals"):
             raise HalfBuiltError(
                 "the marts are half built: a run that rebuilds them did not end; run the daily job again"
             )
         row = connection.execute(f"select min(first_day) from {BUILD_SCHEMA}.unpublished").fetchone()
         months = connection.execute(f"from {BUILD_SCHEMA}.unpublished_month").fetchall()
-        connection.execute("checkpoint")
     return _Changes(row[0] if row else None, frozenset(month for (month,) in months))
 
 
-def _forget_changes(settings: Settings) -> None:
-    with Warehouse(settings).connected() as connection:
+def _forget_changes(warehouse: Warehouse) -> None:
+    with warehouse.connected() as connection:
         connection.execute(f"delete from {BUILD_SCHEMA}.unpublished")
         connection.execute(f"delete from {BUILD_SCHEMA}.unpublished_month")
 

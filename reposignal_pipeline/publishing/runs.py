@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import duckdb
+import pandas as pd
 
 _TABLE = """
     create table if not exists ops_run (
-        run_id varchar primary key, job varchar, partition varchar, started_at timestamp, finished_at timestamp,
+        run_id varchar, job varchar, partition varchar, started_at timestamp, finished_at timestamp,
         rows_per_source map(varchar, bigint), status varchar
     )
 """
@@ -59,16 +60,26 @@ def record_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunFact]) 
     for column, comment in _COMMENTS.items():
         connection.execute(f"comment on column ops_run.{column} is '{comment}'")
     connection.begin()
-    for run in runs:
-        connection.execute(
-            """
-            insert into ops_run
-            select $1, $2, $3, $4, coalesce($5, case when $6 = 'success' then $7 end), map(), $6
-            on conflict (run_id) do update set
-                started_at = excluded.started_at, finished_at = excluded.finished_at, status = excluded.status
-            """,
-            [*astuple(run), dt.datetime.now(dt.UTC).replace(tzinfo=None)],
+    facts = pd.DataFrame([asdict(run) for run in runs], columns=[field.name for field in fields(RunFact)])
+    connection.register("runs", facts)
+    connection.execute(
+        """
+        merge into ops_run using (
+            select
+                run_id::varchar as run_id, job::varchar as job, partition::varchar as partition,
+                started_at::timestamp as started_at, finished_at::timestamp as finished_at, status::varchar as status
+            from runs
+        ) as run on ops_run.run_id = run.run_id
+        when matched then update set
+            started_at = run.started_at, finished_at = run.finished_at, status = run.status
+        when not matched then insert values (
+            run.run_id, run.job, run.partition, run.started_at,
+            coalesce(run.finished_at, case when run.status = 'success' then ?::timestamp end), map(), run.status
         )
+        """,
+        [dt.datetime.now(dt.UTC).replace(tzinfo=None)],
+    )
+    connection.unregister("runs")
     if runs:
         connection.execute(
             f"""

@@ -1,0 +1,281 @@
+"""The warehouse as a DuckLake: a catalog in PostgreSQL, Parquet in S3 or a folder, any number of processes.
+
+Here: attaching it, its locks, its releases. Not here: its upkeep (`upkeep`), moving in and out (`moving`), what is
+the same in files and a lake (`warehouse`).
+
+There are two lakes in one database, named as the two files are: `pipeline` for raw, staging and intermediate relations,
+`reposignal` for the marts. So every query reads alike, and analysts can be let into one of them alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from reposignal_pipeline.config import LakeSettings, Settings
+from reposignal_pipeline.warehouse import BUILD_SCHEMA, MARTS, Warehouse
+
+PIPELINE, REPOSIGNAL = "pipeline", "reposignal"
+LAKES = (PIPELINE, REPOSIGNAL)
+RAW = "raw"
+"""under this name dbt reads the pipeline's lake as it was when the build began"""
+LOADS = ":memory:loads"
+"""database that the connections of a load share, in this process"""
+EXTENSIONS = ("httpfs", "postgres_scanner", "ducklake")
+RELEASES = f"{BUILD_SCHEMA}.releases"
+
+SESSION = {
+    # three retries are two seconds; ten at most are three quarters of a minute
+    "http_retries": 9,
+    "http_retry_wait_ms": 100,
+    "http_retry_backoff": 2,
+    "s3_url_style": "path",  # any S3 server knows it, a bucket's name in the host only some
+    "ducklake_max_retry_count": 50,  # commits of many processes are numbered one by one
+}
+PATIENCE_SECONDS = 60.0
+"""for a catalog that does not answer: a restart takes seconds"""
+POLL_SECONDS = 0.1
+CONFLICT_ATTEMPTS = 5
+
+T = TypeVar("T")
+
+
+class LakeError(Exception):
+    """A lake that cannot be used; the message is one line."""
+
+
+def warehouse_of(settings: Settings) -> Warehouse:
+    """Return the warehouse where the settings place it: in files or a lake."""
+    return Lake(settings) if settings.lake else Warehouse(settings)
+
+
+class Lake(Warehouse):
+    """The two lakes. Loads of different datasets, builds and readers do not wait for one another."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.place = ready(settings)
+        self._has_tables = False
+
+    @contextmanager
+    def writing(self, what: str, log: logging.Logger | None = None, *, of: str = MARTS) -> Iterator[None]:
+        """Hold the lock of what is written, across machines; the catalog frees it when a process is gone."""
+        self.settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+        with _locked(self.place, of, what, log):
+            yield
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Hold the database open from which a load's connections are drawn."""
+        with attached(self.place, database=LOADS, lakes=(PIPELINE,)):
+            yield
+
+    def copy_marts(self, target: Path) -> None:
+        """Write the marts as they stand, of one snapshot, to a DuckDB file, with comments and functions."""
+        with self.connected() as connection:
+            copy_tables(connection, REPOSIGNAL, target)
+
+    def raw_snapshot(self, connection: duckdb.DuckDBPyConnection) -> int | None:
+        return snapshot(connection, PIPELINE)
+
+    def released(self, name: str) -> None:
+        """Tag the newest snapshot of the marts: it is kept, and `lake status` tells how to attach it."""
+        with self.connected() as connection:
+            connection.execute(
+                f"insert into {RELEASES} values (?, ?, now()::timestamp)", [name, snapshot(connection, REPOSIGNAL)]
+            )
+
+    def is_newest_release(self, name: str) -> bool:
+        """Return whether no other home published after the release of that name."""
+        with self.connected() as connection:
+            row = connection.execute(f"select max_by(release, snapshot_id) from {RELEASES}").fetchone()
+        return bool(row) and row[0] == name
+
+    def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
+        if self._has_tables:
+            return
+        with _locked(self.place, "tables", "make tables", None):
+            super()._ensure_tables(connection)
+            connection.execute(
+                f"create table if not exists {RELEASES}"
+                " (release varchar, snapshot_id bigint, released_at timestamp)"
+            )
+        self._has_tables = True
+
+    def _opened(self, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+        return attached(self.place, config)
+
+
+def ready(settings: Settings) -> LakeSettings:
+    """Return where the lake is, once this process has what it takes to reach it.
+
+    Raises:
+        LakeError: if the profile has no lake.
+    """
+    if settings.lake is None:
+        raise LakeError(f"profile {settings.profile.value!r} has no lake: set REPOSIGNAL_PROFILE=lake")
+    os.environ.update(settings.lake.environment)
+    try:
+        from duckdb_extensions import import_extension
+    except ImportError:
+        return settings.lake  # DuckDB fetches them
+    for name in EXTENSIONS:
+        import_extension(name)
+    return settings.lake
+
+
+def attached(
+    place: LakeSettings,
+    config: dict[str, Any] | None = None,
+    *,
+    database: str = ":memory:",
+    lakes: tuple[str, ...] = LAKES,
+    read_only: bool = False,
+    at_snapshot: int | None = None,
+) -> duckdb.DuckDBPyConnection:
+    """Return a connection with lakes attached under their names, the last as the default database.
+
+    Args:
+        at_snapshot: attach them as they were; for one lake, read-only.
+
+    Raises:
+        LakeError: if the catalog does not answer for a minute, or refuses.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        connection = duckdb.connect(database, config=config or {})
+        try:
+            for name in EXTENSIONS:
+                connection.execute(f"load {name}")
+            for name, value in SESSION.items():
+                connection.execute(f"set {name} = '{value}'")
+            for lake in lakes:
+                connection.execute(attach_statement(place, lake, read_only=read_only, at_snapshot=at_snapshot))
+            connection.execute(f"use {lakes[-1]}")
+            return connection
+        except duckdb.Error as error:
+            connection.close()
+            if not is_passing(error) or time.monotonic() > deadline:
+                raise LakeError(_one_line(error)) from None
+            time.sleep(0.5)
+
+
+def attach_statement(
+    place: LakeSettings, lake: str, *, read_only: bool = False, at_snapshot: int | None = None
+) -> str:
+    """Return the SQL that attaches a lake under its name; a password is left to the environment."""
+    options = [f"data_path '{_quoted(place.data)}/{lake}'", f"metadata_schema '{lake}'"]
+    if read_only or at_snapshot is not None:
+        options.append("read_only")
+    if at_snapshot is not None:
+        options.append(f"snapshot_version {at_snapshot}")
+    return f"attach 'ducklake:postgres:{_quoted(place.catalog)}' as {lake} ({', '.join(options)})"
+
+
+def snapshot(connection: duckdb.DuckDBPyConnection, lake: str) -> int:
+    """Return the number of a lake's newest snapshot, or of the one that the open transaction sees."""
+    row = connection.execute(f"select id from {lake}.current_snapshot()").fetchone()
+    assert row
+    return int(row[0])
+
+
+def newest_release(connection: duckdb.DuckDBPyConnection) -> tuple[str, int] | None:
+    """Return name and snapshot of what was published last; None if nothing was."""
+    row = connection.execute(
+        f"select max_by(release, snapshot_id), max(snapshot_id) from {REPOSIGNAL}.{RELEASES}"
+    ).fetchone()
+    return (row[0], row[1]) if row and row[0] is not None else None
+
+
+def copy_tables(connection: duckdb.DuckDBPyConnection, source: str, target: Path) -> None:
+    """Copy a database with its comments and functions to a DuckDB file, as of one snapshot."""
+    connection.execute(f"attach '{_quoted(str(target))}' as target")
+    connection.execute(f"copy from database {source} to target")
+    connection.execute("detach target")
+
+
+def lake_environment(place: LakeSettings) -> dict[str, str]:
+    """Return what the profile `lake` of dbt reads from the environment."""
+    return {
+        "REPOSIGNAL_DBT_TARGET": "lake",
+        "REPOSIGNAL_LAKE_ATTACH": f"ducklake:postgres:{place.catalog}",
+        "REPOSIGNAL_LAKE_FOLDER": place.data,
+        "REPOSIGNAL_RAW_DATABASE": RAW,
+        **place.environment,
+    }
+
+
+def retried(action: Callable[[], T]) -> T:
+    """Return what an action returns, done again if the lake refused its commit because another changed the same."""
+    for attempt in range(CONFLICT_ATTEMPTS):
+        try:
+            return action()
+        except duckdb.TransactionException as error:
+            if "conflict" not in str(error).lower() or attempt == CONFLICT_ATTEMPTS - 1:
+                raise
+            time.sleep(0.5 * 2**attempt)
+    raise AssertionError
+
+
+def is_passing(error: Exception) -> bool:
+    """Return whether an error is of a catalog that is starting, stopping or not to be reached."""
+    text = str(error)
+    return any(sign in text for sign in ("Connection refused", "starting up", "shutting down", "closed the connection"))
+
+
+@contextmanager
+def _locked(place: LakeSettings, of: str, what: str, log: logging.Logger | None) -> Iterator[None]:
+    """Hold an advisory lock of the catalog's database; its server frees it when the connection ends."""
+    import psycopg2
+
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            session = psycopg2.connect(place.catalog, application_name=f"reposignal: {what}"[:63])
+            break
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > deadline or "authentication" in str(error):
+                raise LakeError(_one_line(error)) from None
+            time.sleep(0.5)
+    try:
+        session.autocommit = True
+        with session.cursor() as cursor:
+            waiting = False
+            while True:
+                cursor.execute("select pg_try_advisory_lock(hashtext('reposignal'), hashtext(%s))", [of])
+                if cursor.fetchone()[0]:
+                    break
+                if not waiting and log:
+                    log.info("%s waits for the writer of %s: %s", what, of, _holder(cursor, of))
+                waiting = True
+                time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        session.close()
+
+
+def _holder(cursor: Any, of: str) -> str:
+    cursor.execute(
+        """
+        select application_name from pg_locks join pg_stat_activity using (pid)
+        where locktype = 'advisory' and granted and objid = hashtext(%s)::oid
+        """,
+        [of],
+    )
+    row = cursor.fetchone()
+    return row[0] if row else "unknown"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
