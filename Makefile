@@ -7,10 +7,15 @@ BIN := $(VENV)/bin
 export REPOSIGNAL_HOME ?= $(CURDIR)/data/home
 PORT ?= 3000
 
-.PHONY: demo dev test lint types bench backtest docs requirements clean
+.PHONY: demo lake dev test lint types bench backtest docs requirements clean
 
-demo: $(VENV)/.installed
-	$(BIN)/reposignal demo
+# make demo PROFILE=lake, with REPOSIGNAL_LAKE_CATALOG and REPOSIGNAL_LAKE_DATA set
+PROFILE ?= demo
+demo: $(VENV)/.installed$(if $(filter lake,$(PROFILE)),-lake)
+	$(BIN)/reposignal demo $(if $(filter lake,$(PROFILE)),--lake)
+
+lake: $(VENV)/.installed-lake
+	$(BIN)/reposignal lake init
 
 dev: $(VENV)/.installed
 	$(BIN)/python -m reposignal_pipeline.home
@@ -42,7 +47,9 @@ requirements:
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		pyproject.toml -o requirements.txt
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+		pyproject.toml --extra lake -c requirements.txt -o requirements-lake.txt
+	uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		pyproject.toml --extra lake --group dev -c requirements.txt -o requirements-dev.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -51,6 +58,10 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(VENV)/.installed-lake: $(VENV)/.installed requirements-lake.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-lake.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt

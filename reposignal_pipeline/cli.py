@@ -11,10 +11,15 @@ import datetime as dt
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reposignal_pipeline.config import SOURCES, ConfigError, Settings, load_settings
+
+if TYPE_CHECKING:
+    from reposignal_pipeline.lake.catalog import Lake
 
 
 class CommandError(Exception):
@@ -64,6 +69,25 @@ def _parser() -> argparse.ArgumentParser:
     backfill.add_argument(
         "--reread", action="store_true", help="star_history: ask again for what stands, to learn what was restated"
     )
+    backfill.add_argument(
+        "--workers",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="of a lake: processes that load at the same time",
+    )
+    lake = verb("lake", _lake_status, "the lake: init, status, import, export")
+    lake_verbs = lake.add_subparsers(title="verbs", metavar="VERB")
+    for name, act, text in (
+        ("init", _lake_init, "make what a lake needs; changes nothing of one that stands"),
+        ("status", _lake_status, "snapshots, files, what was published, and how to attach it"),
+        ("import", _lake_import, "copy the warehouse of a home with files into the lake"),
+        ("export", _lake_export, "copy the lake's warehouse into a new home with files"),
+    ):
+        lake_verb = lake_verbs.add_parser(name, help=text, description=text)
+        lake_verb.set_defaults(verb=act)
+        if name in ("import", "export"):
+            lake_verb.add_argument("home", metavar="HOME", type=Path)
     sql = verb("sql", _sql, "read-only query on the published warehouse")
     sql.add_argument("query", nargs="?", default="-", help="SQL; - or nothing reads standard input")
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table")
@@ -85,6 +109,12 @@ def _day(text: str) -> dt.date:
         return dt.date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day, YYYY-MM-DD") from None
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
+    return int(text)
 
 
 def _port(text: str) -> int:
@@ -137,14 +167,25 @@ def _backfill(settings: Settings, options: argparse.Namespace) -> int:
         raise CommandError("repositories: totals cannot be read after the fact; `reposignal run` observes yesterday's")
     if options.reread and options.source != "star_history":
         raise CommandError("--reread is for star_history: other sources do not restate the past")
-    return _load({options.source: (options.first, options.last)}, only_missing=True, reread=options.reread)
+    if options.workers > 1 and not settings.lake:
+        raise CommandError("--workers: files have one writer; several are for profile 'lake'")
+    if options.workers > 1 and options.source not in ("rankings", "gh_archive"):
+        raise CommandError(f"--workers: {options.source} is read within one budget of requests")
+    return _load(
+        {options.source: (options.first, options.last)},
+        only_missing=True,
+        reread=options.reread,
+        workers=options.workers,
+    )
 
 
-def _load(loads: dict[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False) -> int:
+def _load(
+    loads: dict[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False, workers: int = 1
+) -> int:
     from reposignal_pipeline.defs.runs import LaunchError, load_days
 
     try:
-        incomplete = load_days(loads, only_missing=only_missing, reread=reread)
+        incomplete = load_days(loads, only_missing=only_missing, reread=reread, workers=workers)
     except LaunchError as error:
         raise CommandError(str(error)) from None
     for reason in incomplete:
@@ -194,6 +235,73 @@ def _site(settings: Settings, options: argparse.Namespace) -> int:
         with suppress(KeyboardInterrupt), served:
             served.serve_forever()
     return 0
+
+
+def _lake(settings: Settings) -> Lake:
+    from reposignal_pipeline.lake.catalog import Lake, LakeError
+
+    try:
+        return Lake(settings)
+    except LakeError as error:
+        raise CommandError(str(error)) from None
+
+
+def _lake_init(settings: Settings, options: argparse.Namespace) -> int:
+    from reposignal_pipeline.lake.upkeep import check_data
+
+    lake = _lake(settings)
+    with _told_in_one_line():
+        check_data(lake)
+        from reposignal_pipeline.defs.runs import ready_instance
+
+        ready_instance()
+    return _lake_status(settings, options)
+
+
+def _lake_status(settings: Settings, _: argparse.Namespace) -> int:
+    from reposignal_pipeline.lake.upkeep import status
+
+    lake = _lake(settings)
+    with _told_in_one_line():
+        print("\n".join(status(lake)))
+    return 0
+
+
+def _lake_import(settings: Settings, options: argparse.Namespace) -> int:
+    from reposignal_pipeline.home import ready_dagster_home
+    from reposignal_pipeline.lake.moving import import_home
+
+    lake = _lake(settings)
+    with _told_in_one_line():
+        ready_dagster_home()
+        moved = import_home(lake, options.home.expanduser().absolute(), print)
+    print(f"{moved.tables} tables, {moved.rows:,} rows, each the same by count and checksum")
+    print("Next: `reposignal site` publishes them from here")
+    return 0
+
+
+def _lake_export(settings: Settings, options: argparse.Namespace) -> int:
+    from reposignal_pipeline.lake.moving import export_home
+
+    lake = _lake(settings)
+    with _told_in_one_line():
+        moved = export_home(lake, options.home.expanduser().absolute(), print)
+    print(f"{moved.tables} tables, {moved.rows:,} rows, each the same by count and checksum")
+    print(f"Next: REPOSIGNAL_HOME={options.home} reposignal site")
+    return 0
+
+
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Turn what a lake refuses into a line."""
+    import duckdb
+
+    from reposignal_pipeline.lake.catalog import LakeError
+
+    try:
+        yield
+    except (LakeError, duckdb.Error) as error:
+        raise CommandError(" ".join(str(error).split())[:500]) from None
 
 
 def _doctor(settings: Settings, _: argparse.Namespace) -> int:

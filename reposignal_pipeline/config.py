@@ -105,8 +105,8 @@ class Settings:
     """of each DuckDB process; above it DuckDB spills to disk"""
     lake: LakeSettings | None = None
     """None: the warehouse is two DuckDB files"""
-    exports: bool = True
-    """of a lake: whether each release comes as a DuckDB file and Parquet files, too"""
+    lake_workers: int = 4
+    """runs that load at the same time into a lake"""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -207,7 +207,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         requests_a_minute=_whole(given, "REPOSIGNAL_GITHUB_REQUESTS_A_MINUTE", Settings.requests_a_minute),
         memory_limit=given.get("REPOSIGNAL_MEMORY_LIMIT", Settings.memory_limit),
         lake=_lake(given, profile) if profile.is_lake else None,
-        exports=_yes_or_no(given, "REPOSIGNAL_LAKE_EXPORT", Settings.exports),
+        lake_workers=_whole(given, "REPOSIGNAL_LAKE_WORKERS", Settings.lake_workers),
     )
 
 
@@ -262,13 +262,6 @@ def _catalog(url: str) -> tuple[str, str]:
         raise ConfigError("REPOSIGNAL_LAKE_CATALOG: the password belongs before the host, not among the parameters")
     name, _, password = user.partition(":")
     return urlunsplit(parts._replace(netloc=f"{name}{at}{host}")), unquote(password)
-
-
-def _yes_or_no(given: Mapping[str, str], name: str, default: bool) -> bool:
-    text = given.get(name, "yes" if default else "no").strip().lower()
-    if text not in ("yes", "no"):
-        raise ConfigError(f"{name}={text!r} is neither yes nor no")
-    return text == "yes"
 
 
 def _tokens(given: str) -> tuple[str, ...]:

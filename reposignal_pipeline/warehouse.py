@@ -40,6 +40,9 @@ BUILD_SCHEMA = "build"
 LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day", "gh_archive": "day"}
 """source -> the day column of its `_days` table, one row a day that was loaded"""
 
+BY_MONTH = ("fct_repo_day", "fct_repo_signal_day", "fct_star_vintage")
+"""large tables: released in months, of which only those that changed are written"""
+
 LAYOUT = 6
 """of the columns of all models: one more with each change of them, and homes are rebuilt once"""
 
@@ -136,11 +139,19 @@ class Warehouse:
         with duckdb.connect(self.settings.pipeline_db):
             yield
 
-    def copy_marts(self, target: Path) -> None:
-        """Write the marts as they stand to a DuckDB file."""
+    def copy_marts(self, target: Path, former: Path | None = None, changed: str | None = None) -> None:
+        """Write the marts as they stand to a DuckDB file.
+
+        Args:
+            target: the file, which is not there yet.
+            former: a file of before.
+            changed: condition of the rows of monthly tables that differ from it.
+        """
         with self.connected() as connection:
             connection.execute("checkpoint")
         shutil.copyfile(self.settings.marts_db, target)
+        with duckdb.connect(target) as connection:
+            connection.execute(f"drop schema {BUILD_SCHEMA} cascade")
 
     def raw_snapshot(self, connection: duckdb.DuckDBPyConnection) -> int | None:
         """Return what names the state of the raw tables; None: nobody writes them during a build."""

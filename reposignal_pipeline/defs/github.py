@@ -18,8 +18,8 @@ from rich.progress import Progress
 from reposignal_pipeline.config import DBT_PROJECT_DIR, SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.loading import IngestTranslator, Loader
-from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, days, keys_to_dates
-from reposignal_pipeline.defs.resources import raw_pipeline, settings
+from reposignal_pipeline.defs.partitions import OWNERS, days, keys_to_dates
+from reposignal_pipeline.defs.resources import ingest_pool, raw_pipeline, settings
 from reposignal_pipeline.sources.discovery import read_rules, read_watchlist
 from reposignal_pipeline.sources.github import GitHub
 from reposignal_pipeline.sources.schemas import github_source, utc_now
@@ -118,7 +118,7 @@ def _github(
         [dg.AssetKey("github_api"), RANKINGS],
         "Totals and attributes of every tracked repository, an observation a day; who entered the universe, who left.",
     ),
-    pool=WRITER_POOL,
+    pool=ingest_pool,
 )
 def repositories(
     context: dg.AssetExecutionContext, config: GithubConfig, warehouse: dg.ResourceParam[Warehouse]
@@ -184,7 +184,7 @@ def repositories(
         [dg.AssetKey("github_api"), REPOSITORIES],
         "Stars gained by repository and day, as still held when read; every reading that differs is kept.",
     ),
-    pool=WRITER_POOL,
+    pool=ingest_pool,
 )
 def star_history(
     context: dg.AssetExecutionContext, config: StarHistoryConfig, warehouse: dg.ResourceParam[Warehouse]

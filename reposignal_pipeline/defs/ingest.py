@@ -12,8 +12,8 @@ from rich.progress import track
 
 from reposignal_pipeline.config import RANKINGS_FIRST_DAY
 from reposignal_pipeline.defs.loading import IngestTranslator
-from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, days, keys_to_dates
-from reposignal_pipeline.defs.resources import finish_pending_load, raw_pipeline, settings
+from reposignal_pipeline.defs.partitions import OWNERS, days, keys_to_dates
+from reposignal_pipeline.defs.resources import file_backfills, finish_pending_load, ingest_pool, raw_pipeline, settings
 from reposignal_pipeline.sources.rankings import Day, rankings_source, read_days
 from reposignal_pipeline.sources.transport import Upstream, UpstreamError
 from reposignal_pipeline.warehouse import Warehouse
@@ -39,12 +39,12 @@ class IngestConfig(dg.Config):
     dlt_pipeline=raw_pipeline("rankings"),
     name="rankings",
     partitions_def=days,
-    backfill_policy=dg.BackfillPolicy.single_run(),
+    backfill_policy=file_backfills,
     dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("github_ranking_files")],
         "Rows of the daily ranking files, with a status for every day and what was set aside.",
     ),
-    pool=WRITER_POOL,
+    pool=ingest_pool,
 )
 def rankings(
     context: dg.AssetExecutionContext,

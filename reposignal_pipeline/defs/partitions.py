@@ -8,7 +8,9 @@ from reposignal_pipeline.config import GH_ARCHIVE_FIRST_DAY
 
 OWNERS = ["team:reposignal"]
 WRITER_POOL = "warehouse_writer"
-"""one run at a time writes the warehouse files (see dagster.yaml)"""
+"""one run at a time writes the warehouse files, or rewrites tables of a lake (see dagster.yaml)"""
+INGEST_POOL = "ingest"
+"""of a lake: several runs load at the same time"""
 
 
 def week_of(day: dt.date) -> dt.date:

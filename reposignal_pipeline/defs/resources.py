@@ -10,11 +10,19 @@ from dagster_dbt import DbtCliResource, DbtProject
 from dagster_dlt import DagsterDltResource
 
 from reposignal_pipeline.config import DBT_PROJECT_DIR, Settings, load_settings
+from reposignal_pipeline.defs.partitions import INGEST_POOL, WRITER_POOL
 from reposignal_pipeline.lake.catalog import lake_environment, ready, warehouse_of
 from reposignal_pipeline.lake.destination import lake_destination
 from reposignal_pipeline.warehouse import Warehouse
 
+DAYS_A_RUN = 120
+"""of a lake, where runs share a range; starting one costs about as much as loading 60 days"""
+
 settings = load_settings()
+
+ingest_pool = INGEST_POOL if settings.lake else WRITER_POOL
+# a range asked for in the UI is one run, or of a lake several at the same time
+file_backfills = dg.BackfillPolicy.multi_run(DAYS_A_RUN) if settings.lake else dg.BackfillPolicy.single_run()
 
 
 class WarehouseResource(dg.ConfigurableResource[Warehouse]):

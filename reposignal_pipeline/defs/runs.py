@@ -4,17 +4,25 @@ Here: what `reposignal run`, `backfill` and `demo` launch, in what order. Not he
 """
 
 import datetime as dt
+import json
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from itertools import pairwise
 from typing import Any
 
 import dagster as dg
+from rich.console import Console
+from rich.progress import track
 
 from reposignal_pipeline.config import FIRST_DAYS, load_settings
+from reposignal_pipeline.defs.partitions import INGEST_POOL
 from reposignal_pipeline.home import ready_dagster_home
+from reposignal_pipeline.lake.catalog import warehouse_of
 
 MOST_OF_A_CAUSE = 1000
 PROCESS_TAG = "reposignal/process"
@@ -25,13 +33,16 @@ class LaunchError(Exception):
     """A run that could not be launched or failed; the message is one line."""
 
 
-def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False) -> list[str]:
+def load_days(
+    loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False, workers: int = 1
+) -> list[str]:
     """Load a range of days of each source, rebuild what depends on them, publish.
 
     Args:
         loads: source -> first and last day.
         only_missing: leave out what already stands in the warehouse.
         reread: ask for star histories that stand already, too.
+        workers: of a lake, processes that load parts of the range at the same time.
 
     Returns:
         The reasons why something is missing all the same: refused files, repositories not reached; empty if nothing is.
@@ -47,12 +58,14 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
         from reposignal_pipeline.defs.partitions import week_of
         from reposignal_pipeline.defs.resources import settings
         from reposignal_pipeline.defs.warehouse import marts, verticals
-        from reposignal_pipeline.lake.catalog import warehouse_of
 
         incomplete: list[str] = []
         for source, days in _in_order(loads):
             settings_of_run = {"only_missing": only_missing} | ({"reread": True} if reread else {})
             config = {"ops": {source: {"config": settings_of_run}}}
+            if workers > 1:
+                incomplete += _load_apart(source, days, settings_of_run, workers)
+                continue
             loading = _execute(definitions, "ingest", instance, days, config=config, assets=[dg.AssetKey(source)])
             incomplete += _incomplete(loading)
         warehouse = warehouse_of(settings)
@@ -75,6 +88,15 @@ def load_days(loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: boo
     return incomplete
 
 
+def ready_instance() -> None:
+    """Make Dagster's home, and of a lake its tables, with as many ingest runs at once as are configured."""
+    with _launching():
+        from reposignal_pipeline.defs.resources import settings
+
+        with warehouse_of(settings).connected():
+            pass
+
+
 def publish_again() -> None:
     """Publish the marts as they stand, with their site.
 
@@ -95,7 +117,70 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
         from reposignal_pipeline.definitions import defs
 
         _bury_dead_runs(instance)
+        settings = load_settings()
+        if settings.lake:
+            instance.event_log_storage.set_concurrency_slots(INGEST_POOL, settings.lake_workers)
         yield instance, defs()
+
+
+def _load_apart(source: str, days: tuple[dt.date, dt.date], config: Mapping[str, Any], workers: int) -> list[str]:
+    """Load parts of a range in processes of their own, each a run; return what is missing all the same.
+
+    Raises:
+        LaunchError: when all have ended, with the first that failed.
+    """
+    parts = _parts(*days, workers)
+    with (load_settings().dagster_home / "cli.log").open("a") as log:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", __name__, json.dumps([source, str(first), str(last), dict(config)])],
+                stdout=subprocess.PIPE, stderr=log, text=True,
+            )
+            for first, last in parts
+        ]  # fmt: skip
+        try:
+            console, is_quiet = Console(stderr=True), not sys.stderr.isatty()
+            told = [
+                process.communicate()[0]
+                for process in track(processes, f"{source}, {workers} workers", console=console, disable=is_quiet)
+            ]
+        except BaseException:
+            for process in processes:
+                process.terminate()
+            raise
+    outcomes = [
+        json.loads(text) if text else {"failure": f"worker {process.pid} ended with status {process.returncode}"}
+        for process, text in zip(processes, told, strict=True)
+    ]
+    for outcome in outcomes:
+        if "failure" in outcome:
+            raise LaunchError(outcome["failure"])
+    return [reason for outcome in outcomes for reason in outcome["incomplete"]]
+
+
+def _parts(first: dt.date, last: dt.date, number: int) -> list[tuple[dt.date, dt.date]]:
+    """Return a range of days in so many ranges of about the same length, or fewer."""
+    total = (last - first).days + 1
+    number = min(number, total)
+    edges = [first + dt.timedelta(days=total * n // number) for n in range(number + 1)]
+    return [(start, end - dt.timedelta(days=1)) for start, end in pairwise(edges)]
+
+
+def _worker(source: str, first: str, last: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the load of a part of a range went, as the process that asked reads it."""
+    try:
+        with _launching() as (instance, definitions):
+            loading = _execute(
+                definitions,
+                "ingest",
+                instance,
+                (dt.date.fromisoformat(first), dt.date.fromisoformat(last)),
+                config={"ops": {source: {"config": dict(config)}}},
+                assets=[dg.AssetKey(source)],
+            )
+            return {"incomplete": _incomplete(loading)}
+    except LaunchError as error:
+        return {"failure": str(error)}
 
 
 def _in_order(loads: Mapping[str, tuple[dt.date, dt.date]]) -> Iterator[tuple[str, tuple[dt.date, dt.date]]]:
@@ -181,3 +266,8 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+if __name__ == "__main__":
+    answer = json.dumps(_worker(*json.loads(sys.argv[1])))
+    print(answer)

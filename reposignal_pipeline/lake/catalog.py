@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from reposignal_pipeline.config import LakeSettings, Settings
-from reposignal_pipeline.warehouse import BUILD_SCHEMA, MARTS, Warehouse
+from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, MARTS, Warehouse
 
 PIPELINE, REPOSIGNAL = "pipeline", "reposignal"
 LAKES = (PIPELINE, REPOSIGNAL)
@@ -77,10 +78,22 @@ class Lake(Warehouse):
         with attached(self.place, database=LOADS, lakes=(PIPELINE,)):
             yield
 
-    def copy_marts(self, target: Path) -> None:
-        """Write the marts as they stand, of one snapshot, to a DuckDB file, with comments and functions."""
+    def copy_marts(self, target: Path, former: Path | None = None, changed: str | None = None) -> None:
+        """Write the marts as they stand, of one snapshot, to a DuckDB file, with comments and functions.
+
+        What a file of before has of large tables is read from it: a day more costs a day more.
+        """
         with self.connected() as connection:
-            copy_tables(connection, REPOSIGNAL, target)
+            if former and changed and _functions(connection, REPOSIGNAL) == _functions_of(former):
+                shutil.copyfile(former, target)
+                target.chmod(0o644)
+                connection.execute(f"attach '{_quoted(str(target))}' as target")
+                _renew(connection, changed)
+            else:
+                connection.execute(f"attach '{_quoted(str(target))}' as target")
+                connection.execute(f"copy from database {REPOSIGNAL} to target")
+                connection.execute(f"drop schema target.{BUILD_SCHEMA} cascade")
+            connection.execute("detach target")
 
     def raw_snapshot(self, connection: duckdb.DuckDBPyConnection) -> int | None:
         return snapshot(connection, PIPELINE)
@@ -96,7 +109,7 @@ class Lake(Warehouse):
         """Return whether no other home published after the release of that name."""
         with self.connected() as connection:
             row = connection.execute(f"select max_by(release, snapshot_id) from {RELEASES}").fetchone()
-        return bool(row) and row[0] == name
+        return row is not None and row[0] == name
 
     def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
         if self._has_tables:
@@ -104,8 +117,7 @@ class Lake(Warehouse):
         with _locked(self.place, "tables", "make tables", None):
             super()._ensure_tables(connection)
             connection.execute(
-                f"create table if not exists {RELEASES}"
-                " (release varchar, snapshot_id bigint, released_at timestamp)"
+                f"create table if not exists {RELEASES} (release varchar, snapshot_id bigint, released_at timestamp)"
             )
         self._has_tables = True
 
@@ -155,7 +167,7 @@ def attached(
             for name in EXTENSIONS:
                 connection.execute(f"load {name}")
             for name, value in SESSION.items():
-                connection.execute(f"set {name} = '{value}'")
+                connection.execute(f"set global {name} = '{value}'")
             for lake in lakes:
                 connection.execute(attach_statement(place, lake, read_only=read_only, at_snapshot=at_snapshot))
             connection.execute(f"use {lakes[-1]}")
@@ -167,9 +179,7 @@ def attached(
             time.sleep(0.5)
 
 
-def attach_statement(
-    place: LakeSettings, lake: str, *, read_only: bool = False, at_snapshot: int | None = None
-) -> str:
+def attach_statement(place: LakeSettings, lake: str, *, read_only: bool = False, at_snapshot: int | None = None) -> str:
     """Return the SQL that attaches a lake under its name; a password is left to the environment."""
     options = [f"data_path '{_quoted(place.data)}/{lake}'", f"metadata_schema '{lake}'"]
     if read_only or at_snapshot is not None:
@@ -194,11 +204,56 @@ def newest_release(connection: duckdb.DuckDBPyConnection) -> tuple[str, int] | N
     return (row[0], row[1]) if row and row[0] is not None else None
 
 
-def copy_tables(connection: duckdb.DuckDBPyConnection, source: str, target: Path) -> None:
-    """Copy a database with its comments and functions to a DuckDB file, as of one snapshot."""
-    connection.execute(f"attach '{_quoted(str(target))}' as target")
-    connection.execute(f"copy from database {source} to target")
-    connection.execute("detach target")
+def _renew(connection: duckdb.DuckDBPyConnection, changed: str) -> None:
+    """Bring the attached file `target` to the marts' state: of monthly tables what changed, of others all."""
+    connection.begin()
+    standing = _columns(connection, "target")
+    for table, columns in _columns(connection, REPOSIGNAL).items():
+        if table in BY_MONTH and standing.get(table) == columns:
+            connection.execute(f"delete from target.main.{table} where {changed}")
+            connection.execute(f"insert into target.main.{table} from {REPOSIGNAL}.main.{table} where {changed}")
+            continue
+        connection.execute(f"create or replace table target.main.{table} as from {REPOSIGNAL}.main.{table}")
+        for statement in _comments(connection, table):
+            connection.execute(statement)
+    for table in standing.keys() - _columns(connection, REPOSIGNAL).keys():
+        connection.execute(f"drop table target.main.{table}")
+    connection.commit()
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, list[tuple[str, str]]]:
+    rows = connection.execute(
+        "select table_name, list((column_name, data_type) order by column_index) from duckdb_columns()"
+        " where database_name = ? and schema_name = 'main' and not internal group by table_name order by table_name",
+        [database],
+    ).fetchall()
+    return dict(rows)
+
+
+def _comments(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    here = "database_name = ? and schema_name = 'main' and table_name = ? and comment is not null"
+    rows = connection.execute(
+        f"""
+        select 'table target.main.' || table_name, comment from duckdb_tables() where {here}
+        union all
+        select 'column target.main.' || table_name || '.' || column_name, comment from duckdb_columns() where {here}
+        """,
+        [REPOSIGNAL, table] * 2,
+    ).fetchall()
+    return [f"comment on {what} is '{_quoted(comment)}'" for what, comment in rows]
+
+
+def _functions(connection: duckdb.DuckDBPyConnection, database: str) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "select function_name, parameters, macro_definition from duckdb_functions()"
+        " where database_name = ? and schema_name = 'main' and not internal order by all",
+        [database],
+    ).fetchall()
+
+
+def _functions_of(file: Path) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(file), read_only=True) as connection:
+        return _functions(connection, file.stem)
 
 
 def lake_environment(place: LakeSettings) -> dict[str, str]:
@@ -250,7 +305,7 @@ def _locked(place: LakeSettings, of: str, what: str, log: logging.Logger | None)
             waiting = False
             while True:
                 cursor.execute("select pg_try_advisory_lock(hashtext('reposignal'), hashtext(%s))", [of])
-                if cursor.fetchone()[0]:
+                if (cursor.fetchone() or [False])[0]:
                     break
                 if not waiting and log:
                     log.info("%s waits for the writer of %s: %s", what, of, _holder(cursor, of))

@@ -25,9 +25,10 @@ from reposignal_pipeline.lake.catalog import LOADS, PIPELINE, SESSION
 
 def lake_destination(place: LakeSettings) -> ducklake:
     """Return where dlt loads to: the pipeline's lake."""
-    storage = FilesystemConfiguration(
-        bucket_url=f"{place.data}/{PIPELINE}", credentials=AwsCredentials(**place.s3) if place.s3 else None
-    )
+    storage = FilesystemConfiguration(bucket_url=f"{place.data}/{PIPELINE}")
+    if place.s3:
+        keys: dict[str, Any] = dict(place.s3)
+        storage.credentials = AwsCredentials(**keys)
     credentials = DuckLakeCredentials(PIPELINE, metadata_schema=PIPELINE, catalog=place.catalog, storage=storage)
     credentials.global_config = dict(SESSION)
     return _Destination(credentials=credentials)

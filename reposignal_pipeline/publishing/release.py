@@ -21,10 +21,7 @@ import duckdb
 
 from reposignal_pipeline.config import Settings
 from reposignal_pipeline.publishing.site.pages import Site, build
-from reposignal_pipeline.warehouse import BUILD_SCHEMA, Warehouse
-
-BY_MONTH = ("fct_repo_day", "fct_repo_signal_day", "fct_star_vintage")
-"""Large tables: a folder with a file a month, of which a release writes only those that changed."""
+from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, Warehouse
 
 
 class HalfBuiltError(Exception):
@@ -63,9 +60,10 @@ def publish(warehouse: Warehouse, name: str) -> Release:
     changed = _changes(warehouse)
     making = releases / f"{name}.making"
     making.mkdir()
-    warehouse.copy_marts(making / "reposignal.duckdb")
+    warehouse.copy_marts(
+        making / "reposignal.duckdb", former / "reposignal.duckdb" if former else None, changed.condition
+    )
     with _opened(making / "reposignal.duckdb", settings) as connection:
-        connection.execute(f"drop schema {BUILD_SCHEMA} cascade")
         tables = [
             table for (table,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()
         ]
@@ -105,6 +103,13 @@ class _Changes:
 
     def touch(self, month: dt.date) -> bool:
         return month in self.months or (self.first_day is not None and month >= self.first_day.replace(day=1))
+
+    @property
+    def condition(self) -> str:
+        """Return SQL that is true of days in months that differ."""
+        months = ", ".join(f"date '{month}'" for month in sorted(self.months)) or "null"
+        first = f"date '{self.first_day.replace(day=1)}'" if self.first_day else "null"
+        return f"coalesce(day >= {first} or date_trunc('month', day) in ({months}), false)"
 
 
 def _changes(warehouse: Warehouse) -> _Changes:

@@ -256,7 +256,8 @@ final as (
         round(surprised.day_index, 4) as day_index,
         round(surprised.dispersion, 4) as dispersion,
         round(surprised.expected_change, 3) as expected_change,
-        round(surprised.surprise, 3) as surprise,
+        -- a zero has no sign: files of a lake keep the one that came first
+        round(surprised.surprise, 3) + 0.0 as surprise,
         surprised.daily_change > surprised.expected_change as is_above_usual,
         case when surprised.surprise is not null then discovered.day is not null end as is_surprising
     from surprised

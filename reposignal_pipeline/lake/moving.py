@@ -1,0 +1,157 @@
+"""From files into a lake and back, table by table, each verified by its number of rows and a checksum.
+
+Here: the copy and its proof. Not here: views and functions, which every build makes anew, and the published copy.
+
+What is copied is what the pipeline knows: raw tables, intermediate tables, marts, the record of what was built, and the
+key under which accounts are hashed. Runs that Dagster remembers stay where they were.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from reposignal_pipeline.config import PROFILE_MARK, Profile, Settings, load_settings
+from reposignal_pipeline.lake.catalog import LAKES, PIPELINE, RELEASES, REPOSIGNAL, Lake, LakeError
+from reposignal_pipeline.warehouse import BUILD_SCHEMA, MARTS
+
+IMPORTING = f"{REPOSIGNAL}.{BUILD_SCHEMA}.importing"
+LAKE_OF_FILES = {Profile.LOCAL: Profile.LAKE, Profile.DEMO: Profile.LAKE_DEMO}
+"""profile of files -> profile of a lake with the same sources"""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was copied and proved to be the same."""
+
+    tables: int
+    rows: int
+
+
+def import_home(lake: Lake, home: Path, told: Callable[[str], None]) -> Moved:
+    """Copy the warehouse of a home with files into a lake that has none.
+
+    Args:
+        told: is given a line a table.
+
+    Raises:
+        LakeError: if the home has no warehouse, is of other sources, the lake is not empty, or a copy is not the same.
+    """
+    source = _files(home)
+    if LAKE_OF_FILES.get(source.profile) != lake.settings.profile:
+        raise LakeError(
+            f"{home} holds data of profile {source.profile.value!r}, the lake is for {lake.settings.profile.value!r}"
+        )
+    with lake.writing("import", of=MARTS), lake.connected() as connection:
+        begun = connection.execute("select 1 from duckdb_tables() where table_name = 'importing'").fetchone()
+        if not begun and (_rows(connection, PIPELINE) or _rows(connection, REPOSIGNAL)):
+            raise LakeError("the lake holds rows already: import into one that has none")
+        connection.execute(f"create table if not exists {IMPORTING} (home varchar)")  # one that is killed goes on
+        for lake_name, file in ((PIPELINE, source.pipeline_db), (REPOSIGNAL, source.marts_db)):
+            connection.execute(f"attach '{_quoted(str(file))}' as from_{lake_name} (read_only)")
+        moved = [_copied(connection, f"from_{name}", name, told) for name in LAKES]
+        connection.execute(f"drop table {IMPORTING}")
+    if source.actor_key_file.exists():
+        shutil.copyfile(source.actor_key_file, lake.settings.actor_key_file)
+        lake.settings.actor_key_file.chmod(0o600)
+    return Moved(sum(part.tables for part in moved), sum(part.rows for part in moved))
+
+
+def export_home(lake: Lake, home: Path, told: Callable[[str], None]) -> Moved:
+    """Copy the lake's warehouse, of one snapshot each, into a new home with files.
+
+    Raises:
+        LakeError: if the home has a warehouse already, or a copy is not the same.
+    """
+    files_profile = next(files for files, profile in LAKE_OF_FILES.items() if profile == lake.settings.profile)
+    target = load_settings({"REPOSIGNAL_HOME": str(home), "REPOSIGNAL_PROFILE": files_profile.value})
+    if target.pipeline_db.exists() or target.marts_db.exists():
+        raise LakeError(f"{home} has a warehouse already: export into a new home")
+    making = target.home / "warehouse.making"
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    with lake.writing("export", of=MARTS), lake.connected() as connection:
+        for lake_name, file in ((PIPELINE, target.pipeline_db), (REPOSIGNAL, target.marts_db)):
+            connection.execute(f"attach '{_quoted(str(making / file.name))}' as to_{lake_name}")
+        moved = [_copied(connection, name, f"to_{name}", told) for name in LAKES]
+        for name in LAKES:
+            connection.execute(f"detach to_{name}")
+    if lake.settings.actor_key_file.exists():
+        shutil.copyfile(lake.settings.actor_key_file, target.actor_key_file)
+        target.actor_key_file.chmod(0o600)
+    (target.home / PROFILE_MARK).write_text(f"{files_profile}\n")
+    making.rename(target.warehouse_dir)
+    return Moved(sum(part.tables for part in moved), sum(part.rows for part in moved))
+
+
+def _files(home: Path) -> Settings:
+    settings = load_settings({"REPOSIGNAL_HOME": str(home)})
+    for file in (settings.pipeline_db, settings.marts_db):
+        if not file.exists():
+            raise LakeError(f"{home} has no warehouse: {file} is not there")
+    return settings
+
+
+def _copied(connection: duckdb.DuckDBPyConnection, source: str, target: str, told: Callable[[str], None]) -> Moved:
+    """Copy every table of a database in one transaction, and compare: rows, and the sum of the hashes of rows."""
+    tables = connection.execute(
+        "select schema_name, table_name from duckdb_tables() where database_name = ? order by all", [source]
+    ).fetchall()
+    rows = 0
+    connection.begin()
+    for schema, table in tables:
+        if f"{schema}.{table}" == RELEASES:
+            continue
+        name = f'"{schema}"."{table}"'
+        connection.execute(f'create schema if not exists {target}."{schema}"')
+        connection.execute(f"drop table if exists {target}.{name}")
+        connection.execute(f"create table {target}.{name} as from {source}.{name}")
+        for statement in _comments(connection, source, target, schema, table):
+            connection.execute(statement)
+        before, after = (_sum(connection, f"{database}.{name}") for database in (source, target))
+        if before != after:
+            connection.rollback()
+            raise LakeError(f"{name} is not the same after the copy: rows and checksum {before}, then {after}")
+        told(f"{target}.{schema}.{table}  {before[0]:,} rows, checksum {before[1]}")
+        rows += before[0]
+    connection.commit()
+    return Moved(len(tables), rows)
+
+
+def _sum(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[int, int]:
+    row = connection.execute(f"select count(*), coalesce(sum(hash(rows)), 0) from {table} as rows").fetchone()
+    assert row
+    return int(row[0]), int(row[1])
+
+
+def _comments(connection: duckdb.DuckDBPyConnection, source: str, target: str, schema: str, table: str) -> list[str]:
+    here = "database_name = ? and schema_name = ? and table_name = ? and comment is not null"
+    rows = connection.execute(
+        f"""
+        select 'table', null, comment from duckdb_tables() where {here}
+        union all
+        select 'column', column_name, comment from duckdb_columns() where {here}
+        """,
+        [source, schema, table] * 2,
+    ).fetchall()
+    name = f'{target}."{schema}"."{table}"'
+    return [
+        f"comment on {kind} {name}" + (f'."{column}"' if column else "") + f" is '{_quoted(comment)}'"
+        for kind, column, comment in rows
+    ]
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, database: str) -> int:
+    tables = connection.execute(
+        "select schema_name, table_name from duckdb_tables() where database_name = ?", [database]
+    ).fetchall()
+    counts = [connection.execute(f'select count(*) from {database}."{schema}"."{table}"') for schema, table in tables]
+    return sum((found.fetchone() or (0,))[0] for found in counts)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
