@@ -16,6 +16,7 @@ import functools
 import http.server
 import json
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -33,7 +34,7 @@ from benchmarks import lake_events
 from benchmarks.__main__ import LAST_DAY, REPOSIGNAL, Cost, measured, questions, served, size_mb, write_upstream
 from reposignal_pipeline.config import LakeSettings, load_settings
 from reposignal_pipeline.lake.catalog import REPOSIGNAL as MARTS
-from reposignal_pipeline.lake.catalog import attached, newest_release
+from reposignal_pipeline.lake.catalog import attached, newest_release, ready
 
 SECONDS_A_FILE = 0.2
 WORKERS = (1, 2, 4)
@@ -115,7 +116,7 @@ class _Told:
         one_day = measured([str(REPOSIGNAL), "run", "--day", more, "--source", "rankings"], **given)
         began = time.perf_counter()
         settings = load_settings({**os.environ, **given})
-        with _released(settings.lake) if settings.lake else _published(settings.published_db) as connection:
+        with _released(ready(settings)) if settings.lake else _published(settings.published_db) as connection:
             opened = time.perf_counter() - began
             answers = [_answered(connection, query, runs) for query in questions()]
         data = settings.lake.data if settings.lake else str(settings.warehouse_dir)
@@ -260,7 +261,7 @@ def workers(servers: Servers, base: Path, first: dt.date, last: dt.date) -> None
     print("| connections each | workers | wall s | CPU s | speed-up | the slowest worker's seconds |")
     print("|---|---|---|---|---|---|")
     with _slow(upstream) as url:
-        for connections in (8, 1):
+        for connections in (1, 8):
             alone = 0.0
             for number in WORKERS:
                 name = f"workers{number}x{connections}"
@@ -289,9 +290,7 @@ def _ingest(
         BENCH_STAGES=str(stages),
         BENCH_FETCHES=str(connections),
     )
-    place = load_settings({**os.environ, **environment}).lake
-    assert place
-    with attached(place, read_only=True) as connection:
+    with attached(ready(load_settings({**os.environ, **environment})), read_only=True) as connection:
         row = connection.execute(
             "select count(*), count(distinct snapshot_date) from pipeline.rankings.rankings_days"
         ).fetchone()
@@ -320,6 +319,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.part != "events" and not os.environ.get("REPOSIGNAL_REAL_DATA"):
         sys.exit("REPOSIGNAL_REAL_DATA is not set: nothing to measure on")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # servers are stopped all the same
     with tempfile.TemporaryDirectory(prefix="reposignal-bench-") as temporary, _servers(options) as servers:
         base = options.keep or Path(temporary)
         base.mkdir(parents=True, exist_ok=True)
@@ -329,7 +329,8 @@ def main() -> None:
             workers(servers, base, options.first, options.last)
         else:
             with servers.lake("events", str(base / "lake")) as lake:
-                lake_events.measure(base, lake, options.days, options.stars)
+                place = lake["REPOSIGNAL_LAKE_CATALOG"], lake["REPOSIGNAL_LAKE_DATA"]
+                lake_events.measure(base, *place, options.days, options.stars)
 
 
 @contextmanager

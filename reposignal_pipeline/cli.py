@@ -247,14 +247,14 @@ def _lake(settings: Settings) -> Lake:
 
 
 def _lake_init(settings: Settings, options: argparse.Namespace) -> int:
-    from reposignal_pipeline.lake.upkeep import check_data
-
-    lake = _lake(settings)
+    _lake(settings)
     with _told_in_one_line():
-        check_data(lake)
-        from reposignal_pipeline.defs.runs import ready_instance
+        from reposignal_pipeline.defs.runs import LaunchError, ready_instance
 
-        ready_instance()
+        try:
+            ready_instance()
+        except LaunchError as error:
+            raise CommandError(str(error)) from None
     return _lake_status(settings, options)
 
 

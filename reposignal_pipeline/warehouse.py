@@ -79,8 +79,38 @@ class Rebuild:
     """of a lake: what the build reads, however many loads come meanwhile"""
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What differs from the former release."""
+
+    first_day: dt.date | None
+    """from here on anything may; None if no day was rebuilt"""
+    months: frozenset[dt.date]
+    """star histories that were restated, whenever the days were"""
+
+    def touch(self, month: dt.date) -> bool:
+        return month in self.months or (self.first_day is not None and month >= self.first_day.replace(day=1))
+
+    @property
+    def condition(self) -> str:
+        """Return SQL that is true of days in months that differ."""
+        months = ", ".join(f"date '{month}'" for month in sorted(self.months)) or "null"
+        first = f"date '{self.first_day.replace(day=1)}'" if self.first_day else "null"
+        return f"coalesce(day >= {first} or date_trunc('month', day) in ({months}), false)"
+
+
+def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
+    """Return what differs from the former release."""
+    (first,) = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.unpublished")
+    months = connection.execute(f"from {BUILD_SCHEMA}.unpublished_month").fetchall()
+    return Changes(first, frozenset(month for (month,) in months))
+
+
 class Warehouse:
     """The pipeline's files. Every use holds the writer's lock: open late, leave early."""
+
+    commits_apart = False
+    """whether a load is to commit its rows before its ledger; a load into files is finished from the same home"""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -139,6 +169,11 @@ class Warehouse:
         with duckdb.connect(self.settings.pipeline_db):
             yield
 
+    @contextmanager
+    def asking(self, connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield where thousands of small questions to the marts are answered fast: of files, right here."""
+        yield connection
+
     def copy_marts(self, target: Path, former: Path | None = None, changed: str | None = None) -> None:
         """Write the marts as they stand to a DuckDB file.
 
@@ -153,8 +188,11 @@ class Warehouse:
         with duckdb.connect(target) as connection:
             connection.execute(f"drop schema {BUILD_SCHEMA} cascade")
 
-    def raw_snapshot(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        """Return what names the state of the raw tables; None: nobody writes them during a build."""
+    def pin(self, connection: duckdb.DuckDBPyConnection) -> int | None:
+        """Return what names the state of the raw tables, which the open transaction sees from here on.
+
+        None of files: nobody writes them during a build.
+        """
         return None
 
     def released(self, name: str) -> None:
@@ -212,7 +250,7 @@ class Warehouse:
             such load, and apart from them the days of the archive; None if no day was observed.
         """
         with self.connected() as connection, _transaction(connection):
-            raw_snapshot = self.raw_snapshot(connection)
+            raw_snapshot = self.pin(connection)
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
             last = None
             newest_archived = None

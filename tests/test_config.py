@@ -36,9 +36,12 @@ def test_the_demo_reads_the_embedded_sample() -> None:
     assert Path(settings.rankings_base).is_dir()
 
 
+LAKE = {"REPOSIGNAL_LAKE_CATALOG": "postgresql://reader@localhost/lake", "REPOSIGNAL_LAKE_DATA": "/lake"}
+
+
 @pytest.mark.parametrize("profile", list(Profile))
 def test_a_given_address_wins_over_the_default_of_every_profile(profile: Profile) -> None:
-    given = {"REPOSIGNAL_PROFILE": profile.value, "REPOSIGNAL_RANKINGS_URL": "s3://mirror/data"}
+    given = {"REPOSIGNAL_PROFILE": profile.value, "REPOSIGNAL_RANKINGS_URL": "s3://mirror/data", **LAKE}
     assert load_settings(given).rankings_base == "s3://mirror/data"
 
 

@@ -14,7 +14,7 @@ from reposignal_pipeline.config import RANKINGS_FIRST_DAY
 from reposignal_pipeline.defs.loading import IngestTranslator
 from reposignal_pipeline.defs.partitions import OWNERS, days, keys_to_dates
 from reposignal_pipeline.defs.resources import file_backfills, finish_pending_load, ingest_pool, raw_pipeline, settings
-from reposignal_pipeline.sources.rankings import Day, rankings_source, read_days
+from reposignal_pipeline.sources.rankings import PARTS, Day, rankings_source, read_days
 from reposignal_pipeline.sources.transport import Upstream, UpstreamError
 from reposignal_pipeline.warehouse import Warehouse
 
@@ -68,9 +68,12 @@ def rankings(
             readings = read_days(upstream, load)
             with warehouse.writing(f"run {context.run_id}: rankings", context.log, of="rankings"), warehouse.loading():
                 finish_pending_load(raw_pipeline("rankings"))
-                source = rankings_source(readings, observed=observed, run_id=context.run_id)
-                for result in dlt.run(context=context, dlt_source=source, dlt_pipeline=raw_pipeline("rankings")):
-                    metadata = dict(result.metadata or {})
+                for part in PARTS if warehouse.commits_apart else (None,):
+                    source = rankings_source(
+                        readings, observed=observed, run_id=context.run_id, parts=(part,) if part else PARTS
+                    )
+                    for result in dlt.run(context=context, dlt_source=source, dlt_pipeline=raw_pipeline("rankings")):
+                        metadata |= dict(result.metadata or {})
             context.log.info("loaded %s to %s", load[0], load[-1])
             for reading in readings:
                 reading.text = None

@@ -39,6 +39,13 @@ class IngestTranslator(DagsterDltTranslator):
         )
 
 
+def _in_parts(tables: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows, then the ledger that says they are there; parts without a table left out."""
+    ledger = {table: rows for table, rows in tables.items() if table.endswith("_days")}
+    rest = {table: rows for table, rows in tables.items() if table not in ledger}
+    return [part for part in (rest, ledger) if part]
+
+
 class Loader:
     """Loads batches of one run into a dataset, holding the writer's lock only meanwhile.
 
@@ -76,7 +83,8 @@ class Loader:
         """Load rows by table, within `writing`."""
         with self._warehouse.loading():
             finish_pending_load(self._pipeline)
-            self._pipeline.run(self._source(tables)).raise_on_failed_jobs()
+            for part in _in_parts(tables) if self._warehouse.commits_apart else [dict(tables)]:
+                self._pipeline.run(self._source(part)).raise_on_failed_jobs()
 
     def stamp(self, rows: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
         """Return rows with their run and a key of their own, by which the batch replaces itself."""

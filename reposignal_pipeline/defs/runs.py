@@ -22,7 +22,7 @@ from rich.progress import track
 from reposignal_pipeline.config import FIRST_DAYS, load_settings
 from reposignal_pipeline.defs.partitions import INGEST_POOL
 from reposignal_pipeline.home import ready_dagster_home
-from reposignal_pipeline.lake.catalog import warehouse_of
+from reposignal_pipeline.lake.catalog import LakeError, check, ready, warehouse_of
 
 MOST_OF_A_CAUSE = 1000
 PROCESS_TAG = "reposignal/process"
@@ -110,6 +110,12 @@ def publish_again() -> None:
 @contextmanager
 def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
     """Yield what a run of this process needs, in a home that is ready for it."""
+    settings = load_settings()
+    if settings.lake:
+        try:
+            check(ready(settings))
+        except LakeError as error:
+            raise LaunchError(str(error)) from None
     os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with dg.DagsterInstance.get() as instance:
@@ -117,7 +123,6 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
         from reposignal_pipeline.definitions import defs
 
         _bury_dead_runs(instance)
-        settings = load_settings()
         if settings.lake:
             instance.event_log_storage.set_concurrency_slots(INGEST_POOL, settings.lake_workers)
         yield instance, defs()
@@ -269,5 +274,6 @@ def _is_alive(process: int) -> bool:
 
 
 if __name__ == "__main__":
-    answer = json.dumps(_worker(*json.loads(sys.argv[1])))
-    print(answer)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed belongs to the log
+    print(json.dumps(_worker(*json.loads(sys.argv[1]))), file=answers, flush=True)

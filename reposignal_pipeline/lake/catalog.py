@@ -14,17 +14,19 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
-from reposignal_pipeline.config import LakeSettings, Settings
-from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, MARTS, Warehouse
+from reposignal_pipeline.config import DBT_PROJECT_DIR, LakeSettings, Settings
+from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, LEDGERS, MARTS, ORPHAN_SECONDS, Warehouse, changes
 
 PIPELINE, REPOSIGNAL = "pipeline", "reposignal"
 LAKES = (PIPELINE, REPOSIGNAL)
+DBT = "reposignal-dbt"
+"""how the catalog knows the sessions of dbt"""
 RAW = "raw"
 """under this name dbt reads the pipeline's lake as it was when the build began"""
 LOADS = ":memory:loads"
@@ -60,6 +62,8 @@ def warehouse_of(settings: Settings) -> Warehouse:
 class Lake(Warehouse):
     """The two lakes. Loads of different datasets, builds and readers do not wait for one another."""
 
+    commits_apart = True
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.place = ready(settings)
@@ -70,7 +74,31 @@ class Lake(Warehouse):
         """Hold the lock of what is written, across machines; the catalog frees it when a process is gone."""
         self.settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
         with _locked(self.place, of, what, log):
+            if of == MARTS:
+                _wait_for_orphans(self.place)
             yield
+
+    @contextmanager
+    def asking(self, connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a copy of the marts in a file for as long: a small question to a lake costs 16 ms, to a file 2."""
+        path = self.settings.warehouse_dir / f"asking-{os.getpid()}.duckdb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            self.copy_marts(path, *self.release_before(connection))
+            with duckdb.connect(str(path), config={"memory_limit": self.settings.memory_limit}) as copy:
+                copy.execute("set enable_progress_bar = false")
+                yield copy
+        finally:
+            path.unlink(missing_ok=True)
+
+    def release_before(self, connection: duckdb.DuckDBPyConnection) -> tuple[Path | None, str | None]:
+        """Return the file published last, if changes are counted from it, and the condition of what changed since."""
+        release = newest_release(connection)
+        former = self.settings.published_dir.resolve()
+        if release is None or former.name != release[0]:
+            return None, None
+        return former / "reposignal.duckdb", changes(connection).condition
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -93,10 +121,15 @@ class Lake(Warehouse):
                 connection.execute(f"attach '{_quoted(str(target))}' as target")
                 connection.execute(f"copy from database {REPOSIGNAL} to target")
                 connection.execute(f"drop schema target.{BUILD_SCHEMA} cascade")
+            comment_functions(connection, "target")
             connection.execute("detach target")
 
-    def raw_snapshot(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        return snapshot(connection, PIPELINE)
+    def pin(self, connection: duckdb.DuckDBPyConnection) -> int | None:
+        """Return the snapshot of the raw tables between two loads: a load is several commits."""
+        with ExitStack() as locks:
+            for dataset in sorted(LEDGERS):
+                locks.enter_context(_locked(self.place, dataset, "a build begins", None))
+            return snapshot(connection, PIPELINE)
 
     def released(self, name: str) -> None:
         """Tag the newest snapshot of the marts: it is kept, and `lake status` tells how to attach it."""
@@ -143,6 +176,24 @@ def ready(settings: Settings) -> LakeSettings:
     return settings.lake
 
 
+def check(place: LakeSettings) -> None:
+    """Look whether catalog and data can be reached, before the catalog learns of the data: it keeps the first for good.
+
+    Raises:
+        LakeError: if not: a wrong password, no such bucket, a wrong key, a server that does not answer for a minute.
+    """
+    _session(place, "look").close()
+    if not place.data.startswith("s3://"):
+        return
+    with duckdb.connect() as connection:
+        try:
+            _make_ready(connection)
+            # of names that begin like this there are none, however many files there are
+            connection.execute("select count(*) from glob(?)", [f"{place.data}/.none*"]).fetchall()
+        except duckdb.Error as error:
+            raise LakeError(f"REPOSIGNAL_LAKE_DATA={place.data}: {_one_line(error)[:300]}") from None
+
+
 def attached(
     place: LakeSettings,
     config: dict[str, Any] | None = None,
@@ -164,10 +215,7 @@ def attached(
     while True:
         connection = duckdb.connect(database, config=config or {})
         try:
-            for name in EXTENSIONS:
-                connection.execute(f"load {name}")
-            for name, value in SESSION.items():
-                connection.execute(f"set global {name} = '{value}'")
+            _make_ready(connection)
             for lake in lakes:
                 connection.execute(attach_statement(place, lake, read_only=read_only, at_snapshot=at_snapshot))
             connection.execute(f"use {lakes[-1]}")
@@ -177,6 +225,13 @@ def attached(
             if not is_passing(error) or time.monotonic() > deadline:
                 raise LakeError(_one_line(error)) from None
             time.sleep(0.5)
+
+
+def _make_ready(connection: duckdb.DuckDBPyConnection) -> None:
+    for name in EXTENSIONS:
+        connection.execute(f"load {name}")
+    for name, value in SESSION.items():
+        connection.execute(f"set global {name} = '{value}'")
 
 
 def attach_statement(place: LakeSettings, lake: str, *, read_only: bool = False, at_snapshot: int | None = None) -> str:
@@ -221,6 +276,27 @@ def _renew(connection: duckdb.DuckDBPyConnection, changed: str) -> None:
     connection.commit()
 
 
+def make_functions(connection: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Make the table functions of the marts in a database that has the tables, as dbt does."""
+    if "fct_language_vertical_day" in _columns(connection, database):
+        _execute_in(connection, database, "language_functions")
+
+
+def comment_functions(connection: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Say in a DuckDB file what its table functions are: those of a lake have no comments."""
+    if _functions(connection, database):
+        _execute_in(connection, database, "language_function_comments")
+
+
+def _execute_in(connection: duckdb.DuckDBPyConnection, database: str, macro: str) -> None:
+    """Execute the SQL of a macro of dbt that has no other Jinja in it, in the schema `main` of a database."""
+    text = (DBT_PROJECT_DIR / "macros" / "languages.sql").read_text()
+    body = text.split(f"{{% macro {macro}() -%}}")[1].split("{%- endmacro %}")[0]
+    connection.execute(f"use {database}.main")
+    connection.execute(body)
+    connection.execute(f"use {REPOSIGNAL}")
+
+
 def _columns(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, list[tuple[str, str]]]:
     rows = connection.execute(
         "select table_name, list((column_name, data_type) order by column_index) from duckdb_columns()"
@@ -260,7 +336,8 @@ def lake_environment(place: LakeSettings) -> dict[str, str]:
     """Return what the profile `lake` of dbt reads from the environment."""
     return {
         "REPOSIGNAL_DBT_TARGET": "lake",
-        "REPOSIGNAL_LAKE_ATTACH": f"ducklake:postgres:{place.catalog}",
+        "REPOSIGNAL_LAKE_ATTACH": f"ducklake:postgres:{place.catalog}{'&' if '?' in place.catalog else '?'}"
+        f"application_name={DBT}",
         "REPOSIGNAL_LAKE_FOLDER": place.data,
         "REPOSIGNAL_RAW_DATABASE": RAW,
         **place.environment,
@@ -290,17 +367,8 @@ def _locked(place: LakeSettings, of: str, what: str, log: logging.Logger | None)
     """Hold an advisory lock of the catalog's database; its server frees it when the connection ends."""
     import psycopg2
 
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            session = psycopg2.connect(place.catalog, application_name=f"reposignal: {what}"[:63])
-            break
-        except psycopg2.OperationalError as error:
-            if time.monotonic() > deadline or "authentication" in str(error):
-                raise LakeError(_one_line(error)) from None
-            time.sleep(0.5)
+    session = _session(place, what)
     try:
-        session.autocommit = True
         with session.cursor() as cursor:
             waiting = False
             while True:
@@ -312,8 +380,50 @@ def _locked(place: LakeSettings, of: str, what: str, log: logging.Logger | None)
                 waiting = True
                 time.sleep(POLL_SECONDS)
         yield
+        try:
+            with session.cursor() as cursor:
+                cursor.execute("select 1")
+        except psycopg2.Error:
+            raise LakeError(f"the catalog was restarted while {what} held the lock of {of}: do it again") from None
     finally:
         session.close()
+
+
+def _session(place: LakeSettings, what: str) -> Any:
+    """Return a session of the catalog's database in which each statement is a transaction; a restart is waited for."""
+    import psycopg2
+
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            session = psycopg2.connect(place.catalog, application_name=f"reposignal: {what}"[:63])
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > deadline or not is_passing(error):
+                raise LakeError(f"REPOSIGNAL_LAKE_CATALOG={place.catalog}: {_one_line(error)}") from None
+            time.sleep(0.5)
+        else:
+            session.autocommit = True
+            return session
+
+
+def _wait_for_orphans(place: LakeSettings) -> None:
+    """Wait for the dbt of a killed run, which goes on to its end: it has no lock, but sessions in the catalog."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    session = _session(place, "looks for orphans")
+    try:
+        with session.cursor() as cursor:
+            while time.monotonic() < deadline:
+                cursor.execute(
+                    "select count(*) from pg_stat_activity"
+                    " where application_name = %s and datname = current_database()",
+                    [DBT],
+                )
+                if cursor.fetchone() == (0,):
+                    return
+                time.sleep(0.5)
+    finally:
+        session.close()
+    raise LakeError("the dbt of a run that was killed is still writing: end it, or wait")
 
 
 def _holder(cursor: Any, of: str) -> str:

@@ -1,6 +1,6 @@
 """From files into a lake and back, table by table, each verified by its number of rows and a checksum.
 
-Here: the copy and its proof. Not here: views and functions, which every build makes anew, and the published copy.
+Here: the copy and its proof. Not here: views, which every build makes anew, and the published copy.
 
 What is copied is what the pipeline knows: raw tables, intermediate tables, marts, the record of what was built, and the
 key under which accounts are hashed. Runs that Dagster remembers stay where they were.
@@ -16,7 +16,16 @@ from pathlib import Path
 import duckdb
 
 from reposignal_pipeline.config import PROFILE_MARK, Profile, Settings, load_settings
-from reposignal_pipeline.lake.catalog import LAKES, PIPELINE, RELEASES, REPOSIGNAL, Lake, LakeError
+from reposignal_pipeline.lake.catalog import (
+    LAKES,
+    PIPELINE,
+    RELEASES,
+    REPOSIGNAL,
+    Lake,
+    LakeError,
+    comment_functions,
+    make_functions,
+)
 from reposignal_pipeline.warehouse import BUILD_SCHEMA, MARTS
 
 IMPORTING = f"{REPOSIGNAL}.{BUILD_SCHEMA}.importing"
@@ -54,6 +63,7 @@ def import_home(lake: Lake, home: Path, told: Callable[[str], None]) -> Moved:
         for lake_name, file in ((PIPELINE, source.pipeline_db), (REPOSIGNAL, source.marts_db)):
             connection.execute(f"attach '{_quoted(str(file))}' as from_{lake_name} (read_only)")
         moved = [_copied(connection, f"from_{name}", name, told) for name in LAKES]
+        make_functions(connection, REPOSIGNAL)
         connection.execute(f"drop table {IMPORTING}")
     if source.actor_key_file.exists():
         shutil.copyfile(source.actor_key_file, lake.settings.actor_key_file)
@@ -78,6 +88,8 @@ def export_home(lake: Lake, home: Path, told: Callable[[str], None]) -> Moved:
         for lake_name, file in ((PIPELINE, target.pipeline_db), (REPOSIGNAL, target.marts_db)):
             connection.execute(f"attach '{_quoted(str(making / file.name))}' as to_{lake_name}")
         moved = [_copied(connection, name, f"to_{name}", told) for name in LAKES]
+        make_functions(connection, f"to_{REPOSIGNAL}")
+        comment_functions(connection, f"to_{REPOSIGNAL}")
         for name in LAKES:
             connection.execute(f"detach to_{name}")
     if lake.settings.actor_key_file.exists():
@@ -98,14 +110,16 @@ def _files(home: Path) -> Settings:
 
 def _copied(connection: duckdb.DuckDBPyConnection, source: str, target: str, told: Callable[[str], None]) -> Moved:
     """Copy every table of a database in one transaction, and compare: rows, and the sum of the hashes of rows."""
-    tables = connection.execute(
-        "select schema_name, table_name from duckdb_tables() where database_name = ? order by all", [source]
-    ).fetchall()
+    tables = [
+        (schema, table)
+        for schema, table in connection.execute(
+            "select schema_name, table_name from duckdb_tables() where database_name = ? order by all", [source]
+        ).fetchall()
+        if f"{schema}.{table}" != RELEASES
+    ]
     rows = 0
     connection.begin()
     for schema, table in tables:
-        if f"{schema}.{table}" == RELEASES:
-            continue
         name = f'"{schema}"."{table}"'
         connection.execute(f'create schema if not exists {target}."{schema}"')
         connection.execute(f"drop table if exists {target}.{name}")

@@ -22,7 +22,6 @@ from reposignal_pipeline.lake.catalog import (
     RELEASES,
     REPOSIGNAL,
     Lake,
-    LakeError,
     attach_statement,
     newest_release,
     retried,
@@ -144,21 +143,6 @@ def orphans(lake: Lake, grace_hours: float = GRACE_HOURS) -> list[str]:
                 f" older_than => timestamptz '{_before(grace_hours).isoformat()}')"
             ).fetchall()
         ]
-
-
-def check_data(lake: Lake) -> None:
-    """Look into the place of the data.
-
-    Raises:
-        LakeError: if it cannot be listed: no such bucket, a wrong key, a server that does not answer.
-    """
-    if not lake.place.data.startswith("s3://"):
-        return
-    with lake.connected() as connection:
-        try:
-            connection.execute("select count(*) from glob(?)", [f"{lake.place.data}/*"]).fetchall()
-        except duckdb.Error as error:
-            raise LakeError(f"{lake.place.data}: {' '.join(str(error).split())[:300]}") from None
 
 
 def standing(lake: Lake) -> list[Standing]:

@@ -43,6 +43,7 @@ def examine(settings: Settings) -> list[Finding]:
     newest = SAMPLE_LAST_DAY if settings.profile.is_sample else today - dt.timedelta(days=1)
     findings = [
         Finding("configuration", True, _configuration(settings)),
+        *_lake(settings),
         _reachability(settings, newest),
         Finding("rankings rate limit", True, "none: plain files, no token"),
         *_archive_reachability(settings, newest),
@@ -107,6 +108,23 @@ def _archive_reachability(settings: Settings, newest: dt.date) -> list[Finding]:
 def _configuration(settings: Settings) -> str:
     tokens = f"{len(settings.github_tokens)} token{'' if len(settings.github_tokens) == 1 else 's'}"
     return f"profile {settings.profile}, home {settings.home}, sources {', '.join(settings.sources)}, {tokens}"
+
+
+def _lake(settings: Settings) -> list[Finding]:
+    """Return whether catalog and data of the lake answer, and how the lake stands."""
+    if settings.lake is None:
+        return []
+    from reposignal_pipeline.lake.catalog import Lake, LakeError, check
+    from reposignal_pipeline.lake.upkeep import standing
+
+    try:
+        lake = Lake(settings)
+        check(lake.place)
+        states = standing(lake)
+    except (LakeError, duckdb.Error) as error:
+        return [Finding("lake", False, " ".join(str(error).split())[:300])]
+    told = "; ".join(f"{state.lake} {state.files:,} files, {state.size_bytes / 1e6:,.0f} MB" for state in states)
+    return [Finding("lake", True, f"{lake.place.catalog}, {lake.place.data}: {told}")]
 
 
 def _watchlist(settings: Settings) -> list[Finding]:

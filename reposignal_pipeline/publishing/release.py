@@ -21,7 +21,7 @@ import duckdb
 
 from reposignal_pipeline.config import Settings
 from reposignal_pipeline.publishing.site.pages import Site, build
-from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, Warehouse
+from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, Changes, Warehouse, changes
 
 
 class HalfBuiltError(Exception):
@@ -92,35 +92,13 @@ def _opened(path: Path, settings: Settings, *, read_only: bool = False) -> Itera
         yield connection
 
 
-@dataclass(frozen=True)
-class _Changes:
-    """What differs from the former release."""
-
-    first_day: dt.date | None
-    """from here on anything may; None if no day was rebuilt"""
-    months: frozenset[dt.date]
-    """star histories that were restated, whenever the days were"""
-
-    def touch(self, month: dt.date) -> bool:
-        return month in self.months or (self.first_day is not None and month >= self.first_day.replace(day=1))
-
-    @property
-    def condition(self) -> str:
-        """Return SQL that is true of days in months that differ."""
-        months = ", ".join(f"date '{month}'" for month in sorted(self.months)) or "null"
-        first = f"date '{self.first_day.replace(day=1)}'" if self.first_day else "null"
-        return f"coalesce(day >= {first} or date_trunc('month', day) in ({months}), false)"
-
-
-def _changes(warehouse: Warehouse) -> _Changes:
+def _changes(warehouse: Warehouse) -> Changes:
     with warehouse.connected() as connection:
         if _count(connection, f"{BUILD_SCHEMA}.building") or _count(connection, f"{BUILD_SCHEMA}.stale_verticals"):
             raise HalfBuiltError(
                 "the marts are half built: a run that rebuilds them did not end; run the daily job again"
             )
-        row = connection.execute(f"select min(first_day) from {BUILD_SCHEMA}.unpublished").fetchone()
-        months = connection.execute(f"from {BUILD_SCHEMA}.unpublished_month").fetchall()
-    return _Changes(row[0] if row else None, frozenset(month for (month,) in months))
+        return changes(connection)
 
 
 def _forget_changes(warehouse: Warehouse) -> None:
@@ -134,7 +112,7 @@ def _export(
     tables: list[str],
     target: Path,
     former: Path | None,
-    changed: _Changes,
+    changed: Changes,
 ) -> int:
     """Write every table as Parquet below `target`, linking the months that the former release has unchanged."""
     target.mkdir()

@@ -36,6 +36,8 @@ HEADER = ",".join(COLUMNS)
 FETCHES_AT_ONCE = 8
 
 Status = Literal["observed", "missing", "refused"]
+Part = Literal["rows", "ledger"]
+PARTS: tuple[Part, ...] = ("rows", "ledger")
 
 
 class MalformedFileError(Exception):
@@ -358,7 +360,11 @@ TABLES = {"rankings": _ROWS_SCHEMA, "rankings_days": _DAYS_SCHEMA, "rankings_qua
 
 @dlt.source(name="rankings")
 def rankings_source(
-    readings: Sequence[Day] = (), *, observed: frozenset[dt.date] = frozenset(), run_id: str = ""
+    readings: Sequence[Day] = (),
+    *,
+    observed: frozenset[dt.date] = frozenset(),
+    run_id: str = "",
+    parts: Sequence[Part] = PARTS,
 ) -> DltResource:
     """Return the dlt source that replaces each read day as a whole, in three tables.
 
@@ -370,13 +376,30 @@ def rankings_source(
         readings: days as read, in order.
         observed: days that already stand in the warehouse.
         run_id: the run that loads them.
+        parts: rows come before the ledger, be it in one load or two.
     """
 
     @dlt.resource(
         name="rankings", write_disposition="merge", merge_key="snapshot_date", columns={"last_commit_at": _UTC}
     )
     def rankings() -> Iterator[Any]:
-        yield _not_null(typed_rows(readings), "snapshot_date")
+        if "rows" in parts:
+            yield _not_null(typed_rows(readings), "snapshot_date")
+            set_aside = [
+                {
+                    "snapshot_date": reading.day,
+                    "file": reading.file,
+                    "sha256": reading.sha256,
+                    "run_id": run_id,
+                    **entry,
+                }
+                for reading in readings
+                for entry in reading.set_aside
+            ]
+            table = pa.Table.from_pylist(set_aside, _QUARANTINE_SCHEMA)
+            yield _to_table("rankings_quarantine", table, ["snapshot_date", "sha256"])
+        if "ledger" not in parts:
+            return
         fetched_at = dt.datetime.now(dt.UTC).replace(tzinfo=None)
         days = [
             {
@@ -395,13 +418,6 @@ def rankings_source(
             if reading.status == "observed" or reading.day not in observed
         ]
         yield _to_table("rankings_days", pa.Table.from_pylist(days, _DAYS_SCHEMA), ["snapshot_date"], fetched_at=_UTC)
-        set_aside = [
-            {"snapshot_date": reading.day, "file": reading.file, "sha256": reading.sha256, "run_id": run_id, **entry}
-            for reading in readings
-            for entry in reading.set_aside
-        ]
-        table = pa.Table.from_pylist(set_aside, _QUARANTINE_SCHEMA)
-        yield _to_table("rankings_quarantine", table, ["snapshot_date", "sha256"])
 
     return rankings
 

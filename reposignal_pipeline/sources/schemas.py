@@ -170,7 +170,7 @@ def raw_source(
             key = merge_key(table)
             given = rows.get(table, ())
             columns = given if isinstance(given, pa.Table) else pa.Table.from_pylist(list(given), schema)
-            if len(columns) or table == dataset:
+            if len(columns) or (table == dataset and not rows):
                 hints = dlt.mark.make_hints(
                     table_name=table, write_disposition=_replacing(key), columns=_time_hints(schema)
                 )
