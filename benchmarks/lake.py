@@ -315,6 +315,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="of each question")
     parser.add_argument("--days", type=int, default=lake_events.DAYS)
     parser.add_argument("--stars", type=int, default=lake_events.STARS_A_DAY, help="a day")
+    parser.add_argument(
+        "--modelled", type=int, default=lake_events.DAYS, help="days of events that models are built of"
+    )
     parser.add_argument("--keep", type=Path, help="folder to work in and leave behind")
     options = parser.parse_args()
     if options.part != "events" and not os.environ.get("REPOSIGNAL_REAL_DATA"):
@@ -329,8 +332,8 @@ def main() -> None:
             workers(servers, base, options.first, options.last)
         else:
             with servers.lake("events", str(base / "lake")) as lake:
-                place = lake["REPOSIGNAL_LAKE_CATALOG"], lake["REPOSIGNAL_LAKE_DATA"]
-                lake_events.measure(base, *place, options.days, options.stars)
+                os.environ.update(lake)
+                lake_events.measure(base, options.days, options.stars, min(options.modelled, options.days))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""600 million star events on the lake: `python -m benchmarks.lake events --catalog URL --keep DIR`.
+"""600 million star events on the lake: `python -m benchmarks.lake events`.
 
 Generated straight into the raw tables of the archive, a commit a day, as loads of whole days leave them. Then, each in
 a process of its own, of which the peak memory is told: stars by repository and week over all of them, the project's own
@@ -13,8 +13,6 @@ import datetime as dt
 import json
 import os
 import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +99,21 @@ WEEKS = """
     group by all
 """
 WEEKLY, DAILY = "pipeline.intermediate.bench_repo_weeks", "pipeline.intermediate.bench_repo_days"
+COUNTED = "pipeline.intermediate.int_gh_archive_repo_days__counted"
 COUNTS = "select day, repo_id, count(*) as stars from {source} where day = date '{day}' group by all"
 
 
-def settings_of(home: Path, catalog: str, data: str) -> Settings:
-    """Return the settings of a home whose lake is elsewhere."""
-    given = {"REPOSIGNAL_HOME": str(home), "REPOSIGNAL_PROFILE": "lake", "REPOSIGNAL_MEMORY_LIMIT": MEMORY_LIMIT}
-    return load_settings({**os.environ, **given, "REPOSIGNAL_LAKE_CATALOG": catalog, "REPOSIGNAL_LAKE_DATA": data})
-
-
 class Events:
-    """A lake of generated events, and what is asked of it. Its methods are the measured processes."""
+    """A lake of generated events, and what is asked of it. Its methods are the measured processes.
 
-    def __init__(self, home: Path, catalog: str, data: str) -> None:
-        self.settings = settings_of(home, catalog, data)
+    Args:
+        home: a working folder; the lake is where the environment says.
+    """
+
+    def __init__(self, home: Path) -> None:
+        given = {"REPOSIGNAL_HOME": str(home), "REPOSIGNAL_PROFILE": "lake", "REPOSIGNAL_MEMORY_LIMIT": MEMORY_LIMIT}
+        self.settings = load_settings({**os.environ, **given})
+        self.settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
         self.lake = Lake(self.settings)
 
     def fill(self, first: str, end: str, stars: str) -> None:
@@ -206,60 +205,77 @@ class Events:
         return cost, {result["unique_id"].split(".")[2]: result["execution_time"] for result in results}
 
 
-def measure(home: Path, catalog: str, data: str, days: int = DAYS, stars: int = STARS_A_DAY) -> None:
-    """Fill, ask and print the table."""
+def measure(home: Path, days: int = DAYS, stars: int = STARS_A_DAY, modelled: int = DAYS) -> None:
+    """Fill the lake that the environment names, ask it and print the table.
+
+    Args:
+        home: a working folder.
+        days: with events.
+        stars: a day.
+        modelled: the models are built of so many of the last days.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    events = Events(home, catalog, data)
-    began = FIRST_DAY
-    last = began + dt.timedelta(days=days - 1)
-    more = last + dt.timedelta(days=1)
-
-    def step(method: str, *arguments: object) -> Cost:
-        """Return what a method costs in a process of its own."""
-        script = "import sys; from pathlib import Path; from benchmarks.lake_events import Events; "
-        script += "Events(Path(sys.argv[1]), *sys.argv[2:4]).__getattribute__(sys.argv[4])(*sys.argv[5:])"
-        return measured([sys.executable, "-c", script, *map(str, (home, catalog, data, method, *arguments))])
-
+    events = Events(home)
+    last = FIRST_DAY + dt.timedelta(days=days - 1)
     print("| what | wall s | CPU s | peak MB | note |\n|---|---|---|---|---|")
-    filled = step("fill", 0, days, stars)
+    filled = _step(home, "fill", 0, days, stars)
     _row(f"{days * stars:,} events made, a commit a day", filled, _files(events, "gh_archive"))
+    roll_up(events, last, days * stars)
+    models(events, last, modelled, modelled * stars)
+    one_more_day(events, days, stars)
+    _assert_sum(events, WEEKLY, (days + 1) * stars)
+    _assert_sum(events, COUNTED, (modelled + 1) * stars, "stars_gained")
+    print(f"\nall files of the lake: {_files(events)}", flush=True)
 
-    whole = step("roll_up", began, last)
-    _assert_sum(events, WEEKLY, days * stars)
+
+def roll_up(events: Events, last: dt.date, stars: int) -> None:
+    """Print what all weeks cost, on the lake and on its files."""
+    home = events.settings.home
+    whole = _step(home, "roll_up", FIRST_DAY, last)
+    _assert_sum(events, WEEKLY, stars)
     _row("stars by repository and week, into a table", whole, _rows(events, WEEKLY))
     target = home / "weeks.parquet"
-    floor = step("roll_up_files", target)
+    floor = _step(home, "roll_up_files", target)
     target.unlink()
     _row("floor: the same files without a lake, into a file", floor, f"the lake takes {whole.wall / floor.wall:.2f}x")
 
-    counted = "pipeline.intermediate.int_gh_archive_repo_days__counted"
+
+def models(events: Events, last: dt.date, days: int, stars: int) -> None:
+    """Print what the project's own models cost, built as a backfill by months does."""
     spent = Cost(0, 0, 0)
-    first = began
-    while first <= last:  # as a backfill by months leaves it
+    first = last - dt.timedelta(days=days - 1)
+    while first <= last:
         end = min(last, (first.replace(day=1) + dt.timedelta(days=32)).replace(day=1) - dt.timedelta(days=1))
         cost, _ = events.dbt("run", first, end)
         spent = Cost(spent.wall + cost.wall, spent.cpu + cost.cpu, max(spent.peak_mb, cost.peak_mb))
         first = end + dt.timedelta(days=1)
-    _assert_sum(events, counted, days * stars, "stars_gained")
-    _row("the models of the archive's days, month by month", spent, _rows(events, counted))
+    _assert_sum(events, COUNTED, stars, "stars_gained")
+    _row(f"the models of the archive's days, {days} of them, month by month", spent, _rows(events, COUNTED))
 
-    commit = step("fill", days, days + 1, stars)
-    _row(f"one more day: {stars:,} events made and committed", commit, "")
-    seconds: Mapping[str, float]
-    cost, seconds = events.dbt("build", more, more)
+
+def one_more_day(events: Events, days: int, stars: int) -> None:
+    """Print what a day costs on top of so many."""
+    home, day = events.settings.home, FIRST_DAY + dt.timedelta(days=days)
+    _row(f"one more day: {stars:,} events made and committed", _step(home, "fill", days, days + 1, stars), "")
+    cost, seconds = events.dbt("build", day, day)
     told = ", ".join(f"{name} {took:.1f} s" for name, took in sorted(seconds.items(), key=lambda item: -item[1])[:3])
     _row("its models and their tests, whole process of dbt", cost, told)
-    cost, _ = events.dbt("build", more, more)
+    cost, _ = events.dbt("build", day, day)
     _row("the same again", cost, "")
-    plain, floor = step("count_day", more), step("count_day_files", more, target)
+    target = home / "day.parquet"
+    plain, floor = _step(home, "count_day", day), _step(home, "count_day_files", day, target)
     target.unlink()
     _row("its stars by repository in plain SQL, into a table", plain, "the start of Python included")
     _row("floor: the same files without a lake, into a file", floor, f"the lake takes {plain.wall / floor.wall:.2f}x")
-    week = more - dt.timedelta(days=more.weekday())
-    _row("its week of the roll-up anew, by SQL", step("roll_up", week, more), "")
-    _assert_sum(events, WEEKLY, (days + 1) * stars)
-    _assert_sum(events, counted, (days + 1) * stars, "stars_gained")
-    print(f"\nall files of the lake: {_files(events)}", flush=True)
+    week = day - dt.timedelta(days=day.weekday())
+    _row("its week of the roll-up anew, by SQL", _step(home, "roll_up", week, day), "")
+
+
+def _step(home: Path, method: str, *arguments: object) -> Cost:
+    """Return what a method of `Events` costs in a process of its own."""
+    script = "import sys; from pathlib import Path; from benchmarks.lake_events import Events; "
+    script += "getattr(Events(Path(sys.argv[1])), sys.argv[2])(*sys.argv[3:])"
+    return measured([sys.executable, "-c", script, *map(str, (home, method, *arguments))])
 
 
 def _files(events: Events, below: str = "") -> str:
@@ -286,9 +302,3 @@ def _assert_sum(events: Events, table: str, wanted: int, column: str = "stars") 
 
 def _row(what: str, cost: Cost, note: str) -> None:
     print(f"| {what} | {cost.wall:.1f} | {cost.cpu:.1f} | {cost.peak_mb:,.0f} | {note} |", flush=True)
-
-
-if __name__ == "__main__":
-    began_at = time.monotonic()
-    measure(Path(sys.argv[1]), sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))
-    print(f"{time.monotonic() - began_at:.0f} s in all")

@@ -25,7 +25,7 @@
 
 {#- The `where` of a data test in a yml file cannot call macros; this one it can name. -#}
 {% macro get_where_subquery(relation) -%}
-    {%- set where = (config.get("where") or "") | replace("in_built_days", in_built_days()) -%}
+    {%- set where = (config.get("where") or "") | replace("in_built_days", in_built_days()) | replace("in_window", in_window()) -%}
     {%- if where -%} (select * from {{ relation }} where {{ where }}) dbt_subquery {%- else -%} {{ relation }} {%- endif -%}
 {%- endmacro %}
 

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from reposignal_pipeline.defs.loading import IngestTranslator, Loader
 from reposignal_pipeline.defs.partitions import OWNERS, days, keys_to_dates
-from reposignal_pipeline.defs.resources import file_backfills, ingest_pool, raw_pipeline, settings
+from reposignal_pipeline.defs.resources import file_pool, ingest_backfills, raw_pipeline, settings
 from reposignal_pipeline.sources.gh_archive import (
     Batch,
     actor_key,
@@ -46,12 +46,12 @@ class GhArchiveConfig(dg.Config):
     dlt_pipeline=raw_pipeline("gh_archive"),
     name="gh_archive",
     partitions_def=days,
-    backfill_policy=file_backfills,
+    backfill_policy=ingest_backfills,
     dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("gh_archive_files")],
         "Star events of the hourly files, with a status and the mix of events for every hour; accounts only as a hash.",
     ),
-    pool=ingest_pool,
+    pool=file_pool,
 )
 def gh_archive(
     context: dg.AssetExecutionContext, config: GhArchiveConfig, warehouse: dg.ResourceParam[Warehouse]

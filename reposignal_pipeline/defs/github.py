@@ -19,7 +19,7 @@ from reposignal_pipeline.config import DBT_PROJECT_DIR, SAMPLE_FIRST_DAY, SAMPLE
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.loading import IngestTranslator, Loader
 from reposignal_pipeline.defs.partitions import OWNERS, days, keys_to_dates
-from reposignal_pipeline.defs.resources import ingest_pool, raw_pipeline, settings
+from reposignal_pipeline.defs.resources import github_pool, ingest_backfills, raw_pipeline, settings
 from reposignal_pipeline.sources.discovery import read_rules, read_watchlist
 from reposignal_pipeline.sources.github import GitHub
 from reposignal_pipeline.sources.schemas import github_source, utc_now
@@ -113,12 +113,12 @@ def _github(
     dlt_pipeline=raw_pipeline("repositories"),
     name="repositories",
     partitions_def=days,
-    backfill_policy=dg.BackfillPolicy.single_run(),
+    backfill_policy=ingest_backfills,
     dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("github_api"), RANKINGS],
         "Totals and attributes of every tracked repository, an observation a day; who entered the universe, who left.",
     ),
-    pool=ingest_pool,
+    pool=github_pool,
 )
 def repositories(
     context: dg.AssetExecutionContext, config: GithubConfig, warehouse: dg.ResourceParam[Warehouse]
@@ -179,12 +179,12 @@ def repositories(
     dlt_pipeline=raw_pipeline("star_history"),
     name="star_history",
     partitions_def=days,
-    backfill_policy=dg.BackfillPolicy.single_run(),
+    backfill_policy=ingest_backfills,
     dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("github_api"), REPOSITORIES],
         "Stars gained by repository and day, as still held when read; every reading that differs is kept.",
     ),
-    pool=ingest_pool,
+    pool=github_pool,
 )
 def star_history(
     context: dg.AssetExecutionContext, config: StarHistoryConfig, warehouse: dg.ResourceParam[Warehouse]

@@ -13,7 +13,13 @@ from rich.progress import track
 from reposignal_pipeline.config import RANKINGS_FIRST_DAY
 from reposignal_pipeline.defs.loading import IngestTranslator
 from reposignal_pipeline.defs.partitions import OWNERS, days, keys_to_dates
-from reposignal_pipeline.defs.resources import file_backfills, finish_pending_load, ingest_pool, raw_pipeline, settings
+from reposignal_pipeline.defs.resources import (
+    file_pool,
+    finish_pending_load,
+    ingest_backfills,
+    raw_pipeline,
+    settings,
+)
 from reposignal_pipeline.sources.rankings import PARTS, Day, rankings_source, read_days
 from reposignal_pipeline.sources.transport import Upstream, UpstreamError
 from reposignal_pipeline.warehouse import Warehouse
@@ -39,12 +45,12 @@ class IngestConfig(dg.Config):
     dlt_pipeline=raw_pipeline("rankings"),
     name="rankings",
     partitions_def=days,
-    backfill_policy=file_backfills,
+    backfill_policy=ingest_backfills,
     dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("github_ranking_files")],
         "Rows of the daily ranking files, with a status for every day and what was set aside.",
     ),
-    pool=ingest_pool,
+    pool=file_pool,
 )
 def rankings(
     context: dg.AssetExecutionContext,

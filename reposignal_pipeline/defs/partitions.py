@@ -10,7 +10,9 @@ OWNERS = ["team:reposignal"]
 WRITER_POOL = "warehouse_writer"
 """one run at a time writes the warehouse files, or rewrites tables of a lake (see dagster.yaml)"""
 INGEST_POOL = "ingest"
-"""of a lake: several runs load at the same time"""
+"""of a lake: several runs load files at the same time"""
+GITHUB_POOL = "github"
+"""of a lake: one run at a time spends the day's requests"""
 
 
 def week_of(day: dt.date) -> dt.date:

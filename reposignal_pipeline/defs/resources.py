@@ -8,9 +8,11 @@ import dagster as dg
 import dlt as dlthub
 from dagster_dbt import DbtCliResource, DbtProject
 from dagster_dlt import DagsterDltResource
+from dbt.version import get_installed_version
+from packaging.version import Version, parse
 
 from reposignal_pipeline.config import DBT_PROJECT_DIR, Settings, load_settings
-from reposignal_pipeline.defs.partitions import INGEST_POOL, WRITER_POOL
+from reposignal_pipeline.defs.partitions import GITHUB_POOL, INGEST_POOL, WRITER_POOL
 from reposignal_pipeline.lake.catalog import lake_environment, ready, warehouse_of
 from reposignal_pipeline.lake.destination import lake_destination
 from reposignal_pipeline.warehouse import Warehouse
@@ -20,9 +22,9 @@ DAYS_A_RUN = 120
 
 settings = load_settings()
 
-ingest_pool = INGEST_POOL if settings.lake else WRITER_POOL
+file_pool, github_pool = (INGEST_POOL, GITHUB_POOL) if settings.lake else (WRITER_POOL, WRITER_POOL)
 # a range asked for in the UI is one run, or of a lake several at the same time
-file_backfills = dg.BackfillPolicy.multi_run(DAYS_A_RUN) if settings.lake else dg.BackfillPolicy.single_run()
+ingest_backfills = dg.BackfillPolicy.multi_run(DAYS_A_RUN) if settings.lake else dg.BackfillPolicy.single_run()
 
 
 class WarehouseResource(dg.ConfigurableResource[Warehouse]):
@@ -30,6 +32,14 @@ class WarehouseResource(dg.ConfigurableResource[Warehouse]):
 
     def create_resource(self, context: dg.InitResourceContext) -> Warehouse:
         return warehouse_of(load_settings())
+
+
+class Dbt(DbtCliResource):
+    """dbt of this environment: no process of its own need be asked for its version in every run."""
+
+    @property
+    def _cli_version(self) -> Version:
+        return parse(get_installed_version().to_version_string(skip_matcher=True))
 
 
 def raw_pipeline(dataset: str) -> dlthub.Pipeline:
@@ -102,6 +112,10 @@ def defs() -> dg.Definitions:
         resources={
             "warehouse": WarehouseResource(),
             "dlt": DagsterDltResource(),
-            "dbt": DbtCliResource(project_dir=dbt_project, profiles_dir=str(DBT_PROJECT_DIR)),
+            "dbt": Dbt(
+                project_dir=dbt_project,  # type: ignore[arg-type]
+                profiles_dir=str(DBT_PROJECT_DIR),
+                dbt_executable=str(Path(sys.executable).parent / "reposignal-dbt"),
+            ),
         },
     )

@@ -73,6 +73,12 @@ def test_layers_read_only_what_lies_below(manifest: dict[str, Any], models: dict
     assert astray == []
 
 
+def test_nothing_depends_on_a_variable_while_it_is_parsed(manifest: dict[str, Any]) -> None:
+    """Runs give dbt the project as it was parsed without variables; a `where` in a yml file would keep all days."""
+    conditions = {node["config"].get("where") for node in manifest["nodes"].values()} - {None}
+    assert conditions == {"in_window", "in_built_days"}
+
+
 def test_names_follow_their_layer(models: dict[str, Any]) -> None:
     assert [name for name, node in models.items() if not re.fullmatch(LAYER_NAMES[layer_of(node)], name)] == []
 

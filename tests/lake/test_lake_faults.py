@@ -1,0 +1,263 @@
+"""Workers killed, a catalog restarted, a bucket that refuses: nothing lost, nothing doubled, the same command heals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+from lakes import PATIENCE_SECONDS, LakeHome
+
+from tests.pipeline.homes import COMMAND, Home, Ran, assert_alike, assert_one_line, backfill
+
+pytestmark = pytest.mark.slow
+BACKFILL = backfill(1, 14)
+LAKES = ("pipeline", "reposignal")
+
+
+@contextmanager
+def started(home: LakeHome) -> Iterator[subprocess.Popen[str]]:
+    """Start the backfill in a process group of its own; whatever of it is left at the end is killed."""
+    process = subprocess.Popen(
+        [COMMAND, *BACKFILL],
+        env=home.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        kill_group(process)
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill a run and its dbt without warning, as the end of a machine does."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def wait_for(sign: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    """Return as soon as the sign is there, which has to be before the process ends."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not sign():
+        if process and process.poll() is not None:
+            raise AssertionError(f"it ended before the sign: {process.communicate()}")
+        assert time.monotonic() < deadline, "the sign never came"
+        time.sleep(0.01)
+
+
+def holders(home: LakeHome) -> list[str]:
+    """Return who holds locks of writers, by what they do."""
+    rows = home.postgres.execute(
+        """
+        select application_name from pg_locks join pg_stat_activity using (pid)
+        where locktype = 'advisory' and granted and classid = hashtext('reposignal')::oid and datname = %s
+        """,
+        [home.database],
+    )
+    return [name for (name,) in rows]
+
+
+def holds(home: LakeHome, step: str) -> bool:
+    return any(name.endswith(f": {step}") for name in holders(home))
+
+
+def stuck(home: LakeHome) -> int:
+    """Return how many commits wait for a table of the catalog."""
+    sql = "select count(*) from pg_stat_activity where datname = %s and wait_event_type = 'Lock'"
+    return int(home.postgres.execute(sql, [home.database])[0][0])
+
+
+@contextmanager
+def no_commit(home: LakeHome, lake: str) -> Iterator[None]:
+    """Have commits that add files wait, in the middle of what they tell the catalog."""
+    table = f"{lake}.ducklake_data_file"
+    with home.postgres.session(home.database) as cursor:
+        cursor.execute(
+            f"create function {lake}.wait() returns trigger language plpgsql"
+            " as 'begin perform pg_advisory_xact_lock(7, 7); return null; end'"
+        )
+        cursor.execute("select pg_advisory_lock(7, 7)")
+        cursor.execute(
+            f"create trigger wait before insert on {table} for each statement execute function {lake}.wait()"
+        )
+        try:
+            yield
+        finally:
+            cursor.execute("select pg_advisory_unlock(7, 7)")
+            cursor.execute(f"drop trigger wait on {table}")
+            cursor.execute(f"drop function {lake}.wait()")
+
+
+def cut_off(home: LakeHome) -> None:
+    """End the sessions of commits that wait, as their server does when it hears that nobody is there any more."""
+    home.postgres.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and wait_event_type = 'Lock'",
+        [home.database],
+    )
+
+
+def left_alone(home: LakeHome) -> bool:
+    """Return whether nobody is connected any more."""
+    sql = "select count(*) from pg_stat_activity where datname = %s"
+    return home.postgres.execute(sql, [home.database]) == [(0,)]
+
+
+def run_to_its_end(home: LakeHome) -> Ran:
+    with started(home) as process:
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        return subprocess.CompletedProcess(BACKFILL, process.returncode, out, err)
+
+
+def local_raw_rows(home: Home) -> dict[str, list[tuple[str, ...]]]:
+    """Return of a home with files what `LakeHome.raw_rows` returns."""
+    with duckdb.connect(str(home.path / "warehouse" / "pipeline.duckdb"), read_only=True) as connection:
+        return LakeHome.raw_rows_of(connection)
+
+
+def assert_whole(home: LakeHome, whole: Home) -> None:
+    """Fail unless the lake holds what an undisturbed home holds, and every file that the catalog names is there."""
+    assert_alike(local_raw_rows(whole), home.raw_rows())
+    assert_alike(whole.tables(), home.lake_tables())
+    assert_alike(whole.tables(), home.tables())
+    assert home.files_of_catalog() - home.files() == set()
+
+
+def assert_healed(home: LakeHome, whole: Home) -> None:
+    """Fail unless the same command again brings what is missing, and then all is there once."""
+    ran = run_to_its_end(home)
+    assert ran.returncode == 0, ran.stderr
+    assert_whole(home, whole)
+
+
+def test_a_worker_killed_while_it_holds_a_lock_is_no_trace(folder_half: LakeHome, whole: Home, tmp_path: Path) -> None:
+    home = folder_half.copied(tmp_path / "home")
+    before = home.release(), home.raw_rows()
+    for step, delay in (("rankings", 0.0), ("rankings", 0.3), ("rankings", 0.8), ("marts", 1.0), ("marts", 6.0)):
+        with started(home) as process:
+            wait_for(lambda step=step: holds(home, step), process)  # type: ignore[misc]
+            time.sleep(delay)
+            kill_group(process)
+        wait_for(lambda: left_alone(home))
+        assert home.release() == before[0]
+        rows = home.raw_rows()
+        # a load of some days is there as a whole or not at all
+        assert len(rows["rankings"]) in (7 * 40, 13 * 40), (step, delay)
+        assert len(rows["rankings_days"]) in (7, 14), (step, delay)
+        assert (len(rows["rankings"]) > 280) == (len(rows["rankings_days"]) > 7), (step, delay)
+    assert_healed(home, whole)
+
+
+@pytest.mark.parametrize("lake", LAKES)
+def test_a_worker_killed_in_mid_commit_leaves_files_that_are_found_and_removed(
+    folder_half: LakeHome, whole: Home, tmp_path: Path, lake: str
+) -> None:
+    home = folder_half.copied(tmp_path / "home")
+    with started(home) as process:
+        with no_commit(home, lake):
+            wait_for(lambda: stuck(home), process)
+            kill_group(process)
+            cut_off(home)
+        wait_for(lambda: left_alone(home))
+    orphaned = home.files() - home.files_of_catalog()
+    assert orphaned, "the commit had no file"
+    assert_healed(home, whole)
+    assert orphaned <= home.files() - home.files_of_catalog()
+    assert_cleaned(home, home.files() - home.files_of_catalog())
+    assert_whole(home, whole)
+
+
+def assert_cleaned(home: LakeHome, orphaned: set[str]) -> None:
+    """Fail unless upkeep finds these files, spares them for a day, and then removes them and no others."""
+    from reposignal_pipeline.config import load_settings
+    from reposignal_pipeline.lake.catalog import Lake
+    from reposignal_pipeline.lake.upkeep import clean, orphans
+
+    before = dict(os.environ)
+    try:
+        lake = Lake(load_settings(home.environment))
+        assert {path.removeprefix(f"{home.data}/") for path in orphans(lake, grace_hours=0)} == orphaned
+        assert orphans(lake) == []
+        clean(lake)
+        assert home.files() >= orphaned
+        deleted = clean(lake, grace_hours=0)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert {path.removeprefix(f"{home.data}/") for path in deleted["orphaned"]} == orphaned
+    assert home.files() & orphaned == set()
+
+
+def test_the_dbt_of_a_killed_run_does_not_write_what_the_next_one_writes(
+    folder_half: LakeHome, whole: Home, tmp_path: Path
+) -> None:
+    home = folder_half.copied(tmp_path / "home")
+    with started(home) as killed, started_after(home, killed) as again:
+        _, err = again.communicate(timeout=PATIENCE_SECONDS)
+        assert again.returncode == 0, err
+    wait_for(lambda: left_alone(home))
+    assert_whole(home, whole)
+
+
+@contextmanager
+def started_after(home: LakeHome, killed: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """Kill a run, but not its dbt, in the middle of a commit, and go on once the next run is as far, if it ever is."""
+    with contextlib.ExitStack() as stack:
+        with no_commit(home, "reposignal"):
+            wait_for(lambda: stuck(home), killed)
+            os.kill(killed.pid, signal.SIGKILL)
+            killed.wait()
+            again = stack.enter_context(started(home))
+            wait_for(lambda: holds(home, "marts"), again)
+            deadline = time.monotonic() + 20  # enough for a dbt that does not wait to come to the same commit
+            while stuck(home) < 2 and time.monotonic() < deadline:
+                time.sleep(0.1)
+        yield again
+
+
+def test_a_catalog_that_is_restarted_meanwhile_costs_at_most_a_run(
+    folder_half: LakeHome, whole: Home, tmp_path: Path
+) -> None:
+    home = folder_half.copied(tmp_path / "home")
+    for step, restart in (("rankings", home.postgres.restart), ("marts", lambda: crash(home))):
+        with started(home) as process:
+            wait_for(lambda step=step: holds(home, step), process)  # type: ignore[misc]
+            time.sleep(0.5)
+            restart()
+            _, err = process.communicate(timeout=PATIENCE_SECONDS)
+        if process.returncode:
+            assert_one_line(err)
+    assert_healed(home, whole)
+
+
+def crash(home: LakeHome) -> None:
+    home.postgres.kill()
+    time.sleep(2)
+    home.postgres.start()
+
+
+@pytest.mark.parametrize("step", ["rankings", "marts"])
+def test_a_bucket_that_refuses_everything_for_twenty_seconds_costs_at_most_a_run(
+    bucket_half: LakeHome, whole: Home, tmp_path: Path, step: str
+) -> None:
+    home = bucket_half.copied(tmp_path / "home")
+    refused = home.s3.refused
+    with started(home) as process:
+        wait_for(lambda: holds(home, step), process)
+        time.sleep(0.5)
+        home.s3.refuse(20)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert home.s3.refused > refused
+    if process.returncode:
+        assert_one_line(err)
+    assert_healed(home, whole)
