@@ -20,7 +20,7 @@ from reposignal_pipeline.defs.resources import (
     raw_pipeline,
     settings,
 )
-from reposignal_pipeline.sources.rankings import PARTS, Day, rankings_source, read_days
+from reposignal_pipeline.sources.rankings import PARTS, Day, rankings_source, read_days, typed_rows
 from reposignal_pipeline.sources.transport import Upstream, UpstreamError
 from reposignal_pipeline.warehouse import Warehouse
 
@@ -72,11 +72,16 @@ def rankings(
         console = Console(stderr=True)
         for load in track(loads, "rankings", console=console, disable=not sys.stderr.isatty()):
             readings = read_days(upstream, load)
+            typed = typed_rows(readings)  # before the lock: others load meanwhile
             with warehouse.writing(f"run {context.run_id}: rankings", context.log, of="rankings"), warehouse.loading():
                 finish_pending_load(raw_pipeline("rankings"))
                 for part in PARTS if warehouse.commits_apart else (None,):
                     source = rankings_source(
-                        readings, observed=observed, run_id=context.run_id, parts=(part,) if part else PARTS
+                        readings,
+                        observed=observed,
+                        run_id=context.run_id,
+                        typed=typed,
+                        parts=(part,) if part else PARTS,
                     )
                     for result in dlt.run(context=context, dlt_source=source, dlt_pipeline=raw_pipeline("rankings")):
                         metadata |= dict(result.metadata or {})

@@ -364,6 +364,7 @@ def rankings_source(
     *,
     observed: frozenset[dt.date] = frozenset(),
     run_id: str = "",
+    typed: pa.Table | None = None,
     parts: Sequence[Part] = PARTS,
 ) -> DltResource:
     """Return the dlt source that replaces each read day as a whole, in three tables.
@@ -376,6 +377,7 @@ def rankings_source(
         readings: days as read, in order.
         observed: days that already stand in the warehouse.
         run_id: the run that loads them.
+        typed: what `typed_rows` gave of the readings, if it was asked already.
         parts: rows come before the ledger, be it in one load or two.
     """
 
@@ -384,7 +386,7 @@ def rankings_source(
     )
     def rankings() -> Iterator[Any]:
         if "rows" in parts:
-            yield _not_null(typed_rows(readings), "snapshot_date")
+            yield _not_null(typed_rows(readings) if typed is None else typed, "snapshot_date")
             set_aside = [
                 {
                     "snapshot_date": reading.day,
