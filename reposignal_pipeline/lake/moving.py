@@ -163,8 +163,11 @@ def _rows(connection: duckdb.DuckDBPyConnection, database: str) -> int:
     tables = connection.execute(
         "select schema_name, table_name from duckdb_tables() where database_name = ?", [database]
     ).fetchall()
-    counts = [connection.execute(f'select count(*) from {database}."{schema}"."{table}"') for schema, table in tables]
-    return sum((found.fetchone() or (0,))[0] for found in counts)
+    found = [
+        connection.execute(f'select count(*) from {database}."{schema}"."{table}"').fetchone()
+        for schema, table in tables
+    ]
+    return sum(row[0] for row in found if row)
 
 
 def _quoted(text: str) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import duckdb
 from servers import S3, Postgres
 
+from reposignal_pipeline.sources.rankings import TABLES
 from tests.pipeline.homes import MADE, Home, Rows
 
 EXTENSIONS = ("httpfs", "postgres_scanner", "ducklake")
@@ -123,18 +124,22 @@ class LakeHome(Home):
             }
 
     def raw_rows(self) -> dict[str, Rows]:
-        """Return what the rankings' raw tables hold, less when and by whom it was loaded."""
+        """Return what the rankings' raw tables hold, less when, whence and by whom it was loaded."""
         with self.attached("pipeline") as connection:
             return self.raw_rows_of(connection)
 
     @staticmethod
     def raw_rows_of(connection: duckdb.DuckDBPyConnection) -> dict[str, Rows]:
         """Return what `raw_rows` returns, of any connection whose default database is the pipeline's."""
-        columns = "columns(lambda name: name not in ('fetched_at', 'run_id') and name not like '#_dlt%' escape '#')"
-        return {
-            table: connection.execute(f"select {columns}::varchar from rankings.{table} order by all").fetchall()
-            for table in ("rankings", "rankings_days")
-        }
+        found = {}
+        for table in ("rankings", "rankings_days"):
+            columns = [
+                f"{name}::varchar" for name in TABLES[table].names if name not in ("fetched_at", "file", "run_id")
+            ]
+            found[table] = connection.execute(
+                f"select {', '.join(columns)} from rankings.{table} order by all"
+            ).fetchall()
+        return found
 
     def files_of_catalog(self) -> set[str]:
         """Return the files that the catalog knows, in any snapshot or waiting for removal, relative to the data."""
