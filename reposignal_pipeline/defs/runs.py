@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -118,7 +118,7 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
             raise LaunchError(str(error)) from None
     os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    with dg.DagsterInstance.get() as instance:
+    with _told_in_one_line(), dg.DagsterInstance.get() as instance:
         # the definitions are imported here, once the home exists: they place their files in it
         from reposignal_pipeline.definitions import defs
 
@@ -126,6 +126,24 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
         if settings.lake:
             instance.event_log_storage.set_concurrency_slots(INGEST_POOL, settings.lake_workers)
         yield instance, defs()
+
+
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Turn the loss of a lake's catalog, which holds the record of runs as well, into a line."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    lost: tuple[type[Exception], ...] = (SQLAlchemyError, LakeError)
+    with suppress(ImportError):
+        from dagster_postgres.utils import DagsterPostgresException
+
+        lost = (*lost, DagsterPostgresException)
+    try:
+        yield
+    except lost as error:
+        # its first line: the others are SQL
+        cause = " ".join(str(error).splitlines()[:1])
+        raise LaunchError(f"{cause}: what was loaded stays, and the same command goes on from there") from None
 
 
 def _load_apart(source: str, days: tuple[dt.date, dt.date], config: Mapping[str, Any], workers: int) -> list[str]:

@@ -19,7 +19,6 @@ from tests.pipeline.homes import COMMAND, Home, Ran, assert_alike, assert_one_li
 
 pytestmark = pytest.mark.slow
 BACKFILL = backfill(1, 14)
-LAKES = ("pipeline", "reposignal")
 
 
 @contextmanager
@@ -140,41 +139,46 @@ def assert_healed(home: LakeHome, whole: Home) -> None:
     assert_whole(home, whole)
 
 
-def test_a_worker_killed_while_it_holds_a_lock_is_no_trace(folder_half: LakeHome, whole: Home, tmp_path: Path) -> None:
+def test_workers_killed_at_any_moment_lose_and_double_nothing(
+    folder_half: LakeHome, whole: Home, tmp_path: Path
+) -> None:
     home = folder_half.copied(tmp_path / "home")
-    before = home.release(), home.raw_rows()
-    for step, delay in (("rankings", 0.0), ("rankings", 0.3), ("rankings", 0.8), ("marts", 1.0), ("marts", 6.0)):
+    release = home.release()
+    orphaned = killed_in_mid_commit(home)
+    # killed while it loads, and while it holds the lock of the marts: a load is there as a whole or not at all
+    for step, delay in (("rankings", 0.3), ("marts", 2.0)):
         with started(home) as process:
             wait_for(lambda step=step: holds(home, step), process)  # type: ignore[misc]
             time.sleep(delay)
             kill_group(process)
         wait_for(lambda: left_alone(home))
-        assert home.release() == before[0]
+        assert home.release() == release
         rows = home.raw_rows()
-        # a load of some days is there as a whole or not at all
         assert len(rows["rankings"]) in (7 * 40, 13 * 40), (step, delay)
-        assert len(rows["rankings_days"]) in (7, 14), (step, delay)
-        assert (len(rows["rankings"]) > 280) == (len(rows["rankings_days"]) > 7), (step, delay)
-    assert_healed(home, whole)
+        assert (len(rows["rankings"]) > 280) >= (len(rows["rankings_days"]) > 7), (step, delay)
+    # killed, but its dbt goes on: the next run waits for it
+    with started(home) as killed, started_after(home, killed) as again:
+        _, err = again.communicate(timeout=PATIENCE_SECONDS)
+        assert again.returncode == 0, err
+    wait_for(lambda: left_alone(home))
+    assert_whole(home, whole)
+    left = home.files() - home.files_of_catalog()
+    assert orphaned <= left
+    assert_cleaned(home, left)
+    assert_whole(home, whole)
 
 
-@pytest.mark.parametrize("lake", LAKES)
-def test_a_worker_killed_in_mid_commit_leaves_files_that_are_found_and_removed(
-    folder_half: LakeHome, whole: Home, tmp_path: Path, lake: str
-) -> None:
-    home = folder_half.copied(tmp_path / "home")
+def killed_in_mid_commit(home: LakeHome) -> set[str]:
+    """Kill a worker in the middle of what it tells the catalog; return the files that nobody knows then."""
     with started(home) as process:
-        with no_commit(home, lake):
+        with no_commit(home, "pipeline"):
             wait_for(lambda: stuck(home), process)
             kill_group(process)
             cut_off(home)
         wait_for(lambda: left_alone(home))
     orphaned = home.files() - home.files_of_catalog()
     assert orphaned, "the commit had no file"
-    assert_healed(home, whole)
-    assert orphaned <= home.files() - home.files_of_catalog()
-    assert_cleaned(home, home.files() - home.files_of_catalog())
-    assert_whole(home, whole)
+    return orphaned
 
 
 def assert_cleaned(home: LakeHome, orphaned: set[str]) -> None:
@@ -196,17 +200,6 @@ def assert_cleaned(home: LakeHome, orphaned: set[str]) -> None:
         os.environ.update(before)
     assert {path.removeprefix(f"{home.data}/") for path in deleted["orphaned"]} == orphaned
     assert home.files() & orphaned == set()
-
-
-def test_the_dbt_of_a_killed_run_does_not_write_what_the_next_one_writes(
-    folder_half: LakeHome, whole: Home, tmp_path: Path
-) -> None:
-    home = folder_half.copied(tmp_path / "home")
-    with started(home) as killed, started_after(home, killed) as again:
-        _, err = again.communicate(timeout=PATIENCE_SECONDS)
-        assert again.returncode == 0, err
-    wait_for(lambda: left_alone(home))
-    assert_whole(home, whole)
 
 
 @contextmanager
@@ -246,14 +239,13 @@ def crash(home: LakeHome) -> None:
     home.postgres.start()
 
 
-@pytest.mark.parametrize("step", ["rankings", "marts"])
 def test_a_bucket_that_refuses_everything_for_twenty_seconds_costs_at_most_a_run(
-    bucket_half: LakeHome, whole: Home, tmp_path: Path, step: str
+    bucket_half: LakeHome, whole: Home, tmp_path: Path
 ) -> None:
     home = bucket_half.copied(tmp_path / "home")
     refused = home.s3.refused
     with started(home) as process:
-        wait_for(lambda: holds(home, step), process)
+        wait_for(lambda: holds(home, "rankings"), process)
         time.sleep(0.5)
         home.s3.refuse(20)
         _, err = process.communicate(timeout=PATIENCE_SECONDS)

@@ -61,7 +61,7 @@ class Desk:
             )
 
     def publish(self) -> Release:
-        return publish(self.settings, f"edition-{self.editions:03}-{len(self.releases()):03}-{os.urandom(3).hex()}")
+        return publish(self.warehouse, f"edition-{self.editions:03}-{len(self.releases()):03}-{os.urandom(3).hex()}")
 
     def edition(self) -> Release:
         self.build()

@@ -579,11 +579,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_a_release_holds_its_site(settings: Settings) -> None:
-    first = publish(settings, "one")
+    first = publish(Warehouse(settings), "one")
     index = settings.published_dir / "site" / "index.html"
     assert index.is_file()
     assert first.site.charts_drawn > 0
-    second = publish(settings, "two")
+    second = publish(Warehouse(settings), "two")
     assert second.site.charts_drawn == 0
     assert index.resolve().is_relative_to(second.path)
 
@@ -596,7 +596,7 @@ def test_the_server_shows_the_release_that_is_current(settings: Settings) -> Non
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(f"{address}/site/index.html")
         for name in ("one", "two"):
-            publish(settings, name)
+            publish(Warehouse(settings), name)
             (settings.published_dir / "site" / "edition.md").write_text(name)
             with urllib.request.urlopen(f"{address}/site/edition.md") as answer:
                 assert answer.read().decode() == name
