@@ -19,13 +19,17 @@ TOUCH_THE_ENVIRONMENT = {
     "defs/resources.py",
     "defs/runs.py",
     "cli.py:_demo",
+    "dbt_program.py",
+    "defs/warehouse.py:marts",
+    "lake/catalog.py:ready",
 }
-"""`config` reads it; the others hand it on to Dagster, dlt and dbt"""
+"""`config` reads it; the others hand it on to Dagster, dlt, dbt, libpq and DuckDB"""
 
 LAYOUT = (
     "pyproject.toml",
     "requirements.txt",
     "requirements-dev.txt",
+    "requirements-lake.txt",
     "Makefile",
     "workspace.yaml",
     "dagster.yaml",

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import dagster as dg
@@ -97,6 +98,8 @@ def _is_whole(manifest: Path) -> bool:
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 os.environ.update(dbt_environment(settings))
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+# dagster-dlt calls it by its former name, and there is nothing pending then
+warnings.filterwarnings("ignore", "drop_pending_packages is deprecated")
 settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
 if settings.lake:
     ready(settings)
