@@ -66,6 +66,9 @@ class Loader:
         self._dataset, self._source = dataset, source
         self._run_id, self._warehouse, self._log = context.run_id, warehouse, context.log
         self._pipeline: dlthub.Pipeline = raw_pipeline(dataset)
+        self._pipeline.config.restore_from_destination = (
+            False  # sources keep no state in dlt, and declare their schemas
+        )
         with self.writing():
             finish_pending_load(self._pipeline)
 

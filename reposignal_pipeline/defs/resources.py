@@ -2,7 +2,6 @@
 
 import os
 import sys
-import warnings
 from pathlib import Path
 
 import dagster as dg
@@ -45,7 +44,7 @@ class Dbt(DbtCliResource):
 
 def raw_pipeline(dataset: str) -> dlthub.Pipeline:
     """Return the dlt pipeline that fills a dataset of the raw tables."""
-    pipeline = dlthub.pipeline(
+    return dlthub.pipeline(
         dataset,
         destination=lake_destination(settings.lake)
         if settings.lake
@@ -53,8 +52,6 @@ def raw_pipeline(dataset: str) -> dlthub.Pipeline:
         dataset_name=dataset,
         pipelines_dir=str(settings.dlt_dir),
     )
-    pipeline.config.restore_from_destination = False  # sources keep no state in dlt, and declare their schemas
-    return pipeline
 
 
 def finish_pending_load(pipeline: dlthub.Pipeline) -> None:
@@ -98,8 +95,6 @@ def _is_whole(manifest: Path) -> bool:
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 os.environ.update(dbt_environment(settings))
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
-# dagster-dlt calls it by its former name, and there is nothing pending then
-warnings.filterwarnings("ignore", "drop_pending_packages is deprecated")
 settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
 if settings.lake:
     ready(settings)
