@@ -71,20 +71,21 @@ def load_days(
         warehouse = warehouse_of(settings)
         if incomplete and not warehouse.has_readings():
             return incomplete
-        _execute(definitions, "build", instance, assets=marts.keys)
-        with warehouse.writing("reposignal: which weeks to renew"):
-            totals = warehouse.observed_days("rankings") | warehouse.observed_days("repositories")
-            # days that a killed run left were built now too
-            changed_from = warehouse.changed_from()
-        # a later day's row depends on earlier ones, so every week since the first is renewed; the last one has ended
-        last_week = min(week_of(max(totals, default=dt.date.min)), week_of(yesterday - dt.timedelta(days=6)))
-        # what is built anew from the beginning of time begins with the first reading
-        first_week = max(week_of(changed_from), week_of(min(totals))) if changed_from and totals else None
-        if first_week and first_week <= last_week:
-            _execute(definitions, "weekly", instance, (first_week, last_week))
-        else:  # else they wait for the clusters of these weeks: dbt starts once less
-            _execute(definitions, "build", instance, assets=verticals.keys)
-            _execute(definitions, "publish", instance)
+        with warehouse.rebuilding():
+            _execute(definitions, "build", instance, assets=marts.keys)
+            with warehouse.writing("reposignal: which weeks to renew"):
+                totals = warehouse.observed_days("rankings") | warehouse.observed_days("repositories")
+                # days that a killed run left were built now too
+                changed_from = warehouse.changed_from()
+            # a later day's row depends on earlier ones: every week since the first is renewed; the last one has ended
+            last_week = min(week_of(max(totals, default=dt.date.min)), week_of(yesterday - dt.timedelta(days=6)))
+            # what is built anew from the beginning of time begins with the first reading
+            first_week = max(week_of(changed_from), week_of(min(totals))) if changed_from and totals else None
+            if first_week and first_week <= last_week:
+                _execute(definitions, "weekly", instance, (first_week, last_week))
+            else:  # else they wait for the clusters of these weeks: dbt starts once less
+                _execute(definitions, "build", instance, assets=verticals.keys)
+                _execute(definitions, "publish", instance)
     return incomplete
 
 

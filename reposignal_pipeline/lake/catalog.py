@@ -79,6 +79,12 @@ class Lake(Warehouse):
             yield
 
     @contextmanager
+    def rebuilding(self) -> Iterator[None]:
+        """Let no other command build between this one's marts, its weeks and its release."""
+        with _locked(self.place, "rebuild", "rebuilds", None):
+            yield
+
+    @contextmanager
     def asking(self, connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a copy of the marts in a file for as long: a small question to a lake costs 16 ms, to a file 2."""
         path = self.settings.warehouse_dir / f"asking-{os.getpid()}.duckdb"
