@@ -51,6 +51,8 @@ class _Client(DuckLakeClient):
         # dlt makes both itself, of its own classes
         config.credentials.__class__ = _Credentials
         self.sql_client.__class__ = _SqlClient
+        # else what replaces a day is two commits: without its rows, and with them
+        self.capabilities.supports_transactions = self.capabilities.supports_ddl_transactions = True
 
 
 class _Destination(ducklake):

@@ -66,7 +66,7 @@ def test_raw_tables_hold_each_reading_once(grown: tuple[LakeHome, list[Ran], lis
     home, _, _ = grown
     with home.attached("pipeline") as connection:
         rows = connection.execute(
-            "select count(*), count(distinct (snapshot_date, list, rank)), count(distinct snapshot_date)"
+            "select count(*), count(distinct (snapshot_date, item, rank)), count(distinct snapshot_date)"
             " from rankings.rankings"
         ).fetchall()
     assert rows == [(13 * 40, 13 * 40, 13)]  # the ninth was never published
