@@ -118,6 +118,8 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
         except LakeError as error:
             raise LaunchError(str(error)) from None
     os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
+    # what libraries warn of, such as each attempt to reach the record of runs again, is for the log
+    logging.basicConfig(filename=settings.dagster_home / "cli.log")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with _told_in_one_line(), dg.DagsterInstance.get() as instance:
         # the definitions are imported here, once the home exists: they place their files in it
