@@ -179,14 +179,8 @@ class Warehouse:
         """Yield where thousands of small questions to the marts are answered fast: of files, right here."""
         yield connection
 
-    def copy_marts(self, target: Path, former: Path | None = None, changed: str | None = None) -> None:
-        """Write the marts as they stand to a DuckDB file.
-
-        Args:
-            target: the file, which is not there yet.
-            former: a file of before.
-            changed: condition of the rows of monthly tables that differ from it.
-        """
+    def copy_marts(self, target: Path) -> None:
+        """Write the marts as they stand to a DuckDB file, which is not there yet."""
         with self.connected() as connection:
             connection.execute("checkpoint")
         shutil.copyfile(self.settings.marts_db, target)
@@ -254,7 +248,7 @@ class Warehouse:
             The days from the first such load or `since` to the last day with readings, that day alone if there is no
             such load, and apart from them the days of the archive; None if no day was observed.
         """
-        with self.connected() as connection, _transaction(connection):
+        with self.connected() as connection, transaction(connection):
             raw_snapshot = self.pin(connection)
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
             last = None
@@ -399,7 +393,7 @@ class Warehouse:
 
     def end_build(self) -> None:
         """Note that the marts show every load that `begin_build` saw."""
-        with self.connected() as connection, _transaction(connection):
+        with self.connected() as connection, transaction(connection):
             connection.execute(
                 f"delete from {BUILD_SCHEMA}.built using {BUILD_SCHEMA}.building as building"
                 " where built.source = building.source and built.day = building.day"
@@ -423,7 +417,7 @@ class Warehouse:
 
     def begin_verticals(self) -> DayRange | None:
         """Return the days of which languages over verticals are to be told anew; None if there is no such day."""
-        with self.connected() as connection, _transaction(connection):
+        with self.connected() as connection, transaction(connection):
             (first,) = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.stale_verticals")
             (is_built,) = _one(
                 connection, "select count(*) from duckdb_tables() where table_name = 'fct_repo_signal_day'"
@@ -486,7 +480,7 @@ def replace_weeks(
     last: dt.date,
 ) -> None:
     """Replace the weeks from `first` to `last` of a weekly table by `rows`, in one transaction."""
-    with _transaction(connection):
+    with transaction(connection):
         _ensure_table(connection, table)
         connection.execute(f"delete from {table.name} where week between ? and ?", [first, last])
         connection.register("new_weeks", rows)
@@ -509,7 +503,7 @@ def append_rows(
         query: None only makes the table.
         instead: rows whose place the new ones take: what stood for something not known yet.
     """
-    with _transaction(connection):
+    with transaction(connection):
         _ensure_table(connection, table)
         if query is None:
             return 0
@@ -578,7 +572,7 @@ def _one(connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] 
 
 
 @contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     connection.begin()
     try:
         yield

@@ -21,7 +21,16 @@ from typing import Any, TypeVar
 import duckdb
 
 from reposignal_pipeline.config import DBT_PROJECT_DIR, LakeSettings, Settings
-from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, LEDGERS, MARTS, ORPHAN_SECONDS, Warehouse, changes
+from reposignal_pipeline.warehouse import (
+    BUILD_SCHEMA,
+    BY_MONTH,
+    LEDGERS,
+    MARTS,
+    ORPHAN_SECONDS,
+    Warehouse,
+    changes,
+    transaction,
+)
 
 PIPELINE, REPOSIGNAL = "pipeline", "reposignal"
 LAKES = (PIPELINE, REPOSIGNAL)
@@ -33,6 +42,8 @@ LOADS = ":memory:loads"
 """database that the connections of a load share, in this process"""
 EXTENSIONS = ("httpfs", "postgres_scanner", "ducklake")
 RELEASES = f"{BUILD_SCHEMA}.releases"
+COPY = "marts_copy"
+"""alias of the file with a home's own copy of the marts"""
 
 SESSION = {
     # three retries are two seconds; ten at most are three quarters of a minute
@@ -86,25 +97,11 @@ class Lake(Warehouse):
 
     @contextmanager
     def asking(self, connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a copy of the marts in a file for as long: a small question to a lake costs 16 ms, to a file 2."""
-        path = self.settings.warehouse_dir / f"asking-{os.getpid()}.duckdb"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        try:
-            self.copy_marts(path, *self.release_before(connection))
-            with duckdb.connect(str(path), config={"memory_limit": self.settings.memory_limit}) as copy:
-                copy.execute("set enable_progress_bar = false")
-                yield copy
-        finally:
-            path.unlink(missing_ok=True)
-
-    def release_before(self, connection: duckdb.DuckDBPyConnection) -> tuple[Path | None, str | None]:
-        """Return the file published last, if changes are counted from it, and the condition of what changed since."""
-        release = newest_release(connection)
-        former = self.settings.published_dir.resolve()
-        if release is None or former.name != release[0]:
-            return None, None
-        return former / "reposignal.duckdb", changes(connection).condition
+        """Yield a copy of the marts in a file: a small question to a lake costs 16 ms, to a file 2."""
+        path = self._copied(connection)
+        with duckdb.connect(str(path), read_only=True, config={"memory_limit": self.settings.memory_limit}) as copy:
+            copy.execute("set enable_progress_bar = false")
+            yield copy
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -112,23 +109,23 @@ class Lake(Warehouse):
         with attached(self.place, database=LOADS, lakes=(PIPELINE,)):
             yield
 
-    def copy_marts(self, target: Path, former: Path | None = None, changed: str | None = None) -> None:
-        """Write the marts as they stand, of one snapshot, to a DuckDB file, with comments and functions.
-
-        What a file of before has of large tables is read from it: a day more costs a day more.
-        """
+    def copy_marts(self, target: Path) -> None:
+        """Write the marts as they stand, of one snapshot, to a DuckDB file, with comments and functions."""
         with self.connected() as connection:
-            if former and changed and _functions(connection, REPOSIGNAL) == _functions_of(former):
-                shutil.copyfile(former, target)
-                target.chmod(0o644)
-                connection.execute(f"attach '{_quoted(str(target))}' as target")
-                _renew(connection, changed)
-            else:
-                connection.execute(f"attach '{_quoted(str(target))}' as target")
-                connection.execute(f"copy from database {REPOSIGNAL} to target")
-                connection.execute(f"drop schema target.{BUILD_SCHEMA} cascade")
-            comment_functions(connection, "target")
-            connection.execute("detach target")
+            shutil.copyfile(self._copied(connection), target)
+        with duckdb.connect(str(target)) as connection:
+            connection.execute(f"drop schema {BUILD_SCHEMA} cascade")
+
+    def _copied(self, connection: duckdb.DuckDBPyConnection) -> Path:
+        """Return the home's own copy of the marts in a file, after what changed since was copied again."""
+        path = self.settings.warehouse_dir / "marts-copy.duckdb"
+        connection.execute(f"attach '{_quoted(str(path))}' as {COPY}")
+        try:
+            with transaction(connection):
+                _renew(connection)
+        finally:
+            connection.execute(f"detach {COPY}")
+        return path
 
     def pin(self, connection: duckdb.DuckDBPyConnection) -> int | None:
         """Return the snapshot of the raw tables between two loads: a load is several commits."""
@@ -143,6 +140,7 @@ class Lake(Warehouse):
             connection.execute(
                 f"insert into {RELEASES} values (?, ?, now()::timestamp)", [name, snapshot(connection, REPOSIGNAL)]
             )
+            self._copied(connection)  # the months that change from here on are counted from this release
 
     def is_newest_release(self, name: str) -> bool:
         """Return whether no other home published after the release of that name."""
@@ -177,8 +175,9 @@ def ready(settings: Settings) -> LakeSettings:
         from duckdb_extensions import import_extension
     except ImportError:
         return settings.lake  # DuckDB fetches them
-    for name in EXTENSIONS:
-        import_extension(name)
+    with duckdb.connect() as connection:  # the default one is shared by all threads
+        for name in EXTENSIONS:
+            import_extension(name, con=connection)
     return settings.lake
 
 
@@ -265,32 +264,65 @@ def newest_release(connection: duckdb.DuckDBPyConnection) -> tuple[str, int] | N
     return (row[0], row[1]) if row and row[0] is not None else None
 
 
-def _renew(connection: duckdb.DuckDBPyConnection, changed: str) -> None:
-    """Bring the attached file `target` to the marts' state: of monthly tables what changed, of others all."""
-    connection.begin()
-    standing = _columns(connection, "target")
-    for table, columns in _columns(connection, REPOSIGNAL).items():
-        if table in BY_MONTH and standing.get(table) == columns:
-            connection.execute(f"delete from target.main.{table} where {changed}")
-            connection.execute(f"insert into target.main.{table} from {REPOSIGNAL}.main.{table} where {changed}")
-            continue
-        connection.execute(f"create or replace table target.main.{table} as from {REPOSIGNAL}.main.{table}")
-        for statement in _comments(connection, table):
-            connection.execute(statement)
-    for table in standing.keys() - _columns(connection, REPOSIGNAL).keys():
-        connection.execute(f"drop table target.main.{table}")
-    connection.commit()
+def _renew(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring the attached copy to the marts' state: of each table what changed, of monthly ones by months."""
+    connection.execute(f"create schema if not exists {COPY}.{BUILD_SCHEMA}")
+    stamp = f"{COPY}.{BUILD_SCHEMA}.copied"
+    connection.execute(f"create table if not exists {stamp} (snapshot_id bigint, snapshot_us bigint)")
+    snapshots = f"select snapshot_id, epoch_us(snapshot_time) from {REPOSIGNAL}.snapshots()"
+    now = connection.execute(f"{snapshots} where snapshot_id = ?", [snapshot(connection, REPOSIGNAL)]).fetchone()
+    copied = connection.execute(f"from {stamp}").fetchone()
+    changed = _changed_since(connection, *copied) if copied else None
+    release = newest_release(connection)
+    # changes are counted from the newest release
+    months = f"where {changes(connection).condition}" if copied and release and copied[0] >= release[1] else ""
+    standing, wanted = (_tables(connection, database) for database in (COPY, REPOSIGNAL))
+    for table, shape in wanted.items():
+        source, target = f"{REPOSIGNAL}.main.{table}", f"{COPY}.main.{table}"
+        if standing.get(table) != shape:
+            connection.execute(f"create or replace table {target} as from {source}")
+            for statement in _comments(connection, table):
+                connection.execute(statement)
+        elif changed is None or table in changed:
+            which = months if table in BY_MONTH and changed is not None else ""
+            connection.execute(f"delete from {target} {which}")
+            connection.execute(f"insert into {target} from {source} {which}")
+    for table in standing.keys() - wanted.keys():
+        connection.execute(f"drop table {COPY}.main.{table}")
+    make_functions(connection, COPY)
+    comment_functions(connection, COPY)
+    connection.execute(f"delete from {stamp}")
+    connection.execute(f"insert into {stamp} values (?, ?)", now)
+
+
+def _changed_since(connection: duckdb.DuckDBPyConnection, snapshot_id: int, snapshot_us: int) -> set[str] | None:
+    """Return the tables of the marts into which anything was written since a snapshot.
+
+    None if the catalog cannot tell: it has no such snapshot (any more), or not all that followed.
+    """
+    rows = connection.execute(
+        f"""
+        select snapshot_id, epoch_us(snapshot_time), list_distinct(flatten(map_values(changes)))
+        from {REPOSIGNAL}.snapshots() where snapshot_id >= ? order by snapshot_id
+        """,
+        [snapshot_id],
+    ).fetchall()
+    if not rows or rows[0][:2] != (snapshot_id, snapshot_us) or rows[-1][0] - snapshot_id != len(rows) - 1:
+        return None
+    numbers = {what for _, _, touched in rows[1:] for what in touched}
+    tables = connection.execute(f"select table_name, table_id::varchar from ducklake_table_info('{REPOSIGNAL}')")
+    return {table for table, number in tables.fetchall() if number in numbers}
 
 
 def make_functions(connection: duckdb.DuckDBPyConnection, database: str) -> None:
     """Make the table functions of the marts in a database that has the tables, as dbt does."""
-    if "fct_language_vertical_day" in _columns(connection, database):
+    if "fct_language_vertical_day" in _tables(connection, database):
         _execute_in(connection, database, "language_functions")
 
 
 def comment_functions(connection: duckdb.DuckDBPyConnection, database: str) -> None:
     """Say in a DuckDB file what its table functions are: those of a lake have no comments."""
-    if _functions(connection, database):
+    if _has_functions(connection, database):
         _execute_in(connection, database, "language_function_comments")
 
 
@@ -303,39 +335,39 @@ def _execute_in(connection: duckdb.DuckDBPyConnection, database: str, macro: str
     connection.execute(f"use {REPOSIGNAL}")
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, list[tuple[str, str]]]:
+def _tables(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, tuple[Any, ...]]:
+    """Return the tables in the schema `main` of a database: name -> comment, columns with types and comments."""
     rows = connection.execute(
-        "select table_name, list((column_name, data_type) order by column_index) from duckdb_columns()"
-        " where database_name = ? and schema_name = 'main' and not internal group by table_name order by table_name",
+        """
+        select
+            table_name, any_value(tables.comment), list((column_name, data_type, columns.comment) order by column_index)
+        from duckdb_columns() as columns join duckdb_tables() as tables using (database_name, schema_name, table_name)
+        where database_name = ? and schema_name = 'main' group by table_name order by table_name
+        """,
         [database],
     ).fetchall()
-    return dict(rows)
+    return {name: tuple(shape) for name, *shape in rows}
 
 
 def _comments(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     here = "database_name = ? and schema_name = 'main' and table_name = ? and comment is not null"
     rows = connection.execute(
         f"""
-        select 'table target.main.' || table_name, comment from duckdb_tables() where {here}
+        select 'table {COPY}.main.' || table_name, comment from duckdb_tables() where {here}
         union all
-        select 'column target.main.' || table_name || '.' || column_name, comment from duckdb_columns() where {here}
+        select 'column {COPY}.main.' || table_name || '.' || column_name, comment from duckdb_columns() where {here}
         """,
         [REPOSIGNAL, table] * 2,
     ).fetchall()
     return [f"comment on {what} is '{_quoted(comment)}'" for what, comment in rows]
 
 
-def _functions(connection: duckdb.DuckDBPyConnection, database: str) -> list[tuple[Any, ...]]:
-    return connection.execute(
-        "select function_name, parameters, macro_definition from duckdb_functions()"
-        " where database_name = ? and schema_name = 'main' and not internal order by all",
+def _has_functions(connection: duckdb.DuckDBPyConnection, database: str) -> bool:
+    row = connection.execute(
+        "select count(*) from duckdb_functions() where database_name = ? and schema_name = 'main' and not internal",
         [database],
-    ).fetchall()
-
-
-def _functions_of(file: Path) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(file), read_only=True) as connection:
-        return _functions(connection, file.stem)
+    ).fetchone()
+    return row is not None and row[0] > 0
 
 
 def lake_environment(place: LakeSettings) -> dict[str, str]:

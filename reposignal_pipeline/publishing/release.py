@@ -60,9 +60,7 @@ def publish(warehouse: Warehouse, name: str) -> Release:
     changed = _changes(warehouse)
     making = releases / f"{name}.making"
     making.mkdir()
-    warehouse.copy_marts(
-        making / "reposignal.duckdb", former / "reposignal.duckdb" if former else None, changed.condition
-    )
+    warehouse.copy_marts(making / "reposignal.duckdb")
     with _opened(making / "reposignal.duckdb", settings) as connection:
         tables = [
             table for (table,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()

@@ -12,22 +12,29 @@ from dataclasses import asdict, dataclass, fields
 import duckdb
 import pandas as pd
 
-_TABLE = """
-    create table if not exists ops_run (
-        run_id varchar, job varchar, partition varchar, started_at timestamp, finished_at timestamp,
-        rows_per_source map(varchar, bigint), status varchar
-    )
-"""
-_COMMENTS = {
-    "run_id": "Run, as Dagster knows it.",
-    "job": "Job: daily, weekly, ingest, build, publish, or __ASSET_JOB for a selection made in the UI.",
-    "partition": "Day or week, or first..last of a range; NULL if the run has none.",
-    "started_at": "UTC; NULL if it never started.",
-    "finished_at": "UTC; NULL if it had not ended when this copy was made.",
-    "rows_per_source": "Loaded by this run, by source: places of rankings, answers of repositories, pages of star "
-    "histories; empty if it loaded nothing.",
-    "status": "success, failure, canceled, or a state of a run that had not ended.",
-}
+from reposignal_pipeline.analysis.weekly import WeeklyTable
+from reposignal_pipeline.warehouse import append_rows
+
+OPS_RUN = WeeklyTable(
+    "ops_run",
+    "Grain: run_id. Runs of the pipeline. Source: the orchestrator.",
+    {
+        "run_id": ("VARCHAR", "Run, as Dagster knows it."),
+        "job": (
+            "VARCHAR",
+            "Job: daily, weekly, ingest, build, publish, or __ASSET_JOB for a selection made in the UI.",
+        ),
+        "partition": ("VARCHAR", "Day or week, or first..last of a range; NULL if the run has none."),
+        "started_at": ("TIMESTAMP", "UTC; NULL if it never started."),
+        "finished_at": ("TIMESTAMP", "UTC; NULL if it had not ended when this copy was made."),
+        "rows_per_source": (
+            "MAP(VARCHAR, BIGINT)",
+            "Loaded by this run, by source: places of rankings, answers of repositories, pages of star "
+            "histories; empty if it loaded nothing.",
+        ),
+        "status": ("VARCHAR", "success, failure, canceled, or a state of a run that had not ended."),
+    },
+)
 
 _LOADED = """
     select run_id, 'rankings' as source, sum(distinct_places)::bigint as loaded_rows
@@ -55,10 +62,7 @@ class RunFact:
 
 def record_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunFact]) -> None:
     """Enter new runs in `ops_run` and renew the state of known ones; what a run loaded is kept once it is known."""
-    connection.execute(_TABLE)
-    connection.execute("comment on table ops_run is 'Grain: run_id. Runs of the pipeline. Source: the orchestrator.'")
-    for column, comment in _COMMENTS.items():
-        connection.execute(f"comment on column ops_run.{column} is '{comment}'")
+    append_rows(connection, OPS_RUN)
     connection.begin()
     facts = pd.DataFrame([asdict(run) for run in runs], columns=[field.name for field in fields(RunFact)])
     connection.register("runs", facts)

@@ -179,7 +179,7 @@ def plain(home: LakeHome) -> duckdb.DuckDBPyConnection:
 
     connection = duckdb.connect()
     for name in EXTENSIONS:
-        import_extension(name)
+        import_extension(name, con=connection)
         connection.execute(f"load {name}")
     if home.on_s3:
         endpoint = home.s3.address.removeprefix("http://")
