@@ -16,7 +16,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -460,8 +460,8 @@ def joined_ranges(ranges: Iterable[DayRange], most: int = MOST_RANGES) -> tuple[
     return tuple(bridged)
 
 
-def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Return the number of rows of every table of both files, by its name."""
+def row_counts(connection: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, int]:
+    """Return the number of rows of those of the named tables that are there, be they in either file."""
     tables = connection.execute(
         "select database_name, schema_name, table_name from duckdb_tables()"
         " where database_name in ('pipeline', current_database())"
@@ -469,6 +469,7 @@ def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return {
         table: _one(connection, f'select count(*) from "{database}"."{schema}"."{table}"')[0]
         for database, schema, table in tables
+        if table in names
     }
 
 

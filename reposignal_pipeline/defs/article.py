@@ -65,7 +65,7 @@ def weekly_article(
         with warehouse.asking(connection) as marts:
             articles, claims = write_weeks(connection, first, last, context.run_id, marts)
             wrong = list(untrue(connection, first, last, marts))
-        counts = row_counts(connection)
+        counts = row_counts(connection, (ARTICLES.name, CLAIMS.name))
     for name, rows in ((ARTICLES.name, articles), (CLAIMS.name, claims)):
         yield dg.MaterializeResult(
             asset_key=name, metadata={"dagster/row_count": counts.get(name, 0), "rows_written": rows}

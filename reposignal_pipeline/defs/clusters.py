@@ -140,7 +140,7 @@ def weekly_clusters(
                 replace_weeks(connection, table, frame, week, week)
                 rows[table.name] += len(frame)
             week += WEEK
-        counts = row_counts(connection)
+        counts = row_counts(connection, rows)
         checks = list(checked(connection, first, last, *rows))
     for name, written in rows.items():
         yield dg.MaterializeResult(

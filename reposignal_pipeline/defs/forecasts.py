@@ -783,7 +783,7 @@ def weekly_forecasts(
             found = connection.execute(sql, {"first": since, "last": until}).to_arrow_table()
             replace_weeks(connection, table, found, since, until)
             rows[table.name] = len(found)
-        counts = row_counts(connection)
+        counts = row_counts(connection, rows)
         checks = list(checked(connection, first, last, *rows))
     for name, written in rows.items():
         yield dg.MaterializeResult(

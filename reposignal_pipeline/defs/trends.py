@@ -76,7 +76,7 @@ def weekly_trends(
                 replace_weeks(connection, table, frame, start, end)
                 rows[table.name] += len(frame)
             start = end + dt.timedelta(weeks=1)
-        counts = row_counts(connection)
+        counts = row_counts(connection, rows)
         checks = list(checked(connection, first, last, *rows))
     for name, written in rows.items():
         yield dg.MaterializeResult(

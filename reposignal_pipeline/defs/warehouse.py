@@ -122,7 +122,7 @@ def marts(
             # a part of the models leaves new loads half built: they stay unpublished until all models are built
             warehouse.end_build()
         with warehouse.connected() as connection:
-            rows = row_counts(connection)
+            rows = row_counts(connection, {key.path[-1] for key in context.selected_asset_keys})
     yield from _counted(context, events, rows)
 
 
@@ -153,7 +153,7 @@ def verticals(
         if not context.is_subset:
             warehouse.end_verticals()
         with warehouse.connected() as connection:
-            rows = row_counts(connection)
+            rows = row_counts(connection, {key.path[-1] for key in context.selected_asset_keys})
     yield from _counted(context, events, rows)
 
 
