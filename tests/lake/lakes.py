@@ -6,6 +6,7 @@ Here: what several test modules share. Not here: fixtures (`conftest.py`), serve
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from urllib.parse import quote
 import duckdb
 from servers import S3, Postgres
 
+from reposignal_pipeline.config import load_settings
+from reposignal_pipeline.lake.catalog import Lake
 from reposignal_pipeline.sources.rankings import TABLES
 from tests.pipeline.homes import MADE, Home, Rows
 
@@ -217,6 +220,17 @@ def unpacked(
             database=home.database,
         )
     return home
+
+
+@contextmanager
+def warehouse_in(home: LakeHome) -> Iterator[Lake]:
+    """Yield the home's lake as this process opens it, which sets variables for good."""
+    before = dict(os.environ)
+    try:
+        yield Lake(load_settings(home.environment))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def impatient(seconds: float) -> list[str]:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from lakes import PATIENCE_SECONDS, LakeHome
+from lakes import PATIENCE_SECONDS, LakeHome, warehouse_in
 
+from reposignal_pipeline.lake.upkeep import clean, orphans
 from tests.pipeline.homes import COMMAND, Home, Ran, assert_alike, assert_one_line, backfill
 
 pytestmark = pytest.mark.slow
@@ -183,21 +184,12 @@ def killed_in_mid_commit(home: LakeHome) -> set[str]:
 
 def assert_cleaned(home: LakeHome, orphaned: set[str]) -> None:
     """Fail unless upkeep finds these files, spares them for a day, and then removes them and no others."""
-    from reposignal_pipeline.config import load_settings
-    from reposignal_pipeline.lake.catalog import Lake
-    from reposignal_pipeline.lake.upkeep import clean, orphans
-
-    before = dict(os.environ)
-    try:
-        lake = Lake(load_settings(home.environment))
+    with warehouse_in(home) as lake:
         assert {path.removeprefix(f"{home.data}/") for path in orphans(lake, grace_hours=0)} == orphaned
         assert orphans(lake) == []
         clean(lake)
         assert home.files() >= orphaned
         deleted = clean(lake, grace_hours=0)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
     assert {path.removeprefix(f"{home.data}/") for path in deleted["orphaned"]} == orphaned
     assert home.files() & orphaned == set()
 
