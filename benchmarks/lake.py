@@ -249,8 +249,8 @@ def _slow(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def workers(servers: Servers, base: Path, first: dt.date, last: dt.date) -> None:
-    """Print what an ingest takes with 1, 2 and 4 workers, of eight connections each and of one."""
+def workers(servers: Servers, base: Path, first: dt.date, last: dt.date, connections_each: Sequence[int]) -> None:
+    """Print what an ingest takes with 1, 2 and 4 workers, of so many connections each."""
     upstream, hook = base / "upstream", base / "hook"
     if not upstream.exists():
         upstream.mkdir(parents=True)
@@ -261,7 +261,7 @@ def workers(servers: Servers, base: Path, first: dt.date, last: dt.date) -> None
     print("| connections each | workers | wall s | CPU s | speed-up | the slowest worker's seconds |")
     print("|---|---|---|---|---|---|")
     with _slow(upstream) as url:
-        for connections in (1, 8):
+        for connections in connections_each:
             alone = 0.0
             for number in WORKERS:
                 name = f"workers{number}x{connections}"
@@ -312,6 +312,7 @@ def main() -> None:
         default=LAST_DAY - dt.timedelta(days=1),
         help="one day more is measured",
     )
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8], help="of each worker to the upstream")
     parser.add_argument("--runs", type=int, default=5, help="of each question")
     parser.add_argument("--days", type=int, default=lake_events.DAYS)
     parser.add_argument("--stars", type=int, default=lake_events.STARS_A_DAY, help="a day")
@@ -329,7 +330,7 @@ def main() -> None:
         if options.part == "day":
             day(servers, base, options.first, options.last, options.runs)
         elif options.part == "workers":
-            workers(servers, base, options.first, options.last)
+            workers(servers, base, options.first, options.last, options.connections)
         else:
             with servers.lake("events", str(base / "lake")) as lake:
                 os.environ.update(lake)

@@ -95,6 +95,8 @@ def _is_whole(manifest: Path) -> bool:
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 os.environ.update(dbt_environment(settings))
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+# a range of days is an event a day: PostgreSQL takes a thousand at once
+os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
 settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
 if settings.lake:
     ready(settings)

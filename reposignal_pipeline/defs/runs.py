@@ -127,6 +127,8 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
 
         _bury_dead_runs(instance)
         if settings.lake:
+            # else each event opens connections of its own; the limits are far from what a run does
+            instance.optimize_for_webserver(statement_timeout=600_000, pool_recycle=3600, max_overflow=20)
             instance.event_log_storage.set_concurrency_slots(INGEST_POOL, settings.lake_workers)
         yield instance, defs()
 
