@@ -44,6 +44,11 @@ class _SqlClient(DuckLakeSqlClient):
         """Leave the lake attached: other connections of the same database use it."""
         DuckDbSqlClient.close_connection(self)
 
+    def create_secret(
+        self, scope: str, credentials: Any, secret_name: Any = None, persist_secrets: bool = False
+    ) -> None:
+        """Make none: httpfs has the keys from the environment, and connections of one database collide making it."""
+
 
 class _Client(DuckLakeClient):
     def __init__(self, schema: Schema, config: DuckLakeClientConfiguration, capabilities: Any) -> None:
