@@ -45,9 +45,10 @@ class _SqlClient(DuckLakeSqlClient):
         DuckDbSqlClient.close_connection(self)
 
     def create_secret(
-        self, scope: str, credentials: Any, secret_name: Any = None, persist_secrets: bool = False
-    ) -> None:
+        self, scope: str, credentials: Any, secret_name: str | None = None, persist_secrets: bool = False
+    ) -> bool:
         """Make none: httpfs has the keys from the environment, and connections of one database collide making it."""
+        return True
 
 
 class _Client(DuckLakeClient):
