@@ -46,7 +46,7 @@ class _SqlClient(DuckLakeSqlClient):
 
     def create_secret(
         self, scope: str, credentials: Any, secret_name: str | None = None, persist_secrets: bool = False
-    ) -> bool:
+    ) -> Any:
         """Make none: httpfs has the keys from the environment, and connections of one database collide making it."""
         return True
 
