@@ -10,6 +10,12 @@ import yaml
 
 from reposignal_pipeline.config import PROFILE_MARK, PROJECT_ROOT, ConfigError, load_settings
 
+LAKE_STORAGE = {
+    "run_storage": ("dagster_postgres", "PostgresRunStorage"),
+    "event_log_storage": ("reposignal_pipeline.lake.event_log", "PooledPostgresEventLogStorage"),
+    "schedule_storage": ("dagster_postgres", "PostgresScheduleStorage"),
+}
+
 
 def ready_dagster_home() -> Path:
     """Return Dagster's home with the project's `dagster.yaml` in it, made for this place."""
@@ -21,8 +27,9 @@ def ready_dagster_home() -> Path:
     if settings.lake:
         # whoever works on the lake from another machine sees the same runs
         configuration = yaml.safe_load(instance)
-        del configuration["event_log_storage"]
-        configuration["storage"] = {"postgres": {"postgres_url": {"env": "REPOSIGNAL_LAKE_CATALOG"}}}
+        for storage, (module, name) in LAKE_STORAGE.items():
+            url = {"postgres_url": {"env": "REPOSIGNAL_LAKE_CATALOG"}}
+            configuration[storage] = {"module": module, "class": name, "config": url}
         instance = yaml.safe_dump(configuration)
     (home / "dagster.yaml").write_text(instance)
     return home

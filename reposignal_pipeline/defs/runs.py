@@ -127,28 +127,8 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
 
         _bury_dead_runs(instance)
         if settings.lake:
-            _keep_connections(instance)
             instance.event_log_storage.set_concurrency_slots(INGEST_POOL, settings.lake_workers)
         yield instance, defs()
-
-
-def _keep_connections(instance: dg.DagsterInstance) -> None:
-    """Have the record of runs in PostgreSQL written through connections that stay open: else each event opens three."""
-    from psycopg2 import Error
-    from sqlalchemy import event, exc
-    from sqlalchemy.pool import Pool
-
-    def ping(connection: Any, *_: Any) -> None:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("select 1")
-            connection.rollback()
-        except Error:  # the server was restarted: SQLAlchemy makes another connection
-            raise exc.DisconnectionError from None
-
-    event.listen(Pool, "checkout", ping)
-    # the limits are far from what a run does
-    instance.optimize_for_webserver(statement_timeout=600_000, pool_recycle=3600, max_overflow=20)
 
 
 @contextmanager

@@ -57,7 +57,9 @@ def test_what_changed_is_copied_again(lake: Lake, tmp_path: Path) -> None:
     assert_copied(lake, tmp_path / "before")
     with lake.connected() as connection:
         connection.execute("delete from dim_repo where repo_key = (select min(repo_key) from dim_repo)")
-        connection.execute("update fct_repo_day set stars_total = stars_total + 1 where day = (select max(day) from fct_repo_day)")
+        connection.execute(
+            "update fct_repo_day set stars_total = stars_total + 1 where day = (select max(day) from fct_repo_day)"
+        )
         connection.execute("insert into build.unpublished select max(day) from fct_repo_day")
         connection.execute("comment on column dim_repo.full_name is 'another comment'")
         connection.execute("create table another as select 1 as one")
