@@ -189,7 +189,9 @@ def days_of(home: LakeHome) -> frozenset[dt.date]:
         return frozenset(day for (day,) in connection.execute("select distinct day from fct_repo_day").fetchall())
 
 
-@pytest.mark.skipif("REPOSIGNAL_REAL_DATA" in os.environ, reason="the recordings are loaded instead, by the next test")
+@pytest.mark.skipif(
+    bool(os.environ.get("REPOSIGNAL_REAL_DATA")), reason="the recordings are loaded instead, by the next test"
+)
 def test_two_machines_load_and_build_while_four_read(folder_half: LakeHome, whole: Home, tmp_path: Path) -> None:
     one = folder_half.copied(tmp_path / "one" / "home")
     other = another_machine(one, tmp_path / "other")
