@@ -28,7 +28,6 @@ from benchmarks.__main__ import REPOSIGNAL, write_upstream
 from reposignal_pipeline.analysis.forecast import THRESHOLDS, quarter_of, reliability, scores, walk_forward
 from reposignal_pipeline.config import PROJECT_ROOT
 from reposignal_pipeline.defs.forecasts import whole_past
-from reposignal_pipeline.warehouse import LAYOUT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -306,7 +305,10 @@ def head_pages(connection: duckdb.DuckDBPyConnection, _: Path) -> list[str]:
 
 
 def load(recordings: Path, home: Path) -> Path:
-    """Return the published file of a home that holds every recorded day; what is there already is not loaded again."""
+    """Return the published file of a home that holds every recorded day; what is there already is not loaded again.
+
+    The command runs in any case: it rebuilds the marts if their columns changed since.
+    """
     published = home / "published" / "reposignal.duckdb"
     with duckdb.connect() as connection:
         recorded = connection.execute(
@@ -314,8 +316,6 @@ def load(recordings: Path, home: Path) -> Path:
         ).fetchall()
     first, last = min(recorded)[0], max(recorded)[0]
     missing = set(recorded) - _standing(home)
-    if not missing and _is_of_this_layout(home):
-        return published
     with tempfile.TemporaryDirectory(prefix="reposignal-backtest-") as upstream:
         if missing:
             print("writing the recordings as the upstream published them", file=sys.stderr)
@@ -337,16 +337,6 @@ def _standing(home: Path) -> set[tuple[dt.date]]:
         return set()
     with duckdb.connect(str(published.resolve()), read_only=True) as connection:
         return set(connection.execute("select distinct day from fct_repo_day").fetchall())
-
-
-def _is_of_this_layout(home: Path) -> bool:
-    with duckdb.connect(str(home / "warehouse" / "reposignal.duckdb"), read_only=True) as connection:
-        return _one(connection, "select max(layout) from build.layout") == LAYOUT
-
-
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> object:
-    row = connection.execute(query).fetchone()
-    return row[0] if row else None
 
 
 # --- the score: P@50

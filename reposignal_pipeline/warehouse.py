@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import datetime as dt
 import fcntl
+import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -42,9 +43,6 @@ LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "
 
 BY_MONTH = ("fct_repo_day", "fct_repo_signal_day", "fct_star_vintage")
 """large tables: released in months, of which only those that changed are written"""
-
-LAYOUT = 6
-"""of the columns of all models: one more with each change of them, and homes are rebuilt once"""
 
 NEVER = dt.datetime(1970, 1, 1)
 
@@ -384,15 +382,26 @@ class Warehouse:
                 for month in joined_ranges(DayRange(first, last) for first, last in rows if first):
                     _note_months(connection, month)
 
-    def is_of_another_layout(self) -> bool:
-        """Return whether the marts were built with other columns than models have now, and want a full refresh."""
-        with self.connected() as connection:
-            (built,) = _one(connection, f"select count(*) from {BUILD_SCHEMA}.built")
-            (layout,) = _one(connection, f"select max(layout) from {BUILD_SCHEMA}.layout")
-        return bool(built) and layout != LAYOUT
+    def relations_with_other_columns(self, columns: Mapping[str, str]) -> list[str]:
+        """Return the relations that were built with other columns than models have now, or that are new.
 
-    def end_build(self) -> None:
-        """Note that the marts show every load that `begin_build` saw."""
+        An incremental build would fail on them, or fill a new one with the window alone: they need a full refresh.
+
+        Args:
+            columns: of the models of today, from `columns_of_relations`.
+        """
+        with self.connected() as connection:
+            (is_built,) = _one(connection, f"select count(*) > 0 from {BUILD_SCHEMA}.built")
+            (built,) = _one(connection, f"select any_value(columns) from {BUILD_SCHEMA}.relations")
+        known = json.loads(built or "{}")
+        return sorted(name for name, told in columns.items() if known.get(name) != told) if is_built else []
+
+    def end_build(self, columns: Mapping[str, str] | None = None) -> None:
+        """Note that the marts show every load that `begin_build` saw.
+
+        Args:
+            columns: of the models that were built, from `columns_of_relations`.
+        """
         with self.connected() as connection, transaction(connection):
             connection.execute(
                 f"delete from {BUILD_SCHEMA}.built using {BUILD_SCHEMA}.building as building"
@@ -405,8 +414,8 @@ class Warehouse:
             connection.execute(f"delete from {BUILD_SCHEMA}.builds")
             connection.execute(f"insert into {BUILD_SCHEMA}.builds values (?)", [builds])
             connection.execute(f"update {BUILD_SCHEMA}.star_weeks set built_to = building_to")
-            connection.execute(f"delete from {BUILD_SCHEMA}.layout")
-            connection.execute(f"insert into {BUILD_SCHEMA}.layout values ({LAYOUT})")
+            connection.execute(f"delete from {BUILD_SCHEMA}.relations")
+            connection.execute(f"insert into {BUILD_SCHEMA}.relations values (?)", [json.dumps(columns or {})])
 
     def note_stale_verticals(self, connection: duckdb.DuckDBPyConnection, first_day: dt.date) -> None:
         """Note that languages over verticals are to be told anew from a day on: its repositories or clusters changed.
@@ -438,6 +447,30 @@ class Warehouse:
         with self.connected() as connection:
             day: dt.date | None = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.unpublished")[0]
         return day
+
+
+def columns_of_relations(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return the columns, with types where they are declared, of every relation that dbt keeps between builds.
+
+    Only a change of these forces a full refresh: dbt makes views and tables from scratch in every build, and neither a
+    comment nor the order of columns changes what an incremental build can insert into. Checksums of models would say
+    less (a formula can stand in a macro) and more (a comment in the SQL changes them).
+
+    Args:
+        manifest: of dbt.
+    """
+    kept = {
+        node["name"]: node
+        for node in manifest["nodes"].values()
+        if node["resource_type"] in {"model", "seed"} and node["config"]["materialized"] in {"incremental", "seed"}
+    }
+    return {name: ", ".join(sorted(_declared_columns(kept[name]))) for name in sorted(kept)}
+
+
+def _declared_columns(node: Mapping[str, Any]) -> Iterator[str]:
+    types = node["config"].get("column_types") or {}
+    for name, column in node["columns"].items():
+        yield f"{name} {column.get('data_type') or types.get(name) or ''}".strip().lower()
 
 
 def joined_ranges(ranges: Iterable[DayRange], most: int = MOST_RANGES) -> tuple[DayRange, ...]:
@@ -544,7 +577,7 @@ _BUILD_TABLES = {
     "unpublished_month": "(month date)",
     "stale_verticals": "(first_day date)",
     "star_weeks": "(built_to timestamp, building_to timestamp)",
-    "layout": "(layout integer)",
+    "relations": "(columns varchar)",
     "builds": "(builds bigint)",
 }
 

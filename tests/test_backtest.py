@@ -17,7 +17,6 @@ from threadpoolctl import threadpool_limits
 from benchmarks import backtest
 from benchmarks.backtest import BEFORE, TEST, calls, fitted_ranking, in_period, interval, leaders, leads, precision
 from reposignal_pipeline.sources.rankings import COLUMNS
-from reposignal_pipeline.warehouse import LAYOUT
 
 CALLED_ON = dt.date(2024, 3, 1)
 
@@ -175,28 +174,19 @@ def recorded(folder: Path, days: list[str]) -> Path:
     return folder
 
 
-def stand(home: Path, days: list[str], layout: int) -> None:
+def stand(home: Path, days: list[str]) -> None:
     """Make a home that has published some days."""
-    for folder in ("published", "warehouse"):
-        (home / folder).mkdir(parents=True)
+    (home / "published").mkdir(parents=True)
     with duckdb.connect(str(home / "published" / "reposignal.duckdb")) as connection:
         connection.execute(f"create table fct_repo_day as select unnest({days}::date[]) as day")
-    with duckdb.connect(str(home / "warehouse" / "reposignal.duckdb")) as connection:
-        connection.execute("create schema build")
-        connection.execute(f"create table build.layout as select {layout} as layout")
 
 
 @pytest.mark.parametrize(
-    ("standing", "layout", "written"),
-    [
-        (["2024-03-01", "2024-03-02"], LAYOUT, None),
-        (["2024-03-01", "2024-03-02"], LAYOUT - 1, 0),
-        (["2024-03-01"], LAYOUT, 2),
-        (None, LAYOUT, 2),
-    ],
+    ("standing", "written"),
+    [(["2024-03-01", "2024-03-02"], 0), (["2024-03-01"], 2), (None, 2)],
 )
-def test_a_home_is_loaded_only_where_something_is_missing(
-    standing: list[str] | None, layout: int, written: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_recordings_are_written_out_only_where_something_is_missing(
+    standing: list[str] | None, written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, launched = tmp_path / "home", []
 
@@ -211,7 +201,7 @@ def test_a_home_is_loaded_only_where_something_is_missing(
     monkeypatch.setattr(subprocess, "run", launch)
     recordings = recorded(tmp_path / "recordings", ["2024-03-01", "2024-03-02"])
     if standing is not None:
-        stand(home, standing, layout)
+        stand(home, standing)
     assert backtest.load(recordings, home) == home / "published" / "reposignal.duckdb"
     command = ["backfill", "rankings", "--from", "2024-03-01", "--to", "2024-03-02"]
-    assert launched == ([] if written is None else [(command, str(home), written)])
+    assert launched == [(command, str(home), written)]

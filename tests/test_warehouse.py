@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reposignal_pipeline.config import Profile, Settings
-from reposignal_pipeline.warehouse import BUILD_SCHEMA, LAYOUT, NEVER, DayRange, Rebuild, Warehouse, joined_ranges
+from reposignal_pipeline.warehouse import (
+    BUILD_SCHEMA,
+    NEVER,
+    DayRange,
+    Rebuild,
+    Warehouse,
+    columns_of_relations,
+    joined_ranges,
+)
 
 DAY = dt.date(2026, 3, 2)
 AT = dt.datetime(2026, 3, 3, 6)
@@ -98,15 +108,102 @@ def test_days_loaded_late_touch_every_month_with_star_history(warehouse: Warehou
     assert dt.date(2024, 6, 1) in changed_months(warehouse)
 
 
-def test_marts_of_another_layout_are_built_anew(warehouse: Warehouse) -> None:
-    assert not warehouse.is_of_another_layout()  # nothing was built
+def a_manifest() -> dict[str, Any]:
+    """Return what a manifest of dbt says of a model that is kept between builds, a table, a view and a seed."""
+
+    def node(kind: str, materialized: str, columns: dict[str, str | None], **config: Any) -> dict[str, Any]:
+        declared = {name: {"name": name, "data_type": told, "description": ""} for name, told in columns.items()}
+        return {
+            "resource_type": kind,
+            "config": {"materialized": materialized, **config},
+            "columns": declared,
+            "checksum": {"name": "sha256", "checksum": "1"},
+        }
+
+    nodes = {
+        "fct_day": node("model", "incremental", {"day": "date", "stars": "bigint"}),
+        "dim_all": node("model", "table", {"name": "varchar"}),
+        "stg_view": node("model", "view", {"name": None}),
+        "weights": node("seed", "seed", {"weight": None}, column_types={"weight": "double"}),
+    }
+    return {"nodes": {name: {"name": name, **told} for name, told in nodes.items()}}
+
+
+def with_a_column(manifest: dict[str, Any]) -> None:
+    manifest["nodes"]["fct_day"]["columns"]["forks"] = {"name": "forks", "data_type": "bigint"}
+
+
+def with_another_type(manifest: dict[str, Any]) -> None:
+    manifest["nodes"]["fct_day"]["columns"]["stars"]["data_type"] = "hugeint"
+
+
+def without_a_column(manifest: dict[str, Any]) -> None:
+    del manifest["nodes"]["fct_day"]["columns"]["stars"]
+
+
+def with_a_new_model(manifest: dict[str, Any]) -> None:
+    manifest["nodes"]["fct_week"] = manifest["nodes"]["fct_day"] | {"name": "fct_week"}
+
+
+def with_another_seed(manifest: dict[str, Any]) -> None:
+    manifest["nodes"]["weights"]["config"]["column_types"]["weight"] = "integer"
+
+
+def with_other_comments_and_sql(manifest: dict[str, Any]) -> None:
+    for node in manifest["nodes"].values():
+        node["checksum"]["checksum"] = "2"
+        for column in node["columns"].values():
+            column["description"] = "said better"
+
+
+def in_another_order(manifest: dict[str, Any]) -> None:
+    node = manifest["nodes"]["fct_day"]
+    node["columns"] = dict(reversed(node["columns"].items()))
+
+
+def without_a_model(manifest: dict[str, Any]) -> None:
+    del manifest["nodes"]["fct_day"]
+
+
+def with_other_columns_of_what_every_build_makes(manifest: dict[str, Any]) -> None:
+    for name in ("dim_all", "stg_view"):
+        manifest["nodes"][name]["columns"]["more"] = {"name": "more", "data_type": "varchar"}
+
+
+@pytest.mark.parametrize(
+    ("change", "rebuilt"),
+    [
+        (with_a_column, ["fct_day"]),
+        (with_another_type, ["fct_day"]),
+        (without_a_column, ["fct_day"]),
+        (with_a_new_model, ["fct_week"]),
+        (with_another_seed, ["weights"]),
+        (with_other_comments_and_sql, []),
+        (in_another_order, []),
+        (without_a_model, []),
+        (with_other_columns_of_what_every_build_makes, []),
+    ],
+)
+def test_only_other_columns_of_what_builds_keep_rebuild_a_home(
+    change: Callable[[dict[str, Any]], None], rebuilt: list[str], warehouse: Warehouse
+) -> None:
+    assert warehouse.relations_with_other_columns(columns_of_relations(a_manifest())) == []  # nothing was built
+    observe(warehouse, DAY, AT)
+    warehouse.begin_build()
+    warehouse.end_build(columns_of_relations(a_manifest()))
+    assert warehouse.relations_with_other_columns(columns_of_relations(a_manifest())) == []
+    changed = a_manifest()
+    change(changed)
+    assert warehouse.relations_with_other_columns(columns_of_relations(changed)) == rebuilt
+    warehouse.begin_build()  # and killed: what was begun is not done
+    assert warehouse.relations_with_other_columns(columns_of_relations(changed)) == rebuilt
+
+
+def test_a_home_whose_columns_were_never_noted_is_rebuilt(warehouse: Warehouse) -> None:
     observe(warehouse, DAY, AT)
     warehouse.begin_build()
     warehouse.end_build()
-    assert not warehouse.is_of_another_layout()
-    with warehouse.connected() as connection:
-        connection.execute(f"update {BUILD_SCHEMA}.layout set layout = {LAYOUT - 1}")
-    assert warehouse.is_of_another_layout()
+    assert warehouse.relations_with_other_columns(columns_of_relations(a_manifest())) == ["fct_day", "weights"]
 
 
 # --- days of the archive

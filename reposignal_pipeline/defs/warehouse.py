@@ -18,7 +18,7 @@ from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
 from reposignal_pipeline.defs.resources import dbt_project
-from reposignal_pipeline.warehouse import DayRange, Rebuild, Warehouse, row_counts
+from reposignal_pipeline.warehouse import DayRange, Rebuild, Warehouse, columns_of_relations, row_counts
 
 LOADS = {
     "rankings": RANKINGS,
@@ -106,7 +106,10 @@ def marts(
 ) -> Iterator[Any]:
     """Rebuild the window of days that loads have changed, with the data tests of just those days."""
     with warehouse.writing(f"run {context.run_id}: marts", context.log):
-        full_refresh = config.full_refresh or warehouse.is_of_another_layout()
+        columns = columns_of_relations(json.loads(dbt_project.manifest_path.read_bytes()))
+        if changed := warehouse.relations_with_other_columns(columns):
+            context.log.info("all days are rebuilt: columns changed of %s", ", ".join(changed))
+        full_refresh = config.full_refresh or bool(changed)
         since = dt.date.min if full_refresh else config.rebuild_from and dt.date.fromisoformat(config.rebuild_from)
         rebuild = warehouse.begin_build(since=since or None)
         context.log.info("rebuilding %s", rebuild or "nothing: no day was observed yet")
@@ -120,7 +123,7 @@ def marts(
         events = list(invocation.stream())
         if not context.is_subset:
             # a part of the models leaves new loads half built: they stay unpublished until all models are built
-            warehouse.end_build()
+            warehouse.end_build(columns)
         with warehouse.connected() as connection:
             rows = row_counts(connection, {key.path[-1] for key in context.selected_asset_keys})
     yield from _counted(context, events, rows)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from reposignal_pipeline.warehouse import BUILD_SCHEMA, LAYOUT
+from reposignal_pipeline.warehouse import BUILD_SCHEMA, columns_of_relations
 from tests.pipeline.homes import (
     NEVER_PUBLISHED,
     Home,
@@ -66,8 +67,11 @@ def story(whole: Home, tmp_path_factory: pytest.TempPathFactory) -> Story:
             server.status = None
             ranged = session.load(15, 17)
             before = home.tables()
-            with duckdb.connect(str(home.path / "warehouse" / "reposignal.duckdb")) as connection:
-                connection.execute(f"update {BUILD_SCHEMA}.layout set layout = {LAYOUT - 1}")
+            for file, table, column in (
+                ("reposignal", "main.fct_language_day", "repos_with_gain"),
+                ("pipeline", "intermediate.int_rankings_repo_days__merged", "stars_spread"),
+            ):
+                take_column_away(home, file, table, column)
             upgraded = session.load(15, 17)
     return Story(home, day_twice, tables, republished, raw, down, releases, ranged, before, upgraded)
 
@@ -75,6 +79,21 @@ def story(whole: Home, tmp_path_factory: pytest.TempPathFactory) -> Story:
 def release(home: Home) -> tuple[Path, int]:
     """Return what tells one published copy from another."""
     return home.published.resolve(), home.published.stat().st_mtime_ns
+
+
+def take_column_away(home: Home, file: str, table: str, column: str) -> None:
+    """Make a home one of a version whose model had not this column yet."""
+    with duckdb.connect(str(home.path / "warehouse" / f"{file}.duckdb")) as connection:
+        connection.execute(f"alter table {table} drop column {column}")
+    with duckdb.connect(str(home.path / "warehouse" / "reposignal.duckdb")) as connection:
+        row = connection.execute(f"select columns from {BUILD_SCHEMA}.relations").fetchone()
+        assert row
+        built = json.loads(row[0])
+        name = table.partition(".")[2]
+        kept = [told for told in built[name].split(", ") if told.split()[0] != column]
+        assert kept != built[name].split(", ")
+        built[name] = ", ".join(kept)
+        connection.execute(f"update {BUILD_SCHEMA}.relations set columns = ?", [json.dumps(built)])
 
 
 def raw_rows(home: Home) -> list[tuple[object, ...]]:
@@ -157,7 +176,25 @@ def test_a_malformed_file_is_refused_and_the_other_days_are_published(story: Sto
     assert home.query(former) == whole.query(former)
 
 
-def test_a_home_of_former_columns_is_built_anew_and_says_the_same(story: Story) -> None:
+def test_a_home_of_former_columns_is_rebuilt_by_itself_and_says_the_same(story: Story) -> None:
     assert story.upgraded.returncode == story.range_with_refused.returncode, story.upgraded.stderr
     assert_one_line(story.upgraded.stderr)
     assert_alike(story.tables_before_upgrade, story.home.tables())
+
+
+def test_models_declare_the_columns_that_are_built(whole: Home) -> None:
+    """Otherwise a column could change and no home would notice."""
+    declared = columns_of_relations(json.loads((whole.path / "dbt" / "target" / "manifest.json").read_bytes()))
+    with duckdb.connect() as connection:
+        for file in ("reposignal", "pipeline"):
+            path = whole.path / "warehouse" / f"{file}.duckdb"
+            connection.execute(f"attach '{path}' as {file} (read_only)")
+        built = dict(
+            connection.execute(
+                "select table_name, map_from_entries(list((column_name, lower(data_type)))) from duckdb_columns()"
+                " where schema_name in ('main', 'intermediate', 'seeds') group by table_name"
+            ).fetchall()
+        )
+    for name, columns in declared.items():
+        told = dict((*column.split(" ", 1), None)[:2] for column in columns.split(", "))
+        assert told == {column: built[name][column] if told.get(column) else None for column in built[name]}, name
