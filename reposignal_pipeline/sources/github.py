@@ -34,6 +34,9 @@ GATEWAY_ATTEMPTS = 3
 REDIRECTS = 3
 MINUTE = 60.0
 
+API_VERSION = b"2026-03-10"
+"""the version that documents star histories; a later one may change what the answers mean"""
+
 ANSWERS = frozenset({200, 202, 304, 403, 404, 409, 410, 422, 451})
 REFUSALS = {404: "not_found", 410: "not_found", 451: "dmca"}
 TOO_LARGE = frozenset({"RESOURCE_LIMITS_EXCEEDED", "MAX_NODE_LIMIT_EXCEEDED"})
@@ -209,7 +212,7 @@ class _Token:
             (b"Accept", b"application/vnd.github+json"),
             (b"Accept-Encoding", b"gzip"),
             (b"User-Agent", agent.encode()),
-            (b"X-GitHub-Api-Version", b"2022-11-28"),
+            (b"X-GitHub-Api-Version", API_VERSION),
         ]
         if secret is not None:
             self.headers.append((b"Authorization", f"Bearer {secret}".encode()))

@@ -325,25 +325,25 @@ async def _attempt(github: GitHub, ask: Ask, trouble: _Trouble) -> Reads:
 
 
 async def _read(github: GitHub, ask: Ask) -> Reads:
+    # By id, never by name: a history of one page has no Link header, so nothing in the answer would say that the name
+    # belongs to another repository by now.
+    path = f"/repositories/{ask.repo_id}/stargazers/history"
     params = {"per_page": WEEKS_A_PAGE, "page": ask.page}
-    answer = await github.get(f"/repos/{ask.full_name}/stargazers/history", params, etag=ask.etag)
+    answer = await github.get(path, params, etag=ask.etag)
     if answer.status == 304 and ask.newest:
         confirmed = _confirmed(ask, ask.newest, answer.answered_at)
         if confirmed:
             return confirmed
-        answer = await github.get(f"/repos/{ask.full_name}/stargazers/history", params)
-    if answer.refusal == "not_found" or _holder(answer) not in (None, ask.repo_id):
-        # the name went to another repository, or was given up: the id stays
-        answer = await github.get(f"/repositories/{ask.repo_id}/stargazers/history", params)
+        answer = await github.get(path, params)
+    if answer.status == 200 and _holders(answer) != {ask.repo_id}:
+        answer = await github.get(path, params)
     return parse_page(ask, answer)
 
 
-def _holder(answer: Answer) -> int | None:
-    """Return the id that the answer names: GitHub writes it into the addresses of the other pages."""
-    for address in (*answer.links.values(), answer.url):
-        if found := re.search(r"/repositories/(\d{1,18})/", address):
-            return int(found.group(1))
-    return None
+def _holders(answer: Answer) -> set[int]:
+    """Return the ids that the answer names: in its own address, and in those of the other pages."""
+    found = (re.search(r"/repositories/(\d{1,18})/", address) for address in (answer.url, *answer.links.values()))
+    return {int(match.group(1)) for match in found if match}
 
 
 def _confirmed(ask: Ask, newest: Row, at: dt.datetime) -> Reads | None:
@@ -363,9 +363,11 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
     if answer.status != 200 or not isinstance(answer.content, list):
         reason = "still computing" if answer.status == 202 else f"answered {answer.status}, not a list of weeks"
         return Reads(reads=[_reading(ask, "unreadable", at, reason=reason)])
-    holder = _holder(answer)
-    if holder not in (None, ask.repo_id):
-        return Reads(reads=[_reading(ask, "wrong_id", at, reason=f"it is repository {holder}'s")])
+    holders = _holders(answer)
+    if holders != {ask.repo_id}:
+        named = ", ".join(map(str, sorted(holders - {ask.repo_id})))
+        reason = f"the answer names repository {named}" if named else "nothing in the answer names the repository"
+        return Reads(reads=[_reading(ask, "wrong_id", at, reason=reason)])
     sunday = at.date() - DAY * (at.isoweekday() % 7)
     if not answer.content:
         if ask.page == 1:

@@ -92,7 +92,7 @@ async def test_a_question_is_asked_in_the_words_of_the_api() -> None:
     assert (asked.method, asked.target) == ("GET", PATH)
     assert asked.headers["authorization"] == f"Bearer {TOKENS[0]}"
     assert asked.headers["accept"] == "application/vnd.github+json"
-    assert asked.headers["x-github-api-version"] == "2022-11-28"
+    assert asked.headers["x-github-api-version"] == "2026-03-10"
     assert asked.headers["user-agent"].startswith("reposignal/")
 
 

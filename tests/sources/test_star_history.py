@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reposignal_pipeline.config import Profile, Settings
+from reposignal_pipeline.sample.github_api import GitHubApi
+from reposignal_pipeline.sample.github_world import ALWAYS, Repository, World
 from reposignal_pipeline.sources.discovery import Member
-from reposignal_pipeline.sources.github import Answer
+from reposignal_pipeline.sources.github import Answer, GitHub
 from reposignal_pipeline.sources.schemas import STAR_HISTORY, STAR_HISTORY_READS, WEEKDAYS
-from reposignal_pipeline.sources.star_history import Ask, Plan, fresh_weeks, parse_page, plan
+from reposignal_pipeline.sources.star_history import Ask, Plan, fresh_weeks, parse_page, plan, read
 from reposignal_pipeline.warehouse import Warehouse
 
 DAY = dt.timedelta(days=1)
@@ -39,8 +43,15 @@ def weeks(count: int, newest: dt.date = SUNDAY) -> list[dict[str, Any]]:
     return partial + [week(newest - 7 * n * DAY, n, 0, 0, 0, 0, 0, 1) for n in range(1, count)]
 
 
-def answer(content: Any, status: int = 200, *, url: str = "/repos/a/b", at: dt.datetime = NOW) -> Answer:
-    return Answer(status, content, url, is_moved=False, etag='W/"x"', links={}, answered_at=at)
+def answer(
+    content: Any,
+    status: int = 200,
+    *,
+    url: str = "/repositories/7/stargazers/history",
+    links: dict[str, str] | None = None,
+    at: dt.datetime = NOW,
+) -> Answer:
+    return Answer(status, content, url, is_moved=False, etag='W/"x"', links=links or {}, answered_at=at)
 
 
 def test_a_page_covers_the_days_that_have_ended() -> None:
@@ -132,10 +143,38 @@ def test_a_refusal_is_a_state_and_covers_nothing(status: int, content: Any, told
     assert [(row["status"], row["last_day"]) for row in reads.reads] == [(told, None)]
 
 
-def test_the_history_of_another_repository_is_not_believed() -> None:
-    reads = parse_page(ASK, answer(weeks(3), url="/repositories/8/stargazers/history?page=1"))
+@pytest.mark.parametrize(
+    ("url", "links", "reason"),
+    [
+        ("/repositories/8/stargazers/history", {}, "the answer names repository 8"),
+        (
+            "/repositories/7/stargazers/history",
+            {"next": "https://api.github.com/repositories/8/stargazers/history?page=2"},
+            "the answer names repository 8",
+        ),
+        ("/repos/a/b/stargazers/history", {}, "nothing in the answer names the repository"),
+    ],
+)
+def test_a_history_is_believed_only_if_the_answer_names_the_repository(
+    url: str, links: dict[str, str], reason: str
+) -> None:
+    reads = parse_page(ASK, answer(weeks(3), url=url, links=links))
     assert reads.weeks == []
-    assert reads.reads[0]["status"] == "wrong_id"
+    assert [(row["status"], row["reason"]) for row in reads.reads] == [("wrong_id", reason)]
+
+
+def test_a_name_that_another_repository_took_does_not_bring_its_history() -> None:
+    taken = dt.datetime(2026, 2, 1)
+    begun, given = dt.datetime(2026, 1, 1), np.full(57, 4, np.int32)
+    first = Repository(1, ((ALWAYS, "own/tool"), (taken, "own/old")), begun, begun.date(), 0, given)
+    second = Repository(2, ((taken, "own/tool"),), taken, taken.date(), 0, 9 * given[31:])
+
+    async def read_all() -> list[dict[str, Any]]:
+        with GitHubApi(World([first, second]), now=NOW) as api:
+            async with GitHub(api.base) as github:
+                return [row async for reads in read(github, [Ask(1, "own/tool", 1)]) for row in reads.weeks]
+
+    assert {row["total"] for row in asyncio.run(read_all()) if taken.date() < row["week"] < SUNDAY} == {7 * 4}
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=20))
@@ -167,7 +206,8 @@ class Home:
             for ask in asks:
                 newest = sunday - 7 * 30 * (ask.page - 1) * DAY
                 content = (pages or {}).get(ask.repo_id) or weeks(30, newest)
-                reads = parse_page(ask, answer(content, at=at))
+                url = f"/repositories/{ask.repo_id}/stargazers/history"
+                reads = parse_page(ask, answer(content, url=url, at=at))
                 fresh = fresh_weeks(connection, reads.weeks, at)
                 new += len(fresh)
                 insert(connection, "star_history", fresh)

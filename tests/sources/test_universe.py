@@ -353,7 +353,7 @@ def test_a_quota_spent_keeps_what_was_read(api: GitHubApi) -> None:
 
 
 def test_one_page_that_is_never_answered_is_its_own_trouble(api: GitHubApi) -> None:
-    api.faults.append(faults.bad_gateway(matches="repo-7/"))
+    api.faults.append(faults.bad_gateway(matches=f"/repositories/{api.world.repositories[7].repo_id}/"))
     reads, failure = read_all(api, asks_of(api, 1))
     assert failure is None
     assert sorted(row["status"] for row in reads.reads) == ["read"] * 19 + ["unreadable"]
