@@ -9,9 +9,12 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
+import duckdb
 import pytest
 
 from tests.pipeline.homes import (
@@ -106,6 +109,137 @@ def test_a_day_that_no_file_can_have_is_told(tmp_path: Path, day: str) -> None:
 
 
 # sql
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home of which no more is there than a published file with a small table."""
+    home = Home(tmp_path_factory.mktemp("small"), extra={"COLUMNS": "160"})
+    (home.path / "releases" / "one").mkdir(parents=True)
+    (home.path / "published").symlink_to("releases/one")
+    with duckdb.connect(str(home.published)) as connection:
+        connection.execute("create table parts as select range as n, 'part ' || range as name from range(5000)")
+    return home
+
+
+@pytest.fixture(scope="module")
+def asked_small(small: Home) -> Iterator[Session]:
+    with small.session() as session:
+        yield session
+
+
+VALUES = {
+    "170141183460469231731687303715884105727::hugeint": "170141183460469231731687303715884105727",
+    "12345678901234567890.123456789::decimal(38, 9)": "12345678901234567890.123456789",
+    "9007199254740993::bigint": "9007199254740993",
+    "0.1::double": "0.1",
+    "'nan'::double": "null",
+    "'-inf'::double": "null",
+    "[1.25::double, 'nan'::double, null]": "[1.25, null, null]",
+    "{'z': 'inf'::double, 'quoted': 'NaN \"Infinity\"'}": '{"z": null, "quoted": "NaN \\"Infinity\\""}',
+    "map {'k': [1.50::decimal(9, 2)]}": '{"k": [1.50]}',
+    "'a\\x00b'::blob": '"a\\\\x00b"',
+    "interval '1 month 2 days'": '"1 month 2 days"',
+    "'2024-01-01 00:00:00+02'::timestamptz at time zone 'UTC'": '"2023-12-31 22:00:00"',
+    "'2024-01-01 00:00:00.123456789'::timestamp_ns": '"2024-01-01 00:00:00.123456789"',
+    "'-infinity'::date": '"-infinity"',
+    "true": "true",
+    "null": "null",
+}
+
+
+def test_json_holds_every_digit_and_duckdbs_text_of_what_json_has_no_type_for(asked_small: Session) -> None:
+    found = sql(asked_small, "select " + ", ".join(f"{value} as v{n}" for n, value in enumerate(VALUES)), "json")
+
+    def read(text: str) -> Any:
+        return json.loads(text, parse_float=Decimal, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+    (row,) = read(found)
+    assert list(row.values()) == [read(text) for text in VALUES.values()]
+
+
+def test_what_json_and_csv_say_of_a_value_is_the_value_to_duckdb(asked_small: Session) -> None:
+    """Blobs and nested values, too: as Python shows them, DuckDB cannot read them."""
+    query = (
+        "select 'a\\x00=\"b'::blob as b, [{'d': 1.50::decimal(9, 2)}] as s, '2024-01-01 00:00:00+02'::timestamptz as t"
+    )
+    (row,) = json.loads(sql(asked_small, query, "json"), parse_float=Decimal)
+    ((blob, nested, time),) = list(csv.reader(io.StringIO(sql(asked_small, query, "csv"))))[1:]
+    kind = "struct(d decimal(9, 2))[]"
+    with duckdb.connect() as connection:
+        for found in ((row["b"], json.dumps(row["s"], default=str), row["t"]), (blob, nested, time)):
+            back = f"select $1::blob, $2::{kind}, epoch($3::timestamptz)"
+            if found[1].startswith('[{"'):
+                back = back.replace("$2", "$2::json")
+            assert connection.execute(back, list(found)).fetchone() == (
+                b'a\x00="b', [{"d": Decimal("1.50")}], 1704060000,
+            )  # fmt: skip
+
+
+def test_columns_of_one_name_are_all_there(asked_small: Session) -> None:
+    query = 'select 1 as a, 2 as a, 3 as a_1, 4 as A, 5 as "it\'s"'
+    assert json.loads(sql(asked_small, query, "json")) == [{"a": 1, "a_2": 2, "a_1": 3, "A": 4, "it's": 5}]
+    assert sql(asked_small, query, "csv") == "a,a,a_1,A,it's\n1,2,3,4,5\n"
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_long_answers_keep_rows_and_order(asked_small: Session, form: str) -> None:
+    found = sql(asked_small, "from parts order by n desc", form)
+    numbers = [int(number) for number in re.findall(r"part (\d+)", found)]
+    assert numbers == [*reversed(range(5000))]
+    assert form != "table" or found.endswith("(5,000 rows)\n")
+    assert form != "json" or [row["n"] for row in json.loads(found)] == numbers
+
+
+@pytest.mark.parametrize(
+    ("form", "empty"),
+    [("table", "n  name\n-  ----\n(0 rows)\n"), ("csv", "n,name\n"), ("json", "[]\n")],
+)
+def test_no_rows_are_an_answer(asked_small: Session, form: str, empty: str) -> None:
+    assert sql(asked_small, "from parts where false", form) == empty
+
+
+def test_a_wider_row_late_in_a_table_is_shown_whole(asked_small: Session) -> None:
+    found = sql(asked_small, "select if(range < 3000, 'x', 'a much longer text') as t from range(4000)").splitlines()
+    assert (len(found), found[2], found[-2]) == (4003, "x", "a much longer text")
+
+
+def test_what_returns_no_rows_may_come_before_the_query(asked_small: Session) -> None:
+    query = "set timezone = 'UTC'; create temp macro twice(x) as 2 * x; select twice(21) as answer -- ; select 1"
+    assert sql(asked_small, query, "csv") == "answer\n42\n"
+    assert "(5 rows)" in sql(asked_small, "pivot (select n % 5 as p, n % 2 as q from parts) on q using count(*)")
+
+
+@pytest.mark.parametrize(
+    "query", ["select 1; select 2", "from parts; set threads = 1", "explain from parts; from parts"]
+)
+def test_rows_of_an_earlier_statement_are_never_dropped_in_silence(asked_small: Session, query: str) -> None:
+    assert "only the last statement may return rows" in refused(asked_small, "sql", query)
+
+
+def test_a_statement_without_rows_alone_is_told(asked_small: Session) -> None:
+    assert "returns no rows" in refused(asked_small, "sql", "set threads = 1")
+
+
+def test_variables_of_the_program_are_no_tables(asked_small: Session) -> None:
+    assert "does not exist" in refused(asked_small, "sql", "from statements")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+@pytest.mark.parametrize("read", [1, 1_000_000])
+def test_an_answer_takes_no_memory_by_its_length(small: Home, form: str, read: int) -> None:
+    query = "select range as n, repeat('x', 50) as text from range(10_000_000)"
+    with subprocess.Popen(
+        [COMMAND, "sql", query, "--format", form], env=small.environment, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        for _ in range(read):
+            assert process.stdout.readline()
+        (most,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+        process.stdout.close()
+    assert process.returncode == 0
+    assert int(most) < 200_000  # all rows as Python objects are more than a million
 
 
 def test_sql_answers_as_a_table(asked: Session) -> None:

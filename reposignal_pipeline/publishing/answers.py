@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
-from math import isfinite
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
 import duckdb
@@ -23,7 +21,19 @@ if TYPE_CHECKING:
 
 # Control characters and bidirectional overrides: what could move a terminal's cursor or reverse a line.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_JSON_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# types whose text cannot be a formula, whatever it begins with; lists, blobs and unions can hold what strangers wrote
+_INTEGERS = ("tinyint", "smallint", "integer", "bigint", "hugeint")
+_NO_FORMULA = {
+    *_INTEGERS,
+    *(f"u{name}" for name in _INTEGERS),
+    *("bignum", "decimal", "float", "double", "boolean", "uuid", "date", "time", "time with time zone", "interval"),
+    *("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone"),
+}
+
+BATCH_ROWS = 2_000
+"""of an answer that are in memory at the same time"""
 
 
 class AnswerError(Exception):
@@ -48,61 +58,140 @@ def opened(settings: Settings) -> duckdb.DuckDBPyConnection:
 
 
 def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
-    """Write the rows of a query as `table`, `csv` or `json`.
+    """Write the rows of a query as `table`, `csv` or `json`, some at a time: the result is never in memory as a whole.
 
-    In CSV a text that a spreadsheet would take for a formula is written with an apostrophe before it.
+    Several statements run in order. Only the last may return rows, because two results in one output are neither CSV
+    nor JSON; what comes before it can be a `set` or a `create temp macro`.
 
     Raises:
         AnswerError: if the query cannot be answered.
     """
-    if not query.strip():
-        raise AnswerError("the query is empty")
     with opened(settings) as connection:
         try:
-            connection.execute(query)
-            columns = [(name, str(kind)) for name, kind, *_ in connection.description or ()]
-            rows = connection.fetchall()
+            statements = connection.extract_statements(query)
+            if not statements:
+                raise AnswerError("the query is empty")
+            *before, last = statements
+            if any(statement.expected_result_type == [duckdb.ExpectedResultType.QUERY_RESULT] for statement in before):
+                raise AnswerError("only the last statement may return rows: ask each query with a command of its own")
+            for statement in before:
+                connection.execute(statement)
+            relation = connection.sql(last)
+            if relation is None:  # `set`, `create temp table`
+                raise AnswerError("the last statement returns no rows, and what it sets ends with this command")
+            write: dict[str, Callable[[duckdb.DuckDBPyRelation, TextIO], None]]
+            write = {"csv": write_csv, "json": write_json, "table": write_table}
+            write[form](relation, out)
         except duckdb.Error as error:
             raise AnswerError(_one_line(error)) from None
-    if form == "csv":
-        write_csv([name for name, _ in columns], rows, out)
-    elif form == "json":
-        names = [name for name, _ in columns]
-        records = [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
-        json.dump(records, out, default=str, ensure_ascii=False, indent=1)
-        out.write("\n")
-    else:
-        out.write(table([name for name, _ in columns], rows, [kind for _, kind in columns]) + "\n")
 
 
-def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], out: TextIO) -> None:
-    """Write rows as CSV in which no text is a formula to a spreadsheet."""
+def write_json(relation: duckdb.DuckDBPyRelation, out: TextIO) -> None:
+    """Write rows as a JSON array of objects, one a line.
+
+    DuckDB writes the values: numbers with every digit, everything else that JSON has no type for as DuckDB's text. JSON
+    knows neither NaN nor infinity: both are null.
+    """
+    pairs = ", ".join(f"'{_quoted(name)}', #{n}" for n, name in enumerate(_distinct(relation.columns), start=1))
+    lead = "[\n"
+    for rows in _batches(relation.project(f"json_object({pairs})::varchar")):
+        out.write(lead + ",\n".join(_finite(text) for (text,) in rows))
+        lead = ",\n"
+    out.write("[]\n" if lead == "[\n" else "\n]\n")
+
+
+def write_csv(
+    relation: duckdb.DuckDBPyRelation, out: TextIO, clean: Callable[[str | None], str | None] = lambda text: text
+) -> None:
+    """Write rows as CSV, each value as DuckDB's text.
+
+    A text that a spreadsheet would take for a formula is written with an apostrophe before it.
+
+    Args:
+        clean: applied to every text that strangers may have written.
+    """
     writer = csv.writer(_Lines(out))
-    writer.writerow([_spreadsheet_safe(name) for name in names])
-    writer.writerows([_spreadsheet_safe(value) for value in row] for row in rows)
+    is_text = [kind.id not in _NO_FORMULA for kind in relation.types]
+    columns = ", ".join(f"#{n}::varchar" for n in range(1, len(is_text) + 1))
+    names = [_spreadsheet_safe(name) for name in relation.columns]
+    for rows in _batches(relation.project(columns)):
+        if names:
+            writer.writerow(names)
+            names = []
+        writer.writerows(
+            [_spreadsheet_safe(clean(value)) if text else value for value, text in zip(row, is_text, strict=True)]
+            for row in rows
+        )
+    if names:
+        writer.writerow(names)
 
 
-def table(names: list[str], rows: list[tuple[Any, ...]], kinds: list[str] | None = None) -> str:
+def write_table(relation: duckdb.DuckDBPyRelation, out: TextIO) -> None:
+    """Write rows as a table that is aligned by what the first of them need; later ones only make a column wider."""
+    columns = ", ".join(
+        f"#{n}" if kind.id in ("float", "double") else f"#{n}::varchar" for n, kind in enumerate(relation.types, 1)
+    )
+    is_right = [str(kind) not in ("VARCHAR", "DATE", "BOOLEAN") for kind in relation.types]
+    for line in _table_lines(relation.columns, _batches(relation.project(columns)), is_right):
+        out.write(line + "\n")
+
+
+def table(names: list[str], rows: list[tuple[Any, ...]]) -> str:
     """Return rows as an aligned table, as wide as the terminal at most; text made safe to show."""
-    numeric = [kind not in ("VARCHAR", "DATE", "BOOLEAN") for kind in kinds or []] or [
-        all(isinstance(row[n], int | float | None) for row in rows) for n in range(len(names))
-    ]
+    is_right = [all(isinstance(row[n], int | float | None) for row in rows) for n in range(len(names))]
+    return "\n".join(_table_lines(names, [rows] if rows else [], is_right))
+
+
+def _table_lines(names: list[str], batches: Iterable[list[tuple[Any, ...]]], is_right: list[bool]) -> Iterator[str]:
     names = [_cell(name) for name in names]
-    cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(name), *(len(row[n]) for row in cells)) if cells else len(name) for n, name in enumerate(names)]
+    needed, count, is_begun = [len(name) for name in names], 0, False
     room = max(shutil.get_terminal_size((160, 24)).columns - 2 * (len(names) - 1), 4 * len(names))
+    for rows in chain(batches, [[]]):
+        cells = [[_cell(value) for value in row] for row in rows]
+        needed = [max(width, *(len(row[n]) for row in cells)) if cells else width for n, width in enumerate(needed)]
+        widths = _fitted(needed, room)
+        head = [] if is_begun else [names, ["-" * width for width in widths]]
+        for line in [*head, *cells]:
+            yield "  ".join(
+                _clipped(cell, width).rjust(width) if right else _clipped(cell, width).ljust(width)
+                for cell, width, right in zip(line, widths, is_right, strict=True)
+            ).rstrip()
+        count, is_begun = count + len(rows), True
+    yield f"({count:,} row{'' if count == 1 else 's'})"
+
+
+def _fitted(needed: list[int], room: int) -> list[int]:
+    """Return the widths of columns after the widest were cut until all fit."""
+    widths = list(needed)
     while sum(widths) > room:
         widest = widths.index(max(widths))
         widths[widest] = max(max(widths) - (sum(widths) - room), sorted(widths)[-2] - 1 if len(widths) > 1 else 4, 4)
-    lines = [names, ["-" * width for width in widths], *cells]
-    shown = "\n".join(
-        "  ".join(
-            _clipped(cell, width).rjust(width) if right else _clipped(cell, width).ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        ).rstrip()
-        for line in lines
-    )
-    return f"{shown}\n({len(rows):,} row{'' if len(rows) == 1 else 's'})"
+    return widths
+
+
+def _batches(relation: duckdb.DuckDBPyRelation) -> Iterator[list[tuple[Any, ...]]]:
+    while rows := relation.fetchmany(BATCH_ROWS):
+        yield rows
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Return names of which none is there twice: a repeated one gets a number, as DuckDB does it in subqueries."""
+    names, used = list(names), set[str]()
+    taken = set(names)
+    for n, name in enumerate(names):
+        number = 0
+        while names[n] in used or (number and names[n] in taken):
+            number += 1
+            names[n] = f"{name}_{number}"
+        used.add(names[n])
+    return names
+
+
+def _finite(text: str) -> str:
+    """Return JSON text with null for NaN and infinities, which DuckDB writes as bare words."""
+    if "NaN" not in text and "Infinity" not in text:
+        return text
+    return _JSON_WORD.sub(lambda found: found[0] if found[0].startswith('"') else "null", text)
 
 
 def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
@@ -328,17 +417,12 @@ class _Lines:
         return self.out.write(row.removesuffix("\r\n") + "\n")
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: it knows neither NaN nor infinity."""
-    if isinstance(value, float | Decimal):
-        return float(value) if isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
 
 
-def _spreadsheet_safe(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+def _spreadsheet_safe(text: str | None) -> str | None:
+    return f"'{text}" if text is not None and text.startswith(_FORMULA_STARTS) else text
 
 
 def _one_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -240,11 +240,11 @@ class _Builder:
             if key is None:
                 return None
             extent, condition = f"the newest {key}", f' where {key} = (select max({key}) from "{table.name}")'
-        found = connection.execute(f'select * from "{table.name}"{condition} order by all')
+        found = connection.sql(f'select * from "{table.name}"{condition} order by all')
         path = self.target / "csv" / f"{table.name}.csv"
         path.parent.mkdir(exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:
-            write_csv([column["name"] for column in table.columns], _clean_rows(found), file)
+            write_csv(found, file, cleaned)
         return f"csv/{table.name}.csv", extent
 
     def _page(self, path: str, template: str, **values: Any) -> None:
@@ -317,11 +317,6 @@ def _by_sentence(claims: list[dict[str, Any]]) -> list[tuple[int, str, list[tupl
 
 def _parquet(table: str) -> tuple[str, str]:
     return f"parquet/{table}.parquet", f"parquet/{table}"
-
-
-def _clean_rows(found: duckdb.DuckDBPyConnection) -> Iterable[list[Any]]:
-    while rows := found.fetchmany(1000):
-        yield from ([cleaned(value) for value in row] for row in rows)
 
 
 def _plain(value: Any) -> Any:
