@@ -343,14 +343,15 @@ class Warehouse:
                 where greatest(days.day, days.last_day) >= $since
             ),
             hours as (
-                select file_hour::date as day, min(utc_hour)::date as first_day, max(utc_hour)::date as last_day
+                -- the last Pacific hours of a day belong to the next UTC day, with or without stars
+                select distinct file_hour::date as day, file_hour::date + 1 as last_day
                 from pipeline.gh_archive.gh_archive_hours
-                group by file_hour::date
+                where file_hour < $named_in_pacific_until
             )
-            select least(day, loaded.first_day, hours.first_day), greatest(day, loaded.last_day, hours.last_day)
+            select least(day, loaded.first_day), greatest(day, loaded.last_day, hours.last_day)
             from loaded left join hours using (day)
             """,
-            {"since": since or dt.date.max},
+            {"since": since or dt.date.max, "named_in_pacific_until": gh_archive.NAMED_IN_PACIFIC_UNTIL},
         ).fetchall()
         archived = joined_ranges(DayRange(first, last) for first, last in rows)
         for days in archived:

@@ -28,8 +28,12 @@
         "breakout_ratio": 10,
         "hollow_share": 0.10,
         "archive_days": 28,
+        "archive_named_in_utc_from": "2015-01-01",
         "share_hours_min": 3,
         "share_fall_a_year": 0.25,
+        "events_fall_a_year": 0.10,
+        "events_hours_min": 20,
+        "events_least": 0.80,
         "low_coverage": 0.80,
         "agreement_share": 0.30,
         "agreement_stars": 10,
@@ -73,9 +77,17 @@
             file is there. Nights and Sundays have a third of the busiest hours; hollow hours of 2015 had one event.
         archive_days: the usual events an hour are the median of the trailing 28 days, so that an outage of less than
             14 days (the longest known: six) does not become usual.
+        archive_named_in_utc_from: files of earlier days are named by Pacific hours; `sources/gh_archive.py` asks by the same
+            rule.
         share_hours_min: a share, or what is usual, is told from at least so many hours of a day.
         share_fall_a_year: by so much a year the share of star events may fall in truth, as bots and pushes grow faster than
             stars do. What falls faster is lost: from 2025-06 to 2026-06 it went from 2.96 % to 0.05 %.
+        events_fall_a_year: so much a year may GitHub's own activity fall; it has grown every year. The highest median of one
+            weekday over eight weeks, less this, is the level: holidays and holes of some weeks do not lower it, growth raises it
+            within four weeks.
+        events_hours_min: observed hours of a day that events are judged from; nights have half the events of afternoons.
+        events_least: a day with a smaller share of the level has lost events, not only stars. From 2025-05-25 on it was
+            0.65 (164 thousand events an hour after 253), at an unchanged share of stars. A fifth is left to holidays.
         low_coverage: below it the archive's stars of a day are said to be too few. A fifth is left to weekends and to bursts
             of pushes, which lower the share of stars without a star being lost.
         agreement_share, agreement_stars: two sources disagree on a day's stars if they differ by more than both. Sources

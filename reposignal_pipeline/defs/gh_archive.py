@@ -1,12 +1,14 @@
 """GH Archive's hourly files into raw tables: a day a partition, any range of days in one run."""
 
+import datetime as dt
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 import dlt as dlthub
+import numpy as np
 from dagster_dlt import dlt_assets
 from rich.console import Console
 from rich.progress import Progress
@@ -21,6 +23,7 @@ from reposignal_pipeline.sources.gh_archive import (
     clear,
     file_name,
     gh_archive_source,
+    held_ids,
     hours_of,
     read_hours,
     standing,
@@ -37,8 +40,8 @@ class GhArchiveConfig(dg.Config):
     """How a range of days is asked for."""
 
     only_missing: bool | None = None
-    """Leave out days of which all 24 hours stand in the warehouse; by default those of a range, which so goes on where
-    it stopped, and no single day, which is read anew."""
+    """Leave out days of which the warehouse holds all hours. By default a range does, so that it continues where it
+    stopped, and a single day does not, so that it is read again."""
 
 
 @dlt_assets(
@@ -65,6 +68,11 @@ def gh_archive(
         wanted = [day for day in asked if day not in loaded]
         with warehouse.connected() as connection:
             known = standing(connection, asked[0], asked[-1])
+
+    def kept_ids(file_hours: Sequence[dt.datetime]) -> np.ndarray:
+        with loader.writing(), warehouse.connected() as connection:
+            return held_ids(connection, file_hours)
+
     outcomes: Counter[str] = Counter()
     stars = 0
     unheard: list[str] = []
@@ -77,8 +85,8 @@ def gh_archive(
             through=settings.warehouse_dir,
         )
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-            bar = progress.add_task("gh_archive", total=24 * len(wanted))
-            for batch in batches(hours, known, context.run_id):
+            bar = progress.add_task("gh_archive", total=sum(len(hours_of(day)) for day in wanted))
+            for batch in batches(hours, known, context.run_id, kept_ids):
                 _load(loader, warehouse, batch)
                 outcomes.update(batch.tables["gh_archive_hours"]["status"].to_pylist())
                 unheard += batch.unheard

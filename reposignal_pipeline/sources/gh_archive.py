@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
+from zoneinfo import ZoneInfo
 
 import duckdb
 import numpy as np
@@ -52,8 +54,14 @@ MOST_LINES = 5_000_000
 """25 times a modern hour; more are taken for a decompression bomb as well"""
 UNREACHED_IN_A_ROW = 6
 """hours after which an upstream that answers nothing is given up"""
+PACIFIC, NAMED_IN_PACIFIC_UNTIL = ZoneInfo("America/Los_Angeles"), dt.date(2015, 1, 1)
+"""Files of earlier days are named by Pacific hours: the hour that spring skips has no file, and the file of the hour
+that autumn repeats holds two hours."""
 DAYS_LATE, DAYS_EARLY = 7, 1
 """How far the day of a star can lie from that of its file: crawled late, or named in Pacific time."""
+HOLLOW_SHARE = 0.1
+"""A file with fewer events than this share of those it had before was emptied, not corrected: hours with one event or
+none come from crawlers that were down."""
 LINES_NAMED = 100
 """lines set aside are named one by one up to this many an hour, and counted beyond"""
 KEY_BYTES = 32
@@ -83,7 +91,6 @@ TABLES = {
             ("file_hour", _TIME),
             ("status", pa.string()),
             ("reason", pa.string()),
-            ("utc_hour", _TIME),
             *((name, pa.int64()) for name in ("events", "stars", "lines_set_aside", "duplicates")),
             ("event_mix", pa.string()),
             ("file_bytes", pa.int64()),
@@ -164,14 +171,6 @@ class Hour:
         return self.file_hour.date()
 
     @property
-    def utc_hour(self) -> dt.datetime:
-        """Return the hour in which half of its stars had been given: before 2015 files are named in Pacific time."""
-        if not self.stars.num_rows:
-            return self.file_hour
-        middle = np.median(self.stars["created_at"].cast(pa.int64()).to_numpy())
-        return dt.datetime.fromtimestamp(middle // 3_600_000_000 * 3600, dt.UTC).replace(tzinfo=None)
-
-    @property
     def days(self) -> tuple[dt.date, dt.date] | None:
         """Return the first and the last day of its stars."""
         if not self.stars.num_rows:
@@ -180,12 +179,25 @@ class Hour:
         return ends["min"].as_py(), ends["max"].as_py()
 
     def is_worse_than(self, former: Standing | None) -> bool:
-        """Return whether this reading tells less than a former one, which then stands."""
+        """Return whether a former reading has more of this hour, and is kept in its place."""
         if former is None:
             return False
         if self.status == former.status == "partial":  # cut earlier
             return self.events < former.events
+        if self.events < HOLLOW_SHARE * former.events:
+            return True
+        if former.events < HOLLOW_SHARE * self.events:
+            return False
         return _WORTH.index(self.status) < _WORTH.index(former.status)
+
+    def is_as_before(self, former: Standing | None) -> bool:
+        """Return whether a former reading found the same, as far as counts tell."""
+        return former is not None and (self.status, self.events) == (former.status, former.events)
+
+    @property
+    def finding(self) -> str:
+        """Return in words what this reading found."""
+        return self.reason or f"{self.file}: {self.events:,} events"
 
     def standing_after(self, former: Standing | None) -> Standing:
         """Return what the warehouse holds of the hour once this reading took the place of the former one."""
@@ -200,7 +212,6 @@ class Hour:
         return vars(self.standing_after(former)) | {
             "file_hour": self.file_hour,
             "reason": self.reason,
-            "utc_hour": self.utc_hour,
             "lines_set_aside": self.lines_set_aside,
             "duplicates": self.duplicates,
             "event_mix": orjson.dumps(dict(self.event_mix.most_common())).decode() if self.event_mix else None,
@@ -222,8 +233,13 @@ def file_name(file_hour: dt.datetime) -> str:
 
 
 def hours_of(day: dt.date) -> list[dt.datetime]:
-    """Return the 24 hours of a day."""
-    return [dt.datetime(day.year, day.month, day.day, hour) for hour in range(24)]
+    """Return the hours that files of a day are named by: 24, or 23 where Pacific clocks went forward before 2015."""
+    hours = [dt.datetime(day.year, day.month, day.day, hour) for hour in range(24)]
+    return hours if day >= NAMED_IN_PACIFIC_UNTIL else [hour for hour in hours if _is_on_clocks(hour)]
+
+
+def _is_on_clocks(hour: dt.datetime) -> bool:
+    return hour.replace(tzinfo=PACIFIC).astimezone(dt.UTC).astimezone(PACIFIC).replace(tzinfo=None) == hour
 
 
 def actor_key(path: Path) -> bytes:
@@ -727,72 +743,101 @@ class Batch:
     hours: int
     ends_on: dt.date
     replaced: list[dt.datetime]
-    """hours of which rows may stand that no longer come about"""
+    """hours that have rows in the warehouse, some of which this batch may not bring again"""
     unheard: list[str]
-    """why hours tell less now than what stands of them"""
+    """what was found of hours that keep their earlier reading"""
 
 
-def batches(hours: Iterable[Hour], standing: Mapping[dt.datetime, Standing], run_id: str) -> Iterator[Batch]:
-    """Yield what is to be loaded, at most so much at a time, be it a part of a day.
+def batches(
+    hours: Iterable[Hour],
+    standing: Mapping[dt.datetime, Standing],
+    run_id: str,
+    kept_ids: Callable[[Sequence[dt.datetime]], np.ndarray] | None = None,
+) -> Iterator[Batch]:
+    """Yield what to load together: whole days, as many as reach a bound.
 
-    An hour that tells less than what stands of it changes nothing. A day is told of with its last hour. Where hours
-    raise `UpstreamError`, the whole days before it come first.
+    A worse reading of an hour does not replace an earlier one. The warehouse holds an event once a day, even if of two
+    files that contain it one keeps its earlier reading. If `hours` raises `UpstreamError`, the whole days before it
+    come first.
 
     Args:
         hours: of whole days, in order.
         standing: what the warehouse holds of them.
         run_id: the run that loads them.
+        kept_ids: returns the ids of the stars that the warehouse holds of some hours. Without it, hours that read as
+            before keep their earlier reading too, if one of their day does.
     """
     waiting: list[Hour] = []
+    unheard: list[str] = []
     days: list[dict[str, Any]] = []
-    day: dict[dt.datetime, Standing] = {}
-    seen = _Seen()
-    in_whole_days = 0
+    counted = 0
     try:
-        for hour in hours:
-            if hour.file_hour.hour == 0:
-                day, seen = {}, _Seen()
-            seen.strike_out(hour)
-            former = standing.get(hour.file_hour)
-            day[hour.file_hour] = former if former and hour.is_worse_than(former) else hour.standing_after(former)
-            waiting.append(hour)
-            if hour.file_hour.hour == 23:
-                days.append(_day(day, run_id))
-                in_whole_days = len(waiting)
-            if sum(each.stars.num_rows for each in waiting) >= STARS_A_LOAD or len(waiting) >= HOURS_A_LOAD:
-                yield _batch(waiting, days, standing, run_id)
-                waiting, days, in_whole_days = [], [], 0
+        for _, of_day in itertools.groupby(hours, lambda hour: hour.day):
+            read = list(of_day)
+            kept = {hour.file_hour: hour for hour in read if hour.is_worse_than(standing.get(hour.file_hour))}
+            unheard += [f"{hour.finding}; the earlier reading of this hour is kept" for hour in kept.values()]
+            if kept and not kept_ids:
+                kept |= {hour.file_hour: hour for hour in read if hour.is_as_before(standing.get(hour.file_hour))}
+            seen = _Seen(kept_ids(list(kept)) if kept and kept_ids else None)
+            now: dict[dt.datetime, Standing] = {}
+            for hour in read:
+                former = standing.get(hour.file_hour)
+                if former and hour.file_hour in kept:
+                    now[hour.file_hour] = former
+                else:
+                    seen.strike_out(hour)
+                    now[hour.file_hour] = hour.standing_after(former)
+                    waiting.append(hour)
+            days.append(_day(now, run_id))
+            counted += len(read)
+            if sum(hour.stars.num_rows for hour in waiting) >= STARS_A_LOAD or counted >= HOURS_A_LOAD:
+                yield _batch(waiting, days, standing, run_id, hours=counted, unheard=unheard)
+                waiting, days, unheard, counted = [], [], [], 0
     except UpstreamError:
-        if in_whole_days:
-            yield _batch(waiting[:in_whole_days], days, standing, run_id)
+        if days:
+            yield _batch(waiting, days, standing, run_id, hours=counted, unheard=unheard)
         raise
-    if waiting:
-        yield _batch(waiting, days, standing, run_id)
+    if days:
+        yield _batch(waiting, days, standing, run_id, hours=counted, unheard=unheard)
 
 
 class _Seen:
-    """The events of a day's files so far; ids ascend, so most hours need no look at them."""
+    """The events of a day so far; ids ascend in most files, so most hours need no comparison.
 
-    def __init__(self) -> None:
+    Args:
+        ids: of events that the warehouse keeps from earlier readings.
+    """
+
+    def __init__(self, ids: np.ndarray | None = None) -> None:
         self._ids: list[np.ndarray] = []
         self._highest = 0
+        if ids is not None:
+            self._add(ids)
 
     def strike_out(self, hour: Hour) -> None:
-        """Take from an hour what a former one had."""
+        """Take from an hour what the day has already."""
         ids = hour.stars["event_id"].to_numpy()
         if len(ids) and self._ids and ids.min() <= self._highest:
             is_new = ~np.isin(ids, np.concatenate(self._ids))
             hour.duplicates += int(np.count_nonzero(~is_new))
             hour.stars = hour.stars.filter(pa.array(is_new))
+        self._add(ids)
+
+    def _add(self, ids: np.ndarray) -> None:
         if len(ids):
             self._ids.append(ids)
             self._highest = max(self._highest, int(ids.max()))
 
 
 def _batch(
-    hours: Sequence[Hour], days: list[dict[str, Any]], standing: Mapping[dt.datetime, Standing], run_id: str
+    told: Sequence[Hour],
+    days: Sequence[dict[str, Any]],
+    standing: Mapping[dt.datetime, Standing],
+    run_id: str,
+    *,
+    hours: int,
+    unheard: list[str],
 ) -> Batch:
-    told = [hour for hour in hours if not hour.is_worse_than(standing.get(hour.file_hour))]
     rows = {
         "gh_archive_hours": [hour.row(standing.get(hour.file_hour)) for hour in told],
         "gh_archive_quarantine": [row for hour in told for row in hour.quarantine()],
@@ -802,10 +847,7 @@ def _batch(
     tables = {name: pa.Table.from_pylist([row | stamp for row in rows[name]], TABLES[name]) for name in rows}
     stars = pa.concat_tables([_STARS.empty_table(), *(hour.stars for hour in told)])
     replaced = [hour.file_hour for hour in told if hour.file_hour in standing]
-    unheard = [
-        f"{hour.reason}; what stood stands" for hour in hours if hour.is_worse_than(standing.get(hour.file_hour))
-    ]
-    return Batch({"gh_archive": stars} | tables, len(hours), hours[-1].day, replaced, unheard)
+    return Batch({"gh_archive": stars} | tables, hours, days[-1]["day"], replaced, unheard)
 
 
 def _day(hours: Mapping[dt.datetime, Standing], run_id: str) -> dict[str, Any]:
@@ -851,6 +893,14 @@ def standing(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.dat
         [first, last + dt.timedelta(days=1)],
     ).fetchall()
     return {file_hour: Standing(*facts) for file_hour, *facts in rows}
+
+
+def held_ids(connection: duckdb.DuckDBPyConnection, file_hours: Sequence[dt.datetime]) -> np.ndarray:
+    """Return the ids of the stars that the warehouse holds of some hours' files."""
+    rows = connection.execute(
+        "select event_id from pipeline.gh_archive.gh_archive where file_hour in (select unnest($1))", [file_hours]
+    )
+    return np.asarray(rows.fetchnumpy()["event_id"])
 
 
 def clear(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from reposignal_pipeline.sources.gh_archive import PACIFIC, hours_of
+
 Row = dict[str, Any]
 Repo = tuple[int | None, str]
 """id at GitHub, if the event tells one, and name"""
@@ -37,7 +39,6 @@ def hour_row(file_hour: dt.datetime, stars: int, *, events: int = 100, **other: 
     plain = {
         "file_hour": file_hour,
         "status": "observed",
-        "utc_hour": file_hour,
         "events": events,
         "stars": stars,
         "lines_set_aside": 0,
@@ -49,6 +50,10 @@ def hour_row(file_hour: dt.datetime, stars: int, *, events: int = 100, **other: 
     return plain | other
 
 
+def whole_day(day: dt.date) -> list[dt.datetime]:
+    return [moment(day, hour) for hour in range(24)]
+
+
 def file_day(
     day: dt.date, stars: Mapping[Repo, Iterable[int]], *, states: Mapping[int, str] | None = None, pacific: bool = False
 ) -> dict[str, list[Row]]:
@@ -57,23 +62,23 @@ def file_day(
     Args:
         stars: repository -> the hours in which it is given one star each.
         states: hour -> state other than `observed`, and what it holds is not kept.
-        pacific: the files are named in Pacific time, eight hours behind.
+        pacific: the files are named by Pacific hours; of the hour that comes twice, the first has the stars.
     """
     states = states or {}
-    kept: dict[int, list[Row]] = {hour: [] for hour in range(24)}
-    offset = 8 if pacific else 0
+    kept: dict[int, list[Row]] = {file_hour.hour: [] for file_hour in (hours_of(day) if pacific else whole_day(day))}
     for (id, name), hours in stars.items():
         for hour in hours:
-            if hour not in states:
+            if hour in kept and hour not in states:
                 event = int(f"{day:%Y%m%d}{hour:02}{sum(map(ord, name)) % 10000:04}")
-                kept[hour].append(star(moment(day, hour + offset), event, (id, name), moment(day, hour)))
+                at = moment(day, hour)
+                at = at.replace(tzinfo=PACIFIC).astimezone(dt.UTC).replace(tzinfo=None) if pacific else at
+                kept[hour].append(star(at, event, (id, name), moment(day, hour)))
     hours = [
         hour_row(
             moment(day, hour),
             len(rows),
             events=0 if hour in states else 100,
             status=states.get(hour, "observed"),
-            utc_hour=moment(day, hour + (offset if rows else 0)),
         )
         for hour, rows in kept.items()
     ]
@@ -82,7 +87,7 @@ def file_day(
     ledger = {
         "day": day,
         "status": "observed" if not states else "partial",
-        "hours_observed": 24 - len(states),
+        "hours_observed": len(kept) - len(states),
         "events": sum(row["events"] for row in hours),
         "stars": len(rows),
         "first_day": min(days, default=None),

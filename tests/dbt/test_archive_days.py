@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
-from archive_rows import file_day
+from archive_rows import file_day, hour_row
+from archive_rows import moment as moment_of
 from built_homes import BuiltHome, Rows, window
 from story import (
     ARCHIVED,
@@ -229,6 +232,65 @@ def test_decay_is_low_coverage_and_no_fall(deep_story: BuiltHome) -> None:
     assert deep_story.query(compared) == [(day(4),)]
 
 
+HOLIDAY, HOLE = dt.date(2025, 4, 21), dt.date(2025, 5, 5)
+THINNED_FROM, LOADED_IN_PART = dt.date(2025, 5, 25), dt.date(2025, 6, 10)
+
+
+def thinned(manifest: dict[str, Any], until: str) -> dict[dt.date, tuple[bool, float | None]]:
+    """Return (is_thinned, coverage) by day: 60 days at the full rate and then 0.65 of it, with one share of stars."""
+    nodes = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+    with duckdb.connect() as connection:
+        connection.execute("attach ':memory:' as pipeline")
+        connection.execute("create schema pipeline.intermediate")
+        connection.execute(
+            f"""
+            create table pipeline.intermediate.int_gh_archive_hours__judged as
+            select
+                hour as utc_hour, 1 as utc_hours, day, state, 1000 as usual_events,
+                case state when 'observed' then events else 0 end as events,
+                case state when 'observed' then events // 10 else 0 end as stars,
+                case state when 'observed' then events else 1000 end as expected_events
+            from (
+                select
+                    hour, hour::date as day, if(day = '{HOLE}', 'missing', 'observed') as state,
+                    (
+                        1000 * if(isodow(day) >= 6, 0.7, 1) * if(day = '{HOLIDAY}', 0.6, 1)
+                        * if(day >= '{THINNED_FROM}', 0.65, 1)
+                    )::bigint as events
+                from range(timestamp '2025-03-26', timestamp '{until}', interval 1 hour) as hours (hour)
+                where day <> '{LOADED_IN_PART}' or hour(hour) < 6
+            )
+            """
+        )
+        connection.execute(
+            """
+            create table pipeline.intermediate.int_gh_archive_days__summed as
+            select day, sum(stars) as stars_gained, null::varchar as event_mix
+            from pipeline.intermediate.int_gh_archive_hours__judged group by day
+            """
+        )
+        judged = nodes["int_gh_archive_days__judged"]["compiled_code"]
+        rows = connection.execute(f"select day, is_thinned, coverage from ({judged})").fetchall()
+    return {day: (is_thinned, coverage) for day, is_thinned, coverage in rows}
+
+
+def test_thinned_events_are_lost_coverage(manifest: dict[str, Any]) -> None:
+    """Weekends have fewer events; a hole and a holiday do not lower the level; a few hours are not judged."""
+    days = thinned(manifest, "2025-08-20")
+    usual = {day: told for day, told in days.items() if dt.date(2025, 4, 9) <= day < THINNED_FROM}
+    odd = {HOLE: (False, 0.0), HOLIDAY: (True, pytest.approx(0.6, abs=0.01))}
+    assert {day: told for day, told in usual.items() if told != (False, 1.0)} == odd
+    for on, (is_thinned, coverage) in days.items():
+        if on >= THINNED_FROM and on != LOADED_IN_PART:
+            assert is_thinned, on
+            assert coverage == pytest.approx(0.65, abs=0.02), on
+    assert not days[LOADED_IN_PART][0]
+
+
+def test_the_level_of_events_uses_nothing_later(manifest: dict[str, Any]) -> None:
+    assert thinned(manifest, "2025-06-02").items() <= thinned(manifest, "2025-07-10").items()
+
+
 def test_holes_have_their_hours(deep_story: BuiltHome) -> None:
     hours = (
         "select status, events, events_expected, expected, observed, coverage from ops_archive_hour where utc_hour = $1"
@@ -238,20 +300,29 @@ def test_holes_have_their_hours(deep_story: BuiltHome) -> None:
 
 
 def test_pacific_files_fill_utc_days(tmp_path: Path) -> None:
+    """No file is missing where clocks go forward, one holds two hours where they go back."""
     home = BuiltHome(tmp_path / "home")
     home.load([])
-    repo = (7, "a/b")
-    first, second = dt.date(2012, 10, 15), dt.date(2012, 10, 16)
-    for file in (first, second):
-        home.append(**file_day(file, {repo: range(24)}, pacific=True))
+    firsts = (dt.date(2012, 3, 10), dt.date(2012, 10, 15), dt.date(2012, 11, 3))
+    files = [first + dt.timedelta(n) for first in firsts for n in range(3)]
+    for file in files:
+        home.append(**file_day(file, {(7, "a/b"): range(24)}, pacific=True))
+    # asked for by an older version
+    home.append(gh_archive_hours=[hour_row(moment_of(files[1], 2), 0, events=0, status="missing")])
     home.built(["build", "--exclude-resource-type", "unit_test"])
-    assert home.query("select day, stars_gained from fct_repo_day order by day") == [
-        (first, 16), (second, 24), (second + dt.timedelta(1), 8)
-    ]  # fmt: skip
-    coverage = "select day, status, hours_observed, reason from ops_source_coverage order by day"
-    assert [row[:3] for row in home.query(coverage)] == [
-        (first, "partial", 16), (second, "observed", 24), (second + dt.timedelta(1), "partial", 8)
-    ]  # fmt: skip
+    days = {file + dt.timedelta(n) for file in files for n in range(2)}
+    hours = dict.fromkeys(days, 24) | {
+        dt.date(2012, 3, 10): 16, dt.date(2012, 3, 13): 7,
+        dt.date(2012, 10, 15): 17, dt.date(2012, 10, 18): 7,
+        dt.date(2012, 11, 3): 17, dt.date(2012, 11, 6): 8,
+    }  # fmt: skip
+    # one star an hour's file, also in that of two hours
+    stars = hours | {dt.date(2012, 11, 4): 23}
+    assert dict(home.query("select day, stars_gained from fct_repo_day")) == stars
+    coverage = "select day, status, hours_observed from ops_source_coverage where status <> 'not_loaded' order by day"
+    assert home.query(coverage) == [
+        (day, "observed" if hours[day] == 24 else "partial", hours[day]) for day in sorted(days)
+    ]
 
 
 def test_who_disagrees_stands_in_a_table(deep_story: BuiltHome) -> None:

@@ -15,12 +15,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from unittest import mock
 
 import boto3
 import dlt
 import duckdb
+import numpy as np
 import pytest
 from archive_files import (
     FIRST_ID,
@@ -115,7 +116,7 @@ def test_an_hour_since_2015_gives_its_stars_and_counts_all_events() -> None:
     hour = parsed(file_of(*plain_hour(stars=3, others=4)))
     assert (hour.status, hour.events, hour.event_mix) == ("observed", 7, {"WatchEvent": 3, "PushEvent": 4})
     assert sorted(given_in(hour)) == [told(1), told(2), told(3)]
-    assert (hour.duplicates, hour.set_aside, hour.utc_hour, hour.days) == (0, [], HOUR, (HOUR.date(), HOUR.date()))
+    assert (hour.duplicates, hour.set_aside, hour.days) == (0, [], (HOUR.date(), HOUR.date()))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_an_hour_before_2015_is_filed_under_the_utc_day(time_told: str, at: dt.d
     file_hour = dt.datetime(2012, 3, 10, 22)
     hour = parsed(file_of(old_star(1, time_told), old_event("PushEvent", 2, time_told)), file_hour)
     assert given_in(hour) == [(None, 101, "owner/repo-1", at)]
-    assert (hour.events, hour.utc_hour, hour.days) == (2, at.replace(minute=0, second=0), (at.date(), at.date()))
+    assert (hour.events, hour.days) == (2, (at.date(), at.date()))
 
 
 def test_a_repository_before_2015_may_have_a_name_only() -> None:
@@ -480,7 +481,7 @@ def test_a_file_that_is_known_to_be_wrong_is_refused_as_a_whole(
 ) -> None:
     monkeypatch.setattr(gh_archive, "CHUNK_BYTES", 64)
     hour = parsed(content)
-    assert (hour.status, hour.utc_hour, hour.days) == ("refused", HOUR, None)
+    assert (hour.status, hour.days) == ("refused", None)
     assert hour.reason is not None
     assert hour.reason.startswith(f"hour.gz: {cause}")
     assert hour.reason.endswith(": nothing of it is kept")
@@ -535,7 +536,7 @@ def test_a_member_that_ends_too_soon_keeps_all_before() -> None:
 def test_an_hour_of_one_event_and_one_of_none_are_hours() -> None:
     assert [parsed(file_of(one)).events for one in (star(), event("PushEvent"))] == [1, 1]
     none = parsed(zipped(b""))
-    assert (none.status, none.events, none.utc_hour, none.days) == ("observed", 0, HOUR, None)
+    assert (none.status, none.events, none.days) == ("observed", 0, None)
 
 
 # Limits.
@@ -932,7 +933,6 @@ def test_an_hours_row_tells_all_of_it() -> None:
         "file_hour": HOUR,
         "status": "observed",
         "reason": None,
-        "utc_hour": HOUR,
         "events": 5,
         "stars": 3,
         "lines_set_aside": 1,
@@ -963,14 +963,17 @@ def test_the_last_star_of_a_file_may_be_the_first_of_the_next(again: Event) -> N
     assert [row["stars"] for row in loaded(hours)["gh_archive_hours"]] == [2, 1]
 
 
-def test_loads_are_bounded_and_a_day_is_told_with_its_last_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gh_archive, "STARS_A_LOAD", 20)
-    told_batches = list(batches(iter(day_of()), {}, "run"))
-    assert [batch.hours for batch in told_batches] == [10, 10, 4]
-    assert [batch.tables["gh_archive"].num_rows for batch in told_batches] == [20, 20, 8]
-    assert [batch.tables["gh_archive_days"].num_rows for batch in told_batches] == [0, 0, 1]
-    monkeypatch.setattr(gh_archive, "HOURS_A_LOAD", 6)
-    assert [batch.hours for batch in batches(iter(day_of()), {}, "run")] == [6] * 4
+def test_loads_are_of_whole_days_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [DAY + dt.timedelta(n) for n in range(5)]
+    hours = [read(hour, day=day) for day in days for hour in range(24)]
+    monkeypatch.setattr(gh_archive, "STARS_A_LOAD", 90)
+    told_batches = list(batches(iter(hours), {}, "run"))
+    assert [batch.hours for batch in told_batches] == [48, 48, 24]
+    assert [batch.tables["gh_archive"].num_rows for batch in told_batches] == [96, 96, 48]
+    assert [batch.tables["gh_archive_days"].num_rows for batch in told_batches] == [2, 2, 1]
+    assert [batch.ends_on for batch in told_batches] == [days[1], days[3], days[4]]
+    monkeypatch.setattr(gh_archive, "HOURS_A_LOAD", 24)
+    assert [batch.hours for batch in batches(iter(hours), {}, "run")] == [24] * 5
     assert list(batches(iter(()), {}, "run")) == []
 
 
@@ -1034,7 +1037,7 @@ def test_a_reading_that_tells_as_much_takes_its_place(former: str, status: Statu
 def test_a_reading_that_is_not_heard_is_told_of() -> None:
     hour = read(5, "not_reached")
     (batch,) = batches([hour], {hour.file_hour: Standing("observed", 9, 1)}, "run")
-    assert batch.unheard == [f"{hour.reason}; what stood stands"]
+    assert batch.unheard == [f"{hour.reason}; the earlier reading of this hour is kept"]
     (batch,) = batches([read(5, "not_reached")], {}, "run")
     assert batch.unheard == []
 
@@ -1044,6 +1047,95 @@ def test_a_file_cut_earlier_than_before_tells_less() -> None:
     for events, is_worse in ((hour.events - 1, False), (hour.events, False), (hour.events + 1, True)):
         assert hour.is_worse_than(Standing("partial", events, 0)) is is_worse
         assert not read(5).is_worse_than(Standing("observed", 9, 0))
+
+
+def test_an_emptied_file_tells_less_and_a_corrected_one_does_not() -> None:
+    hour = read(5, events=[star(1), star(2)])
+    for events, is_worse in ((2, False), (20, False), (21, True)):
+        assert hour.is_worse_than(Standing("observed", events, 0)) is is_worse
+    assert hour.finding == "hour.gz: 2 events"
+
+
+# Readings of one day again and again: what the warehouse holds.
+
+Held = dict[dt.datetime, list[int]]
+
+
+def read_again(held: Held, standing: dict[dt.datetime, Standing], hours: list[Hour], *, by_id: bool = True) -> None:
+    """Load hours as the raw tables do: rows of the hours of a load replace those of the same hours."""
+
+    def kept_ids(kept: Sequence[dt.datetime]) -> np.ndarray:
+        return np.array([id for hour in kept for id in held.get(hour, [])], np.int64)
+
+    for batch in batches(hours, standing, "run", kept_ids if by_id else None):
+        for row in batch.tables["gh_archive_hours"].to_pylist():
+            held[row["file_hour"]] = []
+            names = ("status", "events", "stars", "first_day", "last_day")
+            standing[row["file_hour"]] = Standing(**{name: row[name] for name in names})
+        for row in batch.tables["gh_archive"].to_pylist():
+            held[row["file_hour"]].append(row["event_id"])
+
+
+def stars_of(hour: int) -> list[Event]:
+    """Return an hour's stars; the next hour's file has its last three too, and the one after that its last one."""
+    own = [star(100 * hour + n) for n in range(9)]
+    before = [star(100 * (hour - 1) + n) for n in (6, 7, 8)] if hour else []
+    return [*([star(100 * (hour - 2) + 8)] if hour > 1 else []), *before, *own]
+
+
+def as_read(hour: int, state: str | int) -> Hour:
+    """Return an hour in a state; a number is how many stars come before a cut."""
+    at, events = dt.datetime.combine(DAY, dt.time(hour)), stars_of(hour)
+    if isinstance(state, int):
+        return parsed(file_of(*events[:state])[:-3], at)
+    if state in ("observed", "emptied"):
+        return parsed(file_of(*events[: 99 if state == "observed" else 0]), at)
+    return read(hour, cast("Status", state))
+
+
+STATES = st.sampled_from(["observed", "emptied", "missing", "refused", "not_reached"]) | st.integers(0, 12)
+
+
+@given(st.lists(st.tuples(STATES, STATES, STATES), min_size=1, max_size=5))
+@settings(max_examples=150, deadline=None)
+def test_after_any_readings_of_a_day_the_best_of_each_hour_is_held_and_each_star_once(
+    readings: list[tuple[str | int, ...]],
+) -> None:
+    held: Held = {}
+    standing: dict[dt.datetime, Standing] = {}
+    best: dict[dt.datetime, Hour] = {}
+    for reading in readings:
+        hours = [as_read(hour, state) for hour, state in enumerate(reading)]
+        best |= {hour.file_hour: hour for hour in hours if not hour.is_worse_than(standing.get(hour.file_hour))}
+        for _ in range(2):  # the same again changes nothing
+            read_again(held, standing, [as_read(hour, state) for hour, state in enumerate(reading)])
+            ids = [id for of_hour in held.values() for id in of_hour]
+            assert len(ids) == len(set(ids))
+            assert set(ids) == {id for hour in best.values() for id in hour.stars["event_id"].to_pylist()}
+    most = {hour: max(as_read(hour, reading[hour]).events for reading in readings) for hour in range(3)}
+    assert {hour.hour: each.events for hour, each in standing.items()} == most
+
+
+@pytest.mark.parametrize("state", ["missing", "refused", "not_reached", "emptied", 11])
+@pytest.mark.parametrize("by_id", [True, False])
+def test_an_hour_that_is_gone_does_not_count_its_neighbours_copies_again(state: str | int, by_id: bool) -> None:
+    held: Held = {}
+    standing: dict[dt.datetime, Standing] = {}
+    for states in (("observed",) * 3, ("observed", state, "observed"), (state, "observed", state)):
+        read_again(held, standing, [as_read(hour, each) for hour, each in enumerate(states)], by_id=by_id)
+        assert sorted(id for of_hour in held.values() for id in of_hour) == [
+            FIRST_ID + 100 * hour + n for hour in range(3) for n in range(9)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("day", "skipped"),
+    [((2012, 3, 11), 2), ((2014, 3, 9), 2), ((2012, 11, 4), None), ((2012, 3, 12), None), ((2015, 3, 8), None)],
+)
+def test_the_hour_that_pacific_clocks_skip_is_not_asked_for_before_2015(
+    day: tuple[int, int, int], skipped: int | None
+) -> None:
+    assert [hour.hour for hour in hours_of(dt.date(*day))] == [hour for hour in range(24) if hour != skipped]
 
 
 def test_the_same_load_twice_is_the_same_and_a_new_reading_replaces(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 {{ config(incremental_strategy='replace_all') }}
 
-{#- the share's logarithm may fall by so much a day -#}
-{%- set fall = "(-ln(1 - " ~ constant('share_fall_a_year') ~ ") / 365.25)" -%}
+{#- the logarithms of share and events may fall by so much a day -#}
+{%- set share_fall = "(-ln(1 - " ~ constant('share_fall_a_year') ~ ") / 365.25)" -%}
+{%- set events_fall = "(-ln(1 - " ~ constant('events_fall_a_year') ~ ") / 365.25)" -%}
 
 with
 
@@ -28,23 +29,58 @@ calendar as (
 
 ),
 
-days as (
+-- a file can cover two hours, and at the change of names in 2015 two files cover the same one
+utc_hours as (
+
+    select
+        day,
+        state,
+        unnest(generate_series(utc_hour, utc_hour + to_hours(utc_hours - 1), interval 1 hour)) as utc_hour
+    from hours
+
+),
+
+counted as (
 
     select
         day,
         count(distinct utc_hour) as hours_known,
-        count(distinct utc_hour) filter (where state = 'observed') as hours_observed,
-        {% for state in ['hollow', 'partial', 'missing', 'refused', 'not_reached'] %}
-            count(*) filter (where state = '{{ state }}') as hours_{{ state }},
+        {% for state in ['observed', 'hollow', 'partial', 'missing', 'refused', 'not_reached'] %}
+            count(distinct utc_hour) filter (where state = '{{ state }}') as hours_{{ state }}
+            {%- if not loop.last %},{% endif %}
         {% endfor %}
+    from utc_hours
+    group by day
+
+),
+
+totals as (
+
+    select
+        day,
         sum(expected_events) as expected_events,
-        max(usual_events) as usual_events,
+        max(usual_events / utc_hours) as usual_events,
+        sum(events) filter (where state = 'observed')
+        / sum(utc_hours) filter (where state = 'observed') as events_an_hour,
         case
             when count(*) filter (where state = 'observed') >= {{ constant('share_hours_min') }}
                 then sum(stars) filter (where state = 'observed') / sum(events) filter (where state = 'observed')
         end as star_share
     from hours
     group by day
+
+),
+
+days as (
+
+    select
+        counted.*,
+        totals.* exclude (day, events_an_hour), -- noqa: RF02
+        case
+            when counted.hours_observed >= {{ constant('events_hours_min') }} then totals.events_an_hour
+        end as events_an_hour
+    from counted
+    inner join totals on counted.day = totals.day
 
 ),
 
@@ -60,18 +96,25 @@ framed as (
         ) as usual_events,
         days.expected_events,
         median(days.star_share) over past as usual_share,
-        count(days.star_share) over past as shares
+        count(days.star_share) over past as shares,
+        median(days.events_an_hour) over weekdays_past as usual_events_an_hour,
+        count(days.events_an_hour) over weekdays_past as weekdays
     from calendar
     left join days on calendar.day = days.day
     left join summed on calendar.day = summed.day
-    window past as (
-        order by calendar.day
-        range between interval {{ constant('usual_days') | int - 1 }} days preceding and current row
-    )
+    window
+        past as (
+            order by calendar.day
+            range between interval {{ constant('usual_days') | int - 1 }} days preceding and current row
+        ),
+        weekdays_past as (
+            partition by isodow(calendar.day) order by calendar.day
+            range between interval {{ constant('usual_days') | int - 1 }} days preceding and current row
+        )
 
 ),
 
--- A running maximum that leaks: what the share has been before it may have fallen from, but not faster than so.
+-- Running maxima that leak: share and events may fall below what they have been before, but not faster than so.
 based as (
 
     select
@@ -80,22 +123,51 @@ based as (
             max(
                 case
                     when shares >= {{ constant('usual_days_min') }} and usual_share > 0
-                        then ln(usual_share) + {{ fall }} * (day - date '2011-01-01')
+                        then ln(usual_share) + {{ share_fall }} * (day - date '2011-01-01')
                 end
             ) over (order by day rows between unbounded preceding and 1 preceding)
-            - {{ fall }} * (day - date '2011-01-01')
-        ) as expected_share
+            - {{ share_fall }} * (day - date '2011-01-01')
+        ) as expected_share,
+        exp(
+            max(
+                case
+                    when weekdays >= {{ constant('usual_days_min') | int // 7 }} and usual_events_an_hour > 0
+                        then ln(usual_events_an_hour) + {{ events_fall }} * (day - date '2011-01-01')
+                end
+            )
+                over (
+                    partition by isodow(day) order by day rows between unbounded preceding and 1 preceding
+                )
+            - {{ events_fall }} * (day - date '2011-01-01')
+        ) as expected_events_an_hour
     from framed
+
+),
+
+read_or_usual as (
+
+    select
+        * exclude (expected_events, shares, usual_share, usual_events, usual_events_an_hour, weekdays),
+        coalesce(expected_events, 0)
+        + greatest(24 - coalesce(hours_known, 0), 0) * usual_events as read_or_usual_events,
+        coalesce(events_an_hour < {{ constant('events_least') }} * expected_events_an_hour, false) as is_thinned
+    from based
 
 ),
 
 expected as (
 
     select
-        * exclude (expected_events, shares, usual_share, usual_events),
-        coalesce(expected_events, 0)
-        + greatest(24 - coalesce(hours_known, 0), 0) * usual_events as expected_events
-    from based
+        * exclude (read_or_usual_events),
+        case
+            when is_thinned then greatest(read_or_usual_events, 24 * expected_events_an_hour)
+            else read_or_usual_events
+        end as expected_events,
+        case
+            when is_thinned then greatest(24 * expected_events_an_hour / nullif(read_or_usual_events, 0), 1)
+            else 1
+        end as thinning
+    from read_or_usual
 
 ),
 

@@ -38,9 +38,11 @@ judged as (
 
     select
         hours.*,
-        usual.usual_events,
+        usual.usual_events * hours.utc_hours as usual_events,
         case
-            when hours.status = 'observed' and hours.events < {{ constant('hollow_share') }} * usual.usual_events
+            when
+                hours.status = 'observed'
+                and hours.events < {{ constant('hollow_share') }} * usual.usual_events * hours.utc_hours
                 then 'hollow'
             else hours.status
         end as state
@@ -54,6 +56,7 @@ final as (
     select
         file_hour,
         utc_hour,
+        utc_hours,
         day,
         state,
         case

@@ -14,6 +14,18 @@ days as (
 
 ),
 
+-- of a day whose events were thinned, every hour was to have more
+hours_of_days as (
+
+    select
+        hours.* exclude (expected_events),
+        hours.expected_events * coalesce(days.thinning, 1) as expected_events,
+        days.expected_share
+    from hours
+    left join days on hours.day = days.day
+
+),
+
 final as (
 
     select
@@ -24,17 +36,16 @@ final as (
         hours.events,
         round(hours.expected_events)::bigint as events_expected,
         case when hours.events > 0 then round(hours.stars / hours.events, 6) end as star_share,
-        round(days.expected_share * hours.expected_events)::bigint as expected,
+        round(hours.expected_share * hours.expected_events)::bigint as expected,
         hours.stars as observed,
         case
-            when days.expected_share * hours.expected_events > 0
-                then round(least(hours.stars / (days.expected_share * hours.expected_events), 1), 4)
+            when hours.expected_share * hours.expected_events > 0
+                then round(least(hours.stars / (hours.expected_share * hours.expected_events), 1), 4)
         end as coverage,
         hours.event_mix,
         hours.lines_set_aside,
         hours.duplicates
-    from hours
-    left join days on hours.day = days.day
+    from hours_of_days as hours
     order by hours.file_hour
 
 )

@@ -261,6 +261,13 @@ gh_archive as (
                         100 * days.star_share, 100 * days.expected_share
                     )
             end,
+            case
+                when days.is_thinned
+                    then format(
+                        '{:,} events an hour, {:,} were to be expected of this weekday',
+                        round(days.events_an_hour)::bigint, round(days.expected_events_an_hour)::bigint
+                    )
+            end,
             case when days.coverage is null and days.hours_known > 0 then 'no past to judge by' end
         ), '') as reason,
         24 as hours_expected,

@@ -2,7 +2,22 @@ with
 
 hours as (
 
-    select * from {{ source('gh_archive', 'gh_archive_hours') }}
+    select
+        file_hour,
+        {{ archive_utc_hour("file_hour") }} as utc_hour,
+        {{ archive_utc_hour("file_hour", later=1) }} as next_utc_hour,
+        status,
+        reason,
+        events,
+        stars,
+        lines_set_aside,
+        duplicates,
+        event_mix,
+        file_bytes,
+        json_bytes,
+        run_id,
+        fetched_at
+    from {{ source('gh_archive', 'gh_archive_hours') }}
 
 ),
 
@@ -11,7 +26,7 @@ final as (
     select
         file_hour,
         utc_hour,
-        -- files were named in Pacific time until 2015: an hour is of the day of its events
+        date_diff('hour', utc_hour, next_utc_hour) as utc_hours,
         utc_hour::date as day,
         status,
         reason,
@@ -25,6 +40,8 @@ final as (
         run_id,
         fetched_at
     from hours
+    -- the hour that Pacific clocks skip in spring never was: no file of it is missing
+    where next_utc_hour > utc_hour
 
 )
 
