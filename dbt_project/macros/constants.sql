@@ -1,6 +1,8 @@
 {#- Every constant of the method, once, with its reason. -#}
 {% macro constant(name) -%}
     {%- set constants = {
+        "count_most": 2147483647,
+        "github_began": "2007-10-01",
         "memory_days": 400,
         "rankings_hour": 4,
         "shortest_gap_hours": 12,
@@ -41,6 +43,9 @@
         "disagreeing_repos_min": 20,
     } -%}
     {#-
+        count_most: the largest count that is believed, as `sources/schemas.py` has it for new rows; the most starred repository
+            has 4,000 times less. Models hold counts in 32 bits, and sums, differences and squares of them in 64 and more.
+        github_began: before GitHub's first repository (2007-10-29). Times before it are not believed.
         memory_days: how far back a former reading is remembered; older ones count as none. Longer than any restore
             seen (88 days) and than the longest gap of the rankings (77 days); bounds what a new day reads.
         rankings_hour: the ranking file of a day is taken at about 03:00-04:30 UTC of it; no file says when.

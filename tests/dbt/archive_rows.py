@@ -28,7 +28,7 @@ def star(at: dt.datetime, event_id: int, repo: Repo, file_hour: dt.datetime | No
         "event_id": event_id,
         "repo_id": repo[0],
         "full_name": repo[1],
-        "actor_hash": event_id * 31,
+        "actor_hash": event_id * 31 % 2**63,
         "created_at": at,
         "day": at.date(),
     }

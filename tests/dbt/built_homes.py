@@ -146,6 +146,16 @@ class BuiltHome:
         assert not bad, bad
         return self
 
+    def build_with_tests(self) -> dict[str, tuple[str, str]]:
+        """Build everything with every data test, of which none fails; return those that warn."""
+        statuses = self.dbt(["build", "--exclude-resource-type", "unit_test"])
+        assert {outcome[0] for outcome in statuses.values()} <= {"success", "pass", "warn"}, statuses
+        return {node: outcome for node, outcome in statuses.items() if outcome[0] == "warn"}
+
+    def connect_raw(self) -> duckdb.DuckDBPyConnection:
+        """Open the file of the raw tables to write."""
+        return duckdb.connect(str(self.pipeline_db))
+
     def manifest(self) -> dict[str, Any]:
         """Return what the last invocation left in its manifest, compiled SQL included."""
         return dict(json.loads((self.folder / "target" / "manifest.json").read_text()))

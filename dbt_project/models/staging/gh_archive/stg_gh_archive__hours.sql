@@ -18,6 +18,7 @@ hours as (
         run_id,
         fetched_at
     from {{ source('gh_archive', 'gh_archive_hours') }}
+    qualify row_number() over (partition by file_hour order by fetched_at desc) = 1
 
 ),
 

@@ -3,6 +3,7 @@ with
 days as (
 
     select * from {{ source('rankings', 'rankings_days') }}
+    qualify row_number() over (partition by snapshot_date order by fetched_at desc) = 1
 
 ),
 

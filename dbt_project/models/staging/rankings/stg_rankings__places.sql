@@ -3,6 +3,8 @@ with
 places as (
 
     select * from {{ source('rankings', 'rankings') }}
+    -- stg_rankings__quarantine has the others
+    where {{ is_count("stars") }}
 
 ),
 
@@ -27,9 +29,9 @@ final as (
         places.username || '/' || places.repo_name as full_name,
         lower(places.username || '/' || places.repo_name) as name_key,
         places.stars as stars_total,
-        places.forks as forks_total,
+        {{ count_or_null("places.forks") }} as forks_total,
         -- it counted pull requests too until this day
-        case when places.snapshot_date > date '2021-08-19' then places.issues end as issues_open,
+        case when places.snapshot_date > date '2021-08-19' then {{ count_or_null("places.issues") }} end as issues_open,
         coalesce(spellings.language, nullif(trim(places.language), '')) as language,
         nullif(trim(places.description), '') as description,
         places.last_commit_at

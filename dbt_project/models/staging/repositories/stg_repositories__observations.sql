@@ -2,7 +2,21 @@ with
 
 observations as (
 
-    select * from {{ source('repositories', 'repositories') }}
+    select
+        * replace (
+            case when state = 'public' and not {{ is_count("stars_total") }} then 'unreadable' else state end as state,
+            case
+                when state = 'public' and not {{ is_count("stars_total") }}
+                    then format('stars_total is {}, not a number from 0 to {{ constant("count_most") }}', stars_total)
+                else reason
+            end as reason,
+            {% for count in ["stars_total", "forks_total", "issues_open", "pull_requests_open"] %}
+                {{ count_or_null(count) }} as {{ count }},
+            {% endfor %}
+            {{ time_or_null("created_at") }} as created_at,
+            {{ time_or_null("pushed_at") }} as pushed_at
+        )
+    from {{ source('repositories', 'repositories') }}
 
 ),
 

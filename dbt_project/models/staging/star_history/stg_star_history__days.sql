@@ -3,6 +3,7 @@ with
 days as (
 
     select * from {{ source('star_history', 'star_history_days') }}
+    qualify row_number() over (partition by day order by fetched_at desc) = 1
 
 ),
 

@@ -3,6 +3,8 @@ with
 weeks as (
 
     select * from {{ source('star_history', 'star_history') }}
+    -- stg_star_history__quarantine has the others
+    where {{ is_star_week() }}
 
 ),
 

@@ -1,0 +1,26 @@
+{#- What staging believes of raw rows. Sources admit nothing else; rows that older versions admitted are still there. -#}
+
+{#- True for a count within bounds; NULL for NULL. -#}
+{% macro is_count(column) -%}
+    {{ column }} between 0 and {{ constant("count_most") }}
+{%- endmacro %}
+
+{#- The count, or NULL where it is out of bounds. -#}
+{% macro count_or_null(column) -%}
+    case when {{ is_count(column) }} then {{ column }} end
+{%- endmacro %}
+
+{#- The time, or NULL where it is out of bounds. -#}
+{% macro time_or_null(column) -%}
+    case when {{ column }} >= timestamp '{{ constant("github_began") }}' and {{ column }} < timestamp '2100-01-01' then {{ column }} end
+{%- endmacro %}
+
+{#- True for a week of a star history within bounds; a day that is not known is NULL. -#}
+{% macro is_star_week() -%}
+    (
+        week >= date '{{ constant("github_began") }}' - 7 and week < date '2100-01-01'
+        {%- for count in ["total", "sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"] %}
+            and coalesce({{ is_count(count) }}, true)
+        {%- endfor %}
+    )
+{%- endmacro %}
