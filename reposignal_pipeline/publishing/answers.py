@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import duckdb
 
@@ -201,23 +201,27 @@ def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
         AnswerError: if the repository is unknown, or was not observed that day.
     """
     with opened(settings) as connection:
-        keys = connection.execute(
-            "select distinct repo_key from dim_repo_alias where lower(full_name) = lower(?)", [full_name]
-        ).fetchall()
-        if not keys:
-            raise AnswerError(f"no repository was ever seen under the name {_cell(full_name)!r}")
+        bearer, others = _bearers(connection, full_name, day)
         found = connection.execute(
             """
             select * from fct_repo_signal_day
-            where repo_key in (select unnest($keys)) and day <= coalesce($day, date '9999-12-31')
+            where repo_key = ? and day <= coalesce(?, date '9999-12-31')
             order by day desc limit 1
             """,
-            {"keys": [key for (key,) in keys], "day": day},
+            [bearer.repo_key, day],
         )
         names = [column for column, *_ in found.description or ()]
         row = found.fetchone()
         if row is None:
-            raise AnswerError(f"{_cell(full_name)} was not observed by {day}")
+            if (
+                day is not None
+                and _first(connection, "select 1 from fct_repo_signal_day where repo_key = ?", [bearer.repo_key])[0]
+            ):
+                raise AnswerError(f"{_cell(full_name)} was not observed by {day}")
+            raise AnswerError(
+                f"{_cell(full_name)} has no score: its name was seen from {bearer.seen_from} to {bearer.seen_to},"
+                " but no source has read its total of stars"
+            )
         fact = dict(zip(names, row, strict=True))
         if day and fact["day"] != day:
             raise AnswerError(
@@ -235,7 +239,62 @@ def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
             "select component, weight, reason from signal_weight order by weight desc, component desc"
         ).fetchall()
         forecast = _forecast(connection, fact["repo_key"], fact["day"])
-    return _explained(fact, flags, ranked, weights, forecast)
+    notes = [
+        f"{_cell(full_name)} was also the name of another repository, from {other.seen_from} to {other.seen_to};"
+        f" that one was last seen as {_cell(other.last_name)}"
+        for other in others
+    ]
+    return "\n".join([_explained(fact, flags, ranked, weights, forecast), *notes])
+
+
+class _Bearer(NamedTuple):
+    """A repository that had a name, and the days on which it was seen under it."""
+
+    repo_key: int
+    seen_from: dt.date
+    seen_to: dt.date
+    last_name: str
+
+
+def _bearers(
+    connection: duckdb.DuckDBPyConnection, full_name: str, day: dt.date | None
+) -> tuple[_Bearer, list[_Bearer]]:
+    """Return the repository that a name meant on a day, or means now, and the others that had the name.
+
+    The last to be seen under the name by that day bears it; before anybody was, the first to be seen later.
+    """
+    rows = connection.execute(
+        """
+        with
+        aliases as (
+            select
+                repo_key,
+                min(seen_from) filter (where lower(full_name) = lower($name)) as seen_from,
+                max(seen_to) filter (where lower(full_name) = lower($name)) as seen_to,
+                arg_max(full_name, seen_to) as last_name
+            from dim_repo_alias
+            group by repo_key
+            having seen_from is not null
+        ),
+        -- the days of an alias have gaps, in which the name can have been another's
+        last_seen as (
+            select repo_key, max(day) filter (where day <= $day) as day
+            from fct_repo_signal_day
+            where repo_key in (select repo_key from aliases) and lower(full_name) = lower($name)
+            group by repo_key
+        )
+        select aliases.*
+        from aliases left join last_seen using (repo_key)
+        order by
+            coalesce(last_seen.day, case when seen_from <= $day then least(seen_to, $day) end) desc nulls last,
+            seen_from
+        """,
+        {"name": full_name, "day": day or dt.date.max},
+    ).fetchall()
+    if not rows:
+        raise AnswerError(f"no repository was ever seen under the name {_cell(full_name)!r}")
+    bearer, *others = (_Bearer(*row) for row in rows)
+    return bearer, others
 
 
 def _forecast(connection: duckdb.DuckDBPyConnection, repo_key: int, day: dt.date) -> tuple[Any, ...] | None:
