@@ -516,7 +516,7 @@ def replace_weeks(
 ) -> None:
     """Replace the weeks from `first` to `last` of a weekly table by `rows`, in one transaction."""
     with transaction(connection):
-        _ensure_table(connection, table)
+        ensure_table(connection, table)
         connection.execute(f"delete from {table.name} where week between ? and ?", [first, last])
         connection.register("new_weeks", rows)
         order = [column for column in ("week", "rank", "cluster", "repo_key") if column in table.columns]
@@ -539,7 +539,7 @@ def append_rows(
         instead: rows whose place the new ones take: what stood for something not known yet.
     """
     with transaction(connection):
-        _ensure_table(connection, table)
+        ensure_table(connection, table)
         if query is None:
             return 0
         # made before anything is removed: the query looks at what stands
@@ -552,7 +552,8 @@ def append_rows(
     return int(count)
 
 
-def _ensure_table(connection: duckdb.DuckDBPyConnection, table: WeeklyTable) -> None:
+def ensure_table(connection: duckdb.DuckDBPyConnection, table: WeeklyTable) -> None:
+    """Create a table with its comments if it is not there, and add the columns that an older home lacks."""
     columns = ", ".join(f"{name} {kind}" for name, (kind, _) in table.columns.items())
     connection.execute(f"create table if not exists {table.name} ({columns})")
     # what is said already is not said again: in a lake each comment is a change of the schema

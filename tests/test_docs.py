@@ -20,7 +20,7 @@ import yaml
 from jinja2 import Template
 
 from reposignal_pipeline.analysis.clusters import CLUSTER_TABLES
-from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, TRACK_RECORD
+from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, SUPERSEDED, TRACK_RECORD
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
 from reposignal_pipeline.cli import _parser
 from reposignal_pipeline.config import PROJECT_ROOT
@@ -53,7 +53,7 @@ def published_tables() -> Iterator[tuple[str, str, list[tuple[str, str, str]]]]:
         for model in yaml.safe_load(path.read_text(encoding="utf-8")).get("models", []):
             columns = [(column["name"], column["data_type"], column["description"]) for column in model["columns"]]
             yield model["name"], model["description"], columns
-    weekly = (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD, ARTICLES, CLAIMS)
+    weekly = (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, SUPERSEDED, OUTCOMES, BREAKOUTS, TRACK_RECORD, ARTICLES, CLAIMS)
     for table in (*weekly, *CLUSTER_TABLES):
         yield table.name, table.comment, [(name, kind, text) for name, (kind, text) in table.columns.items()]
 

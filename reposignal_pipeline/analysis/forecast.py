@@ -88,7 +88,8 @@ Floats = npt.NDArray[np.float64]
 FORECASTS = WeeklyTable(
     "fct_forecast",
     "Grain: forecast_id; for each repository and Monday the next threshold, if it is within reach, and where that is "
-    "at least 5 % likely, further ones within reach. Append-only: a row is never changed. Within reach: read in the "
+    "at least 5 % likely, further ones within reach. A row that was issued in time never changes. A backtest row "
+    "follows late data; its former versions are in fct_forecast_superseded. Within reach: read in the "
     "week before and one to three weeks earlier, at least a fifth of the threshold, not below a former level. Source: "
     "fct_repo_signal_day, fct_repo_day, of days before issued_on.",
     {
@@ -117,10 +118,26 @@ FORECASTS = WeeklyTable(
     },
 )
 
+SUPERSEDED = WeeklyTable(
+    "fct_forecast_superseded",
+    "Grain: forecast_id x superseded_at; backtest rows of fct_forecast as they were before late data of the days "
+    "before issued_on changed them. Append-only. Source: fct_forecast.",
+    {
+        **FORECASTS.columns,
+        "superseded_at": ("TIMESTAMP", "When another version took the place of this row, or none did, UTC."),
+        "reason": (
+            "VARCHAR",
+            "revised: fct_forecast has a newer version. withdrawn: with the late data the repository has another key, "
+            "another next threshold, or is not within reach.",
+        ),
+    },
+)
+"""what backtests said before late data arrived: nothing that was ever published is lost"""
+
 OUTCOMES = WeeklyTable(
     "fct_forecast_outcome",
-    "Grain: forecast_id, from its due day on. A known outcome is never changed; one that could not be told may be, "
-    "by a late reading. Source: fct_forecast, fct_repo_day.",
+    "Grain: forecast_id, from its due day on. The known outcome of a forecast that was issued in time never changes; "
+    "that of a backtest, and one that is not known yet, follow late readings. Source: fct_forecast, fct_repo_day.",
     {
         "forecast_id": ("VARCHAR", "Forecast that is graded."),
         "resolved_on": (
@@ -225,6 +242,8 @@ class Model:
     scale: list[float]
     members: list[dict[str, Any]]
     """hidden: a list of weights per input; hidden_bias; out: a weight per unit; out_bias"""
+    past: str = ""
+    """`fingerprint` of the rows it was fitted on: with other rows before the same day it is out of date"""
 
     @property
     def fitted_to_day(self) -> dt.date:
@@ -318,6 +337,7 @@ def fit(frame: pd.DataFrame, fitted_to: dt.date) -> Model:
     from sklearn.neural_network import MLPClassifier
 
     past = ended(frame, fitted_to)
+    past_fingerprint = fingerprint(past)
     crossings = int(np.nansum(happened(past[_is_issued(past)])))
     if crossings < LEAST_CROSSINGS:
         raise TooShortError(f"{crossings} crossings before {fitted_to}, {LEAST_CROSSINGS} are needed")
@@ -364,12 +384,19 @@ def fit(frame: pd.DataFrame, fitted_to: dt.date) -> Model:
         centre=_rounded(centre),
         scale=_rounded(scale),
         members=members,
+        past=past_fingerprint,
     )
 
 
 def ended(frame: pd.DataFrame, day: dt.date) -> pd.DataFrame:
     """Return the rows whose outcome was settled by readings before a day."""
     return frame[frame["settled_on"].to_numpy("datetime64[D]") < np.datetime64(day)]
+
+
+def fingerprint(past: pd.DataFrame) -> str:
+    """Return a short text that differs when the rows of a past differ, in whatever order they come."""
+    hashes = pd.util.hash_pandas_object(past.drop(columns="full_name", errors="ignore"), index=False)
+    return f"{len(past)}-{int(hashes.sum()) & (2**64 - 1):016x}"
 
 
 def drawn_thresholds(frame: pd.DataFrame, random: np.random.Generator) -> Floats:

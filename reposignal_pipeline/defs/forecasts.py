@@ -10,6 +10,7 @@ import base64
 import datetime as dt
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,13 @@ from reposignal_pipeline.analysis.forecast import (
     OUTCOMES,
     REACH,
     SHIPPED,
+    SUPERSEDED,
     THRESHOLDS,
     TRACK_RECORD,
     Model,
     TooShortError,
+    ended,
+    fingerprint,
     fit,
     further,
     quarter_of,
@@ -47,7 +51,14 @@ from reposignal_pipeline.analysis.forecast import (
 from reposignal_pipeline.config import Settings
 from reposignal_pipeline.defs.identities import checked, specs_of
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, week_of, weeks
-from reposignal_pipeline.warehouse import Warehouse, append_rows, replace_weeks, row_counts
+from reposignal_pipeline.warehouse import (
+    Warehouse,
+    append_rows,
+    ensure_table,
+    replace_weeks,
+    row_counts,
+    transaction,
+)
 
 WEEK = dt.timedelta(weeks=1)
 DAY = dt.timedelta(days=1)
@@ -55,6 +66,8 @@ WEEKS_AT_ONCE = 52
 """Bounds memory, and is what a killed run loses at most: what stands is always whole weeks."""
 FRAME_ROWS = 2_000_000
 """of a frame to fit on, about 0.6 GB: of a longer past, every n-th repository"""
+SAME_PROBABILITY = 1.5e-6
+"""Two probabilities that differ by less are one: they are rounded to six digits."""
 MEMORY_DAYS = 400
 """how far back paces look: a year, and a month for gaps"""
 WEEKS_BACK = (1, 2, 3, 4, 8, 12, 26, 52)
@@ -258,7 +271,8 @@ FRAME = f"""
     order by issued_on, repo_key
 """
 
-# What may be graded: due, and not graded yet or, from $since on, graded as not known.
+# What may be graded: due, and not graded yet. From $since on also what was graded as not known, and backtests, whose
+# outcomes follow late data as they do themselves.
 GRADES = f"""
     with
 
@@ -301,7 +315,7 @@ GRADES = f"""
             forecasts.due_on <= (select day from last_reading)
             and (
                 outcomes.forecast_id is null
-                or (outcomes.happened is null and forecasts.due_on >= $since)
+                or ((outcomes.happened is null or forecasts.is_backtest) and forecasts.due_on >= $since)
             )
 
     ),
@@ -617,29 +631,42 @@ def _fitted_to(model: Model) -> dt.date:
 
 
 class Speakers:
-    """The models for Mondays up to `last`; a quarter's own is fitted when its first Monday wants it."""
+    """The models for Mondays up to `last`; a quarter's own is fitted when its first Monday wants it.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, last: dt.date) -> None:
+    Days from `changed_from` on may have changed since a model was fitted. A quarter's model whose past includes them is
+    fitted again if its past differs, so that a backtest does not depend on the order of loads.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, folder: Path, last: dt.date, changed_from: dt.date | None = None
+    ) -> None:
         self._connection, self._folder, self._last = connection, folder, last
-        self._own = known_models(folder)
+        self._changed_from = changed_from or dt.date.max
+        self._own = {model.fitted_to_day: model for model in known_models(folder)}
         self._shipped = [Model.from_json(SHIPPED.read_text(encoding="utf-8"))]
         self._past: pd.DataFrame | None = None
-        self._too_short: set[dt.date] = set()
+        self._settled: set[dt.date] = set()
+        """quarters that need no other model than what there is"""
 
     def of(self, issued_on: dt.date) -> Model | None:
         quarter = quarter_of(issued_on)
-        own = speaker(self._own, issued_on)
-        if (own is None or own.fitted_to_day < quarter) and quarter not in self._too_short:
-            if self._past is None:
-                self._past = whole_past(self._connection, self._last)
-            try:
-                own = fit(self._past, quarter)
-            except TooShortError:
-                self._too_short.add(quarter)
-            else:
-                save(own, self._folder)
-                self._own.append(own)
+        own = speaker(list(self._own.values()), issued_on)
+        if quarter not in self._settled and (own is None or own.fitted_to_day <= quarter):
+            self._settled.add(quarter)
+            if own is None or own.fitted_to_day < quarter or self._is_out_of_date(own):
+                with suppress(TooShortError):
+                    self._own[quarter] = own = fit(self._whole_past(), quarter)
+                    save(own, self._folder)
         return own or speaker(self._shipped, issued_on)
+
+    def _is_out_of_date(self, model: Model) -> bool:
+        day = model.fitted_to_day
+        return self._changed_from < day and fingerprint(ended(self._whole_past(), day)) != model.past
+
+    def _whole_past(self) -> pd.DataFrame:
+        if self._past is None:
+            self._past = whole_past(self._connection, self._last)
+        return self._past
 
 
 # --- the ledger
@@ -648,7 +675,102 @@ class Speakers:
 def issue(
     connection: duckdb.DuckDBPyConnection, speakers: Speakers, first: dt.date, last: dt.date, now: dt.datetime
 ) -> int:
-    """Append what is missing of the forecasts of the Mondays from `first` to `last`; return how many were."""
+    """Write the forecasts of the Mondays from `first` to `last`; return how many rows are new.
+
+    A forecast that was issued in time stays as it is. A backtest row follows what is known by now of the days before
+    its Monday, so that the order in which days were loaded does not matter; its former version goes to `SUPERSEDED`,
+    and its outcome is graded again.
+    """
+    forecasts = _probabilities(connection, speakers, first, last)
+    connection.register("told", forecasts)
+    with transaction(connection):
+        for table in (FORECASTS, OUTCOMES, SUPERSEDED):
+            ensure_table(connection, table)
+        connection.execute(COMPUTED, {"now": now})
+        connection.execute(REPLACED, {"first": first, "last": last, "now": now})
+        replaced = "forecast_id in (select forecast_id from replaced)"
+        connection.execute(f"insert into {SUPERSEDED.name} by name from replaced")
+        connection.execute(f"delete from {OUTCOMES.name} where {replaced}")
+        connection.execute(f"delete from {FORECASTS.name} where {replaced}")
+        row = connection.execute(
+            f"insert into {FORECASTS.name} by name"
+            f" select * from computed anti join {FORECASTS.name} using (forecast_id)"
+            " order by issued_on, repo_key, threshold"
+        ).fetchone()
+        connection.execute("drop table computed")
+        connection.execute("drop table replaced")
+    connection.unregister("told")
+    return int(row[0]) if row else 0
+
+
+# What is known by now of the Mondays of `told`, without repositories whose forecasts were issued in time.
+COMPUTED = f"""
+    create or replace temp table computed as
+
+    with
+
+    issued_in_time as (
+
+        select
+            issued_on,
+            repo_key,
+            lower(full_name) as name
+        from fct_forecast
+        where not is_backtest
+
+    )
+
+    select
+        concat_ws('/', told.issued_on::date, told.repo_key, told.threshold::bigint) as forecast_id,
+        told.issued_on::date as issued_on,
+        told.issued_on::date - 7 as week,
+        told.repo_key,
+        told.full_name,
+        told.event,
+        told.threshold::bigint as threshold,
+        {HORIZON_DAYS} as horizon_days,
+        told.issued_on::date + {HORIZON_DAYS} as due_on,
+        told.probability,
+        told.as_of_date::date as as_of_date,
+        told.stars_total,
+        told.model_version,
+        $now::timestamp as made_at,
+        $now::date > told.issued_on::date + {BACKTEST_DAYS} as is_backtest
+    from told
+    -- a repository whose key changed since is recognised by its name
+    anti join issued_in_time as by_key
+        on told.issued_on::date = by_key.issued_on and told.repo_key = by_key.repo_key
+    anti join issued_in_time as by_name
+        on told.issued_on::date = by_name.issued_on and lower(told.full_name) = by_name.name
+"""
+
+# Backtest rows of the same Mondays that are no longer what the data say. Probabilities have six digits; the last one
+# may differ with the number of rows that a model judges at once.
+REPLACED = f"""
+    create or replace temp table replaced as
+    select
+        former.*,
+        $now::timestamp as superseded_at,
+        case when computed.forecast_id is null then 'withdrawn' else 'revised' end as reason
+    from fct_forecast as former
+    left join computed on former.forecast_id = computed.forecast_id
+    where
+        former.is_backtest
+        and former.issued_on between $first and $last
+        and (
+            computed.forecast_id is null
+            or abs(former.probability - computed.probability) > {SAME_PROBABILITY}
+            or (former.full_name, former.event, former.as_of_date, former.stars_total, former.model_version)
+            is distinct from
+            (computed.full_name, computed.event, computed.as_of_date, computed.stars_total, computed.model_version)
+        )
+"""
+
+
+def _probabilities(
+    connection: duckdb.DuckDBPyConnection, speakers: Speakers, first: dt.date, last: dt.date
+) -> pd.DataFrame:
+    """Return a row for each Monday, repository and threshold that a model speaks of, with its probability."""
     rows = frame(connection, first, last)
     rows = rows[rows["threshold"].notna()]
     told = []
@@ -667,52 +789,24 @@ def issue(
     forecasts = pd.concat(told or [empty]).sort_values(["issued_on", "repo_key", "threshold"], ignore_index=True)
     # what lies further is no likelier
     forecasts["probability"] = forecasts.groupby(["issued_on", "repo_key"])["probability"].cummin()
-    connection.register("told", forecasts)
-    appended = append_rows(
-        connection,
-        FORECASTS,
-        f"""
-        select
-            concat_ws('/', issued_on::date, repo_key, threshold::bigint) as forecast_id,
-            issued_on::date as issued_on,
-            issued_on::date - 7 as week,
-            repo_key,
-            full_name,
-            event,
-            threshold::bigint as threshold,
-            {HORIZON_DAYS} as horizon_days,
-            issued_on::date + {HORIZON_DAYS} as due_on,
-            probability,
-            as_of_date::date as as_of_date,
-            stars_total,
-            model_version,
-            $now::timestamp as made_at,
-            $now::date > issued_on::date + {BACKTEST_DAYS} as is_backtest
-        from told
-        -- a repository whose key changed since is known by its name
-        anti join fct_forecast as standing
-            on told.issued_on::date = standing.issued_on and told.repo_key = standing.repo_key
-        anti join fct_forecast as standing
-            on told.issued_on::date = standing.issued_on and lower(told.full_name) = lower(standing.full_name)
-        order by issued_on, repo_key, threshold
-        """,
-        {"now": now},
-    )
-    connection.unregister("told")
-    return appended
+    return forecasts
 
 
 def grade(connection: duckdb.DuckDBPyConnection, since: dt.date, now: dt.datetime) -> tuple[int, dt.date | None]:
     """Append the outcomes of what is due; return how many, and the first due day among them.
 
     Args:
-        since: from this due day on, what could not be told is looked at again.
+        since: from this due day on, outcomes that are not known and those of backtests are looked at again.
     """
     connection.execute("create or replace temp table graded as " + GRADES, {"since": since, "now": now})
-    # of what is still not known, for the same reason, nothing is written twice
+    # an outcome that did not change is not written twice
     fresh = """
-        from graded anti join fct_forecast_outcome as standing
-            on graded.forecast_id = standing.forecast_id and graded.reason = standing.reason
+        from graded anti join fct_forecast_outcome as former
+            on
+                graded.forecast_id = former.forecast_id
+                and (graded.happened, graded.reason, graded.resolved_on, graded.crossed_on, graded.is_scored)
+                is not distinct from
+                (former.happened, former.reason, former.resolved_on, former.crossed_on, former.is_scored)
     """
     row = connection.execute(
         f"select min(due_on) from fct_forecast semi join (select forecast_id {fresh}) as fresh using (forecast_id)"
@@ -721,7 +815,8 @@ def grade(connection: duckdb.DuckDBPyConnection, since: dt.date, now: dt.datetim
         connection,
         OUTCOMES,
         f"select graded.* {fresh} order by graded.forecast_id",
-        instead="forecast_id in (select forecast_id from new_rows)",  # a known one is never among them
+        # a known outcome of a forecast that was issued in time is never among them
+        instead="forecast_id in (select forecast_id from new_rows)",
     )
     connection.execute("drop table graded")
     return count, row[0] if row else None
@@ -730,6 +825,7 @@ def grade(connection: duckdb.DuckDBPyConnection, since: dt.date, now: dt.datetim
 _DEPS: dict[str, list[str]] = {
     # the days themselves too, as for the weekly trends: they tell a backfill which weeks it touches
     FORECASTS.name: ["fct_repo_signal_day", "fct_repo_day", "forecast_model", "rankings"],
+    SUPERSEDED.name: [FORECASTS.name],
     OUTCOMES.name: [FORECASTS.name, "fct_repo_day", "dim_repo_alias"],
     BREAKOUTS.name: [FORECASTS.name, "fct_repo_signal_day", "weekly_repo_trends"],
     TRACK_RECORD.name: [FORECASTS.name, OUTCOMES.name],
@@ -748,7 +844,7 @@ _DEPS: dict[str, list[str]] = {
             kinds={"duckdb", "python"},
             partitions_def=weeks,
         )
-        for table in (FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD)
+        for table in (FORECASTS, SUPERSEDED, OUTCOMES, BREAKOUTS, TRACK_RECORD)
     ],
     check_specs=specs_of(BREAKOUTS.name, TRACK_RECORD.name),
     partitions_def=weeks,
@@ -764,9 +860,10 @@ def weekly_forecasts(
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     rows = dict.fromkeys(_DEPS, 0)
     with warehouse.writing(f"run {context.run_id}: forecasts", context.log), warehouse.connected() as connection:
-        for table in (FORECASTS, OUTCOMES):
+        for table in (FORECASTS, SUPERSEDED, OUTCOMES):
             append_rows(connection, table)
-        speakers = Speakers(connection, models_folder(warehouse.settings), last + WEEK)
+        former_last_due = _last_due(connection, last)
+        speakers = Speakers(connection, models_folder(warehouse.settings), last + WEEK, changed_from=first)
         start = first
         while start <= last:
             end = min(start + (WEEKS_AT_ONCE - 1) * WEEK, last)
@@ -775,7 +872,8 @@ def weekly_forecasts(
         # a week's readings settle what was due in it or up to two weeks before
         rows[OUTCOMES.name], earliest = grade(connection, first - LATE_DAYS * DAY, now)
         # the 52 weeks up to a week change with any outcome in them
-        graded_from, graded_to = min(first, week_of(earliest or first)), _last_due(connection, last)
+        graded_from = min(first, week_of(earliest or first))
+        graded_to = max(former_last_due, _last_due(connection, last))
         for table, sql, since, until in (
             (BREAKOUTS, BREAKOUTS_OF_WEEKS, first, last),
             (TRACK_RECORD, RECORD_OF_WEEKS, graded_from, graded_to),

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from reposignal_pipeline.analysis.clusters import CLUSTER_TABLES
-from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, TRACK_RECORD
+from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, SUPERSEDED, TRACK_RECORD
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
 from reposignal_pipeline.defs.warehouse import marts, verticals
@@ -29,7 +29,17 @@ RUNS_LOOKED_AT = 50
         *(table.name for table in CLUSTER_TABLES),
         *(
             table.name
-            for table in (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD, ARTICLES, CLAIMS)
+            for table in (
+                REPO_TRENDS,
+                LANGUAGE_TRENDS,
+                FORECASTS,
+                SUPERSEDED,
+                OUTCOMES,
+                BREAKOUTS,
+                TRACK_RECORD,
+                ARTICLES,
+                CLAIMS,
+            )
         ),
     ],
     group_name="published",

@@ -19,7 +19,7 @@ import duckdb
 import pytest
 from lakes import PATIENCE_SECONDS, LakeHome
 
-from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, TRACK_RECORD
+from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, SUPERSEDED, TRACK_RECORD
 from reposignal_pipeline.publishing.article import ARTICLES, CLAIMS
 from tests.pipeline.homes import COMMAND, Home, assert_alike, backfill, file_of
 
@@ -229,7 +229,7 @@ def test_two_machines_load_the_recordings_while_four_read(
     ran = local.run(*command(first, last))
     assert ran.returncode == 0, ran.stderr
     expected, found = local.tables(), one.lake_tables()
-    for table in (FORECASTS, OUTCOMES, BREAKOUTS, TRACK_RECORD, ARTICLES, CLAIMS):
+    for table in (FORECASTS, SUPERSEDED, OUTCOMES, BREAKOUTS, TRACK_RECORD, ARTICLES, CLAIMS):
         # said once, of what was known then: after which loads depends on who was first
         del expected[table.name], found[table.name]
     assert_alike(expected, found)

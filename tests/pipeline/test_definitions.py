@@ -66,7 +66,13 @@ def test_every_asset_is_made_in_the_writer_pool(local: dict[str, Any]) -> None:
 def test_daily_and_weekly_jobs_end_with_the_published_copy(local: dict[str, Any]) -> None:
     daily, weekly = local["jobs"]["daily"], local["jobs"]["weekly"]
     assert {"rankings", "fct_repo_signal_day", "published_warehouse"} <= set(daily)
-    forecasts = {"fct_forecast", "fct_forecast_outcome", "weekly_breakouts", "weekly_track_record"}
+    forecasts = {
+        "fct_forecast",
+        "fct_forecast_superseded",
+        "fct_forecast_outcome",
+        "weekly_breakouts",
+        "weekly_track_record",
+    }
     trends = {"weekly_repo_trends", "weekly_language_trends", "weekly_cluster_trends"}
     clusters = {"fct_clustering_week", "fct_cluster_week", "fct_cluster_member_week"}
     verticals = {

@@ -197,6 +197,109 @@ def test_a_pace_begins_at_most_three_weeks_ago(marts: duckdb.DuckDBPyConnection,
     assert frame(marts, MONDAY + 7 * DAY, MONDAY + 7 * DAY)["pace_2w"].isna().all()
 
 
+# --- backtests follow late data
+
+FACTS = ("fct_repo_day", "fct_repo_signal_day")
+LATE_LOADS = f"day between '{MONDAY - 10 * DAY}' and '{MONDAY - DAY}'"
+"""days before MONDAY that are loaded after its first backtest"""
+
+
+def hidden(marts: duckdb.DuckDBPyConnection) -> None:
+    """Take the late loads out of the marts, as if their days had not been loaded yet."""
+    for table in FACTS:
+        marts.execute(f"create table late_{table} as from {table} where {LATE_LOADS}")
+        marts.execute(f"delete from {table} where {LATE_LOADS}")
+
+
+def loaded_late(marts: duckdb.DuckDBPyConnection) -> None:
+    for table in FACTS:
+        marts.execute(f"insert into {table} from late_{table}")
+
+
+def test_backtests_do_not_depend_on_the_order_of_loads(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    what = "select * exclude (made_at) from fct_forecast order by forecast_id"
+    outcomes = "select * exclude (graded_at) from fct_forecast_outcome order by forecast_id"
+    issue(marts, Speakers(marts, tmp_path, LAST), MONDAY, LAST, LATER)
+    grade(marts, MONDAY, LATER)
+    in_order, graded_in_order = rows(marts, what), rows(marts, outcomes)
+    for table in ("fct_forecast", "fct_forecast_outcome"):
+        marts.execute(f"delete from {table}")
+
+    hidden(marts)
+    issue(marts, Speakers(marts, tmp_path, LAST), MONDAY, LAST, LATER)
+    grade(marts, MONDAY, LATER)
+    partial = rows(marts, "from fct_forecast order by forecast_id")
+    assert rows(marts, what) != in_order
+    loaded_late(marts)
+    issue(marts, Speakers(marts, tmp_path, LAST), MONDAY, LAST, LATER + DAY)
+    grade(marts, MONDAY, LATER + DAY)
+    assert rows(marts, what) == in_order
+    assert rows(marts, outcomes) == graded_in_order
+    superseded = rows(marts, "select * exclude (superseded_at, reason) from fct_forecast_superseded order by all")
+    unchanged = rows(marts, f"from fct_forecast where made_at = '{LATER}' order by forecast_id")
+    assert sorted(superseded + unchanged) == sorted(partial)
+    assert superseded
+    assert unchanged
+
+
+def test_a_forecast_that_was_issued_in_time_never_changes(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    hidden(marts)
+    assert issued(marts, tmp_path) == 0  # the last reading is older than a week: nothing is within reach
+    marts.execute(f"insert into fct_repo_day from late_fct_repo_day where day = '{MONDAY - DAY}'")
+    marts.execute(f"insert into fct_repo_signal_day from late_fct_repo_signal_day where day = '{MONDAY - DAY}'")
+    assert issued(marts, tmp_path) > 0
+    grade(marts, MONDAY, LATER)
+    before, graded = ledger(marts), rows(marts, "from fct_forecast_outcome order by all")
+    for table in FACTS:
+        marts.execute(f"insert into {table} from late_{table} where day < '{MONDAY - DAY}'")
+        marts.execute(
+            f"update {table} set stars_total = 9999 where repo_key = 1 and day between ? and ?", [MONDAY, DUE]
+        )
+    issued(marts, tmp_path, now=LATER)
+    assert grade(marts, MONDAY, LATER) == (0, None)
+    assert ledger(marts) == before
+    assert rows(marts, "from fct_forecast_outcome order by all") == graded
+    assert rows(marts, "from fct_forecast_superseded") == []
+
+
+def test_a_backtest_out_of_reach_by_late_data_is_withdrawn(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    issued(marts, tmp_path, now=LATER)
+    grade(marts, MONDAY, LATER)
+    flagged = "update fct_repo_day set dq_flags = ['below_former_level'] where repo_key = 2 and day = ?"
+    marts.execute(flagged, [MONDAY - DAY])
+    assert issued(marts, tmp_path, now=LATER) == 0
+    assert rows(marts, "select distinct repo_key from fct_forecast") == [(CROSSING,)]
+    assert outcome(marts, SLOW) == []
+    assert rows(marts, "select repo_key, reason from fct_forecast_superseded") == [(SLOW, "withdrawn")]
+
+
+def test_a_model_is_fitted_again_when_its_past_was_loaded_late(
+    marts: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analysis, "LEAST_CROSSINGS", 1)
+    for table in FACTS:
+        marts.execute(f"update {table} set stars_total = stars_total + 1300 where repo_key = 1")
+    monday = dt.date(2024, 7, 22)
+
+    def past_of_the_model(changed_from: dt.date) -> str:
+        speakers = Speakers(marts, tmp_path, monday, changed_from)
+        issue(marts, speakers, monday, monday, LATER)
+        (own,) = known_models(tmp_path)
+        return own.past
+
+    for table in FACTS:
+        marts.execute(f"create table late_{table} as from {table} where day between '2024-05-10' and '2024-05-12'")
+        marts.execute(f"delete from {table} where day between '2024-05-10' and '2024-05-12'")
+    short = past_of_the_model(monday)
+    loaded_late(marts)
+    assert past_of_the_model(monday) == short  # nothing before its day changed, so it is not looked at
+    whole = past_of_the_model(dt.date(2024, 4, 29))
+    assert whole != short
+    written = (tmp_path / "forecast-1+2024-07-01.json").stat().st_mtime_ns
+    assert past_of_the_model(dt.date(2024, 4, 29)) == whole
+    assert (tmp_path / "forecast-1+2024-07-01.json").stat().st_mtime_ns == written
+
+
 # --- grades
 
 
@@ -393,7 +496,13 @@ def test_a_range_of_weeks_is_issued_graded_and_told(warehouse: Warehouse) -> Non
     weeks = "2024-07-01", "2024-09-23"
     assert materialized(warehouse, weekly_forecasts, weeks=weeks)
     with warehouse.connected() as connection:
-        names = ["fct_forecast", "fct_forecast_outcome", "weekly_breakouts", "weekly_track_record"]
+        names = [
+            "fct_forecast",
+            "fct_forecast_superseded",
+            "fct_forecast_outcome",
+            "weekly_breakouts",
+            "weekly_track_record",
+        ]
         first = {name: connection.execute(f"from {name} order by all").fetchall() for name in names}
         breakouts = connection.execute(
             "select week, repo_key, first_flagged_on, days_flagged, threshold, round(probability, 1) >= 0.7"

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from reposignal_pipeline.analysis.clusters import CLUSTER_TABLES
-from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, TRACK_RECORD
+from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, SUPERSEDED, TRACK_RECORD
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
 from reposignal_pipeline.publishing.article import ARTICLES, CLAIMS
 from reposignal_pipeline.publishing.site.pages import Site, build
@@ -64,7 +64,7 @@ _MARTS = """
     comment on column dim_repo.description is 'Text by strangers; NULL if none.';
 """
 _WEEKLY = (
-    *(REPO_TRENDS, LANGUAGE_TRENDS, BREAKOUTS, FORECASTS, OUTCOMES, TRACK_RECORD, ARTICLES, CLAIMS),
+    *(REPO_TRENDS, LANGUAGE_TRENDS, BREAKOUTS, FORECASTS, SUPERSEDED, OUTCOMES, TRACK_RECORD, ARTICLES, CLAIMS),
     *CLUSTER_TABLES,
 )
 
