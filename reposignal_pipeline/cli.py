@@ -11,12 +11,15 @@ import datetime as dt
 import os
 import shutil
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from reposignal_pipeline.config import SOURCES, ConfigError, Settings, load_settings
+from reposignal_pipeline.trouble import STAYS, chain, described, one_line, recognised
 
 if TYPE_CHECKING:
     from reposignal_pipeline.lake.catalog import Lake
@@ -31,21 +34,79 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     verb: Callable[[Settings, argparse.Namespace], int] = options.verb
     try:
+        _output()
+        _refuse_other_encodings(options)
         status = verb(load_settings(), options)
-        sys.stdout.flush()
-        return status
+        _output().flush()
     except (CommandError, ConfigError) as error:
-        print(f"reposignal: {error}", file=sys.stderr)
-        return 1
+        status = _say(str(error), 1)
     except BrokenPipeError:
-        # whoever read the answer has enough: what is still to be flushed goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        print(
-            "reposignal: interrupted; what was loaded stays, and the same command goes on from there", file=sys.stderr
-        )
-        return 130
+        _discard_output()  # whoever read the answer has enough
+        status = 0
+    except (Exception, KeyboardInterrupt) as error:
+        status = _failed(error, options)
+    return status
+
+
+def _refuse_other_encodings(options: argparse.Namespace) -> None:
+    for name, value in vars(options).items():
+        if isinstance(value, str | Path) and not str(value).isascii():
+            try:
+                str(value).encode()
+            except UnicodeEncodeError:
+                raise CommandError(f"the argument {name} is not UTF-8: {str(value)!a}") from None
+
+
+def _failed(error: BaseException, options: argparse.Namespace) -> int:
+    """Tell the error of a verb that the verb did not expect, and return the exit status."""
+    is_load = options.verb in (_demo, _run, _backfill)
+    if any(isinstance(each, KeyboardInterrupt) for each in chain(error)):  # DuckDB wraps it
+        return _say(f"interrupted{'; ' + STAYS if is_load else ''}", 130)
+    if isinstance(error, OSError) and error.filename is None and not is_load:  # who only answers writes nothing else
+        _discard_output()
+        return _say(f"standard output: {error.strerror}", 1)
+    return _say(_unforeseen(error), 1)
+
+
+def _say(line: str, status: int) -> int:
+    """Write a line to standard error, unless it is closed, and return the status."""
+    if sys.stderr:
+        with suppress(OSError):
+            print(f"reposignal: {line}", file=sys.stderr, flush=True)
+    return status
+
+
+def _output() -> TextIO:
+    """Return standard output.
+
+    Raises:
+        CommandError: if the caller closed it: an answer would be lost without a word.
+    """
+    if sys.stdout is None:
+        raise CommandError("standard output is closed")
+    return sys.stdout
+
+
+def _discard_output() -> None:
+    """Have what is still to be written go nowhere, so that the interpreter does not fail on it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unforeseen(error: BaseException) -> str:
+    """Return the line of an error that no verb expects; the stack of one that nobody expects goes to a file."""
+    settings, messages = load_settings(), described(error)
+    if told := recognised(messages, settings.home):
+        return told
+    log = settings.dagster_home / "cli.log"
+    if not log.parent.is_dir():
+        log = Path(tempfile.gettempdir()) / "reposignal.log"
+    stack = "".join(traceback.format_exception(error))
+    try:
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S} {stack}")
+    except OSError:
+        return one_line(messages[-1])
+    return f"{one_line(messages[-1])} ({type(error).__name__}; details in {log})"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,6 +243,9 @@ def _backfill(settings: Settings, options: argparse.Namespace) -> int:
 def _load(
     loads: dict[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False, workers: int = 1
 ) -> int:
+    from reposignal_pipeline.home import ready_home
+
+    ready_home(load_settings())  # before an orchestrator is imported
     from reposignal_pipeline.defs.runs import LaunchError, load_days
 
     try:
@@ -196,12 +260,24 @@ def _load(
 def _sql(settings: Settings, options: argparse.Namespace) -> int:
     from reposignal_pipeline.publishing.answers import AnswerError, answer
 
-    query = sys.stdin.read() if options.query == "-" else options.query
+    query = _standard_input() if options.query == "-" else options.query
     try:
         answer(settings, query, options.format, sys.stdout)
     except AnswerError as error:
         raise CommandError(str(error)) from None
     return 0
+
+
+def _standard_input() -> str:
+    """Return standard input, which is UTF-8 whatever the locale, with or without a byte order mark."""
+    if sys.stdin is None:
+        raise CommandError("standard input is closed: give the query as an argument")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CommandError(
+            f"standard input is not UTF-8: byte {error.start + 1:,} is {error.object[error.start]:#04x}"
+        ) from None
 
 
 def _explain(settings: Settings, options: argparse.Namespace) -> int:
@@ -215,6 +291,7 @@ def _explain(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _site(settings: Settings, options: argparse.Namespace) -> int:
+    from reposignal_pipeline.home import ready_home
     from reposignal_pipeline.publishing.site.serving import server
 
     served = None
@@ -223,6 +300,7 @@ def _site(settings: Settings, options: argparse.Namespace) -> int:
             served = server(settings, options.serve)  # a port that is taken is told before anything is built
         except OSError as error:
             raise CommandError(f"port {options.serve} of 127.0.0.1: {error.strerror}") from None
+    ready_home(settings)
     from reposignal_pipeline.defs.runs import LaunchError, publish_again
 
     try:
@@ -305,9 +383,19 @@ def _told_in_one_line() -> Iterator[None]:
 
 
 def _doctor(settings: Settings, _: argparse.Namespace) -> int:
-    from reposignal_pipeline.publishing.doctor import examine
+    from reposignal_pipeline.publishing.doctor import Finding, examine
 
     findings = examine(settings)
+    if (settings.dagster_home / "dagster.yaml").exists():
+        from reposignal_pipeline.defs.runs import LaunchError, troubled_runs
+
+        try:
+            troubles = troubled_runs(settings)
+        except LaunchError as error:
+            troubles = [str(error)]
+        text = "; ".join(troubles[:2]) or "none failed or broke off since the last publication"
+        more = f"; {len(troubles) - 2} more" if len(troubles) > 2 else ""
+        findings.append(Finding("runs", not troubles, f"{text}{more}"))
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
         print(f"{'ok   ' if finding.is_well else 'WRONG'}  {finding.subject:<{width}}  {finding.text}")

@@ -177,9 +177,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         ConfigError: one line that names the variable and what it may be.
     """
     given = {name: value for name, value in environment.items() if value.strip()}
-    home = Path(given.get("REPOSIGNAL_HOME", PROJECT_ROOT / "data" / "home")).expanduser().absolute()
-    mark = home / PROFILE_MARK
-    filled_by = mark.read_text().strip() if mark.exists() else None
+    home = _home(given.get("REPOSIGNAL_HOME", str(PROJECT_ROOT / "data" / "home")))
+    filled_by = _filled_by(home)
     name = given.get("REPOSIGNAL_PROFILE", filled_by or Profile.LOCAL)
     try:
         profile = Profile(name)
@@ -188,7 +187,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise ConfigError(f"REPOSIGNAL_PROFILE={name!r} is not a profile; there are: {known}") from None
     if filled_by and filled_by != profile:
         raise ConfigError(
-            f"REPOSIGNAL_HOME={home} holds data of profile {filled_by!r}, not {profile.value!r}: name another home"
+            f"REPOSIGNAL_HOME={home} holds data of profile '{filled_by}', not '{profile}': name another home"
         )
     is_demo = profile.is_sample
     watchlist = given.get("REPOSIGNAL_WATCHLIST", str(SAMPLE_DIR / "watchlist.txt") if is_demo else None)
@@ -202,13 +201,50 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         github_api_base=given.get("REPOSIGNAL_GITHUB_API_URL", None if is_demo else GITHUB_API),
         # the sample's API knows no other token, and a real one has no business there
         github_tokens=(SAMPLE_TOKEN,) if is_demo else _tokens(given.get("GITHUB_TOKEN", "")),
-        watchlist=Path(watchlist).expanduser().absolute() if watchlist else None,
+        watchlist=_path("REPOSIGNAL_WATCHLIST", watchlist) if watchlist else None,
         universe_size=_whole(given, "REPOSIGNAL_UNIVERSE_SIZE", SAMPLE_UNIVERSE_SIZE if is_demo else UNIVERSE_SIZE),
         requests_a_minute=_whole(given, "REPOSIGNAL_GITHUB_REQUESTS_A_MINUTE", Settings.requests_a_minute),
         memory_limit=given.get("REPOSIGNAL_MEMORY_LIMIT", Settings.memory_limit),
         lake=_lake(given, profile) if profile.is_lake else None,
         lake_workers=_whole(given, "REPOSIGNAL_LAKE_WORKERS", Settings.lake_workers),
     )
+
+
+def _path(name: str, text: str) -> Path:
+    """Return the absolute path that a setting names."""
+    if not text.isprintable():
+        raise ConfigError(f"{name}={text!r} holds characters that cannot be shown: name another path")
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ConfigError(f"{name}={text}: the system has no user {Path(text).parts[0]!r}: name a full path") from None
+
+
+def _home(text: str) -> Path:
+    home = _path("REPOSIGNAL_HOME", text)
+    if "?" in str(home):
+        raise ConfigError(f"REPOSIGNAL_HOME={home}: Dagster cannot place its SQLite files below a name with a '?'")
+    try:
+        if not home.exists() or home.is_dir():
+            return home
+    except OSError as error:
+        raise ConfigError(f"REPOSIGNAL_HOME={home} cannot be opened: {error.strerror}") from None
+    raise ConfigError(f"REPOSIGNAL_HOME={home} is a file, not a folder: name another home")
+
+
+def _filled_by(home: Path) -> Profile | None:
+    """Return the profile that filled a home; None if none did yet."""
+    mark = home / PROFILE_MARK
+    way_out = f"delete it and set REPOSIGNAL_PROFILE to the profile that filled the home: {', '.join(Profile)}"
+    try:
+        text = mark.read_text(encoding="utf-8-sig").strip()
+        return Profile(text) if text else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigError(f"{mark} cannot be read: {error.strerror}") from None
+    except ValueError:  # which an error of decoding is, too
+        raise ConfigError(f"{mark} does not name a profile: {way_out}") from None
 
 
 def _lake(given: Mapping[str, str], profile: Profile) -> LakeSettings:
@@ -226,7 +262,7 @@ def _lake(given: Mapping[str, str], profile: Profile) -> LakeSettings:
     if "://" in data and not data.startswith("s3://"):
         raise ConfigError("REPOSIGNAL_LAKE_DATA is neither s3://bucket/prefix nor a folder")
     if not data.startswith("s3://"):
-        return LakeSettings(url, str(Path(data).expanduser().absolute()), environment)
+        return LakeSettings(url, str(_path("REPOSIGNAL_LAKE_DATA", data)), environment)
     endpoint = urlsplit(given.get("AWS_ENDPOINT_URL_S3", given.get("AWS_ENDPOINT_URL", "https://s3.amazonaws.com")))
     if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
         raise ConfigError("AWS_ENDPOINT_URL is no http(s) address")

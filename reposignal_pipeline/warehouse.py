@@ -17,12 +17,12 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pandas as pd
@@ -31,6 +31,7 @@ import pyarrow as pa
 from reposignal_pipeline.analysis.weekly import WeeklyTable
 from reposignal_pipeline.config import Settings
 from reposignal_pipeline.sources import gh_archive, rankings, schemas
+from reposignal_pipeline.trouble import holder_of
 
 MARTS = "marts"
 """what a writer writes, if no raw tables: everything else"""
@@ -49,8 +50,18 @@ NEVER = dt.datetime(1970, 1, 1)
 MOST_RANGES = 50
 """of archive days in one build: thousands of conditions prune nothing. The nearest are joined with what is between."""
 
-ORPHAN_SECONDS = 600.0
-"""The dbt of a killed run goes on to its end: it holds the files, but nobody holds the lock any more."""
+SAY_AFTER_SECONDS = 3.0
+"""of waiting for another process: users look at the screen by then"""
+POLL_SECONDS = 0.1
+
+console = logging.getLogger("reposignal.console")
+"""what a user at the terminal wants to know while a command goes on; the command line shows it"""
+
+T = TypeVar("T")
+
+
+class HeldError(Exception):
+    """A file of the warehouse that another process keeps open; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +175,7 @@ class Warehouse:
     @contextmanager
     def loading(self) -> Iterator[None]:
         """Hold the file of the raw tables open, so that it is not opened and written out by each job of a load."""
-        with duckdb.connect(self.settings.pipeline_db):
+        with unlocked(lambda: duckdb.connect(self.settings.pipeline_db)):
             yield
 
     @contextmanager
@@ -200,21 +211,18 @@ class Warehouse:
         return True
 
     def _opened(self, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
-        """Return a connection with both files, once no orphan of a killed run holds either."""
-        deadline = time.monotonic() + ORPHAN_SECONDS
-        while True:
-            connection = None
+        """Return a connection with both files, once no other process holds either."""
+
+        def both() -> duckdb.DuckDBPyConnection:
+            connection = duckdb.connect(str(self.settings.marts_db), config=config)
             try:
-                connection = duckdb.connect(str(self.settings.marts_db), config=config)
                 connection.execute(f"attach '{_quoted(str(self.settings.pipeline_db))}' as pipeline")
-            except duckdb.IOException as error:
-                if connection:
-                    connection.close()
-                if "lock" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.5)
-            else:
-                return connection
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+        return unlocked(both)
 
     def observed_days(self, source: str) -> frozenset[dt.date]:
         """Return the days whose readings stand in the warehouse."""
@@ -472,6 +480,29 @@ def _declared_columns(node: Mapping[str, Any]) -> Iterator[str]:
     types = node["config"].get("column_types") or {}
     for name, column in node["columns"].items():
         yield f"{name} {column.get('data_type') or types.get(name) or ''}".strip().lower()
+
+
+def unlocked(opened: Callable[[], T]) -> T:
+    """Return what `opened` returns, once no other process holds the file that it opens.
+
+    Raises:
+        HeldError: if a process holds it for longer than a run may.
+    """
+    begun, said = time.monotonic(), False
+    while True:
+        try:
+            return opened()
+        except duckdb.IOException as error:
+            holder = holder_of(str(error))
+            if holder is None:
+                raise
+            waited = time.monotonic() - begun
+            if waited > holder.patience_seconds:
+                raise HeldError(holder.way_out) from None
+            if waited > SAY_AFTER_SECONDS and not said:
+                console.warning("waiting up to %.0f seconds for %s", holder.patience_seconds, holder)
+                said = True
+            time.sleep(POLL_SECONDS)
 
 
 def joined_ranges(ranges: Iterable[DayRange], most: int = MOST_RANGES) -> tuple[DayRange, ...]:

@@ -1,6 +1,9 @@
 """What the assets are given: the settings and the warehouse of this process, dbt and dlt."""
 
+import json
+import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -44,6 +47,7 @@ class Dbt(DbtCliResource):
 
 def raw_pipeline(dataset: str) -> dlthub.Pipeline:
     """Return the dlt pipeline that fills a dataset of the raw tables."""
+    _heal(settings.dlt_dir / dataset)
     return dlthub.pipeline(
         dataset,
         destination=lake_destination(settings.lake)
@@ -52,6 +56,25 @@ def raw_pipeline(dataset: str) -> dlthub.Pipeline:
         dataset_name=dataset,
         pipelines_dir=str(settings.dlt_dir),
     )
+
+
+def _heal(folder: Path) -> None:
+    """Delete a working folder of dlt whose state or schemas are damaged, as after a loss of power.
+
+    Nothing of the warehouse is in it, but at most a load that did not end: its days are asked for again.
+    """
+    for file in [folder / "state.json", *folder.glob("schemas/*.json")]:
+        try:
+            content = json.loads(file.read_bytes())
+            is_whole = isinstance(content, dict) and any("engine_version" in key for key in content)
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            is_whole = False
+        if not is_whole:
+            logging.getLogger(__name__).warning("%s is damaged: the folder %s is made again", file, folder)
+            shutil.rmtree(folder)
+            return
 
 
 def finish_pending_load(pipeline: dlthub.Pipeline) -> None:

@@ -13,19 +13,24 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import dagster as dg
 from rich.console import Console
 from rich.progress import track
 
-from reposignal_pipeline.config import FIRST_DAYS, load_settings
+from reposignal_pipeline.config import FIRST_DAYS, Settings, load_settings
 from reposignal_pipeline.defs.partitions import INGEST_POOL
 from reposignal_pipeline.home import ready_dagster_home
 from reposignal_pipeline.lake.catalog import LakeError, check, ready, warehouse_of
+from reposignal_pipeline.trouble import STAYS, line_of_messages, one_line, recognised
+from reposignal_pipeline.warehouse import console as notices
 
-MOST_OF_A_CAUSE = 1000
 PROCESS_TAG = "reposignal/process"
+RUNS_LOOKED_AT = 100
+PUBLISHING = ("daily", "weekly", "publish")
+"""jobs that end with a release"""
 ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
@@ -118,10 +123,8 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
         except LakeError as error:
             raise LaunchError(str(error)) from None
     os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
-    # what libraries warn of, such as each attempt to reach the record of runs again, is for the log
-    logging.basicConfig(filename=settings.dagster_home / "cli.log")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    with _told_in_one_line(), dg.DagsterInstance.get() as instance:
+    _log_to(settings.dagster_home / "cli.log")
+    with _told_in_one_line(settings), dg.DagsterInstance.get() as instance:
         # the definitions are imported here, once the home exists: they place their files in it
         from reposignal_pipeline.definitions import defs
 
@@ -131,9 +134,22 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
         yield instance, defs()
 
 
+def _log_to(path: Path) -> None:
+    """Have libraries warn in a file, and what concerns the user on the terminal, in one line each."""
+    # what libraries warn of, such as each attempt to reach the record of runs again, is for the log
+    logging.basicConfig(filename=path)
+    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, prints no traceback
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for handler in notices.handlers[:]:
+        notices.removeHandler(handler)
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("reposignal: %(message)s"))
+    notices.addHandler(shown)
+
+
 @contextmanager
-def _told_in_one_line() -> Iterator[None]:
-    """Turn the loss of a lake's catalog, which holds the record of runs as well, into a line."""
+def _told_in_one_line(settings: Settings) -> Iterator[None]:
+    """Turn the loss of the record of runs, or of a lake's catalog, which holds it as well, into a line."""
     from sqlalchemy.exc import SQLAlchemyError
 
     lost: tuple[type[Exception], ...] = (SQLAlchemyError, LakeError)
@@ -144,9 +160,9 @@ def _told_in_one_line() -> Iterator[None]:
     try:
         yield
     except lost as error:
+        known = recognised([str(error)], settings.home)
         # its first line: the others are SQL
-        cause = " ".join(str(error).splitlines()[:1])
-        raise LaunchError(f"{cause}: what was loaded stays, and the same command goes on from there") from None
+        raise LaunchError(known or f"{one_line(str(error).partition(chr(10))[0])}: {STAYS}") from None
 
 
 def _load_apart(source: str, days: tuple[dt.date, dt.date], config: Mapping[str, Any], workers: int) -> list[str]:
@@ -209,6 +225,30 @@ def _worker(source: str, first: str, last: str, config: Mapping[str, Any]) -> di
         return {"failure": str(error)}
 
 
+def troubled_runs(settings: Settings) -> list[str]:
+    """Return the runs that failed or broke off since the last one that published, each in words, the newest first.
+
+    Raises:
+        LaunchError: if the record of runs cannot be read.
+    """
+    troubled = []
+    _log_to(settings.dagster_home / "cli.log")
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+    with _told_in_one_line(settings), dg.DagsterInstance.get() as instance:
+        for record in instance.get_run_records(limit=RUNS_LOOKED_AT):
+            run = record.dagster_run
+            if run.status == dg.DagsterRunStatus.SUCCESS and run.job_name in PUBLISHING:
+                break
+            words = f"{run.job_name} of {record.create_timestamp:%Y-%m-%d %H:%M} UTC"
+            if run.status == dg.DagsterRunStatus.FAILURE:
+                logs = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+                causes = _causes([entry.dagster_event for entry in logs if entry.dagster_event])
+                troubled.append(f"{words} failed{': ' if causes else ''}{one_line(causes[-1] if causes else '', 200)}")
+            elif run.status == dg.DagsterRunStatus.CANCELED or _is_dead(run):
+                troubled.append(f"{words} broke off")
+    return troubled
+
+
 def _in_order(loads: Mapping[str, tuple[dt.date, dt.date]]) -> Iterator[tuple[str, tuple[dt.date, dt.date]]]:
     """Yield loads as they build on one another: rankings put repositories forward, totals tell whose history moved."""
     for source in ("rankings", "repositories", "star_history", "gh_archive"):
@@ -246,7 +286,8 @@ def _execute(
     if first != last:
         tags |= {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    with (load_settings().dagster_home / "cli.log").open("a") as log, redirect_stdout(log):  # what dbt prints
+    settings = load_settings()
+    with _log(settings) as log, redirect_stdout(log):  # what dbt prints
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
             run_config=(config or {}) | quiet,
@@ -256,32 +297,51 @@ def _execute(
             asset_selection=list(assets) if assets else None,
         )
     if not result.success:
-        raise LaunchError(f"run {result.run_id} of job {job} failed: {_cause(result)}")
+        cause = line_of_messages(_causes(result.all_events), settings.home)
+        details = settings.dagster_home / "cli.log"
+        raise LaunchError(f"{cause} (job {job}, run {result.run_id}; details in {details})")
     return result
 
 
-def _cause(result: dg.ExecuteInProcessResult) -> str:
-    """Return the innermost message of the first step that failed, in one line."""
-    for event in result.all_events:
+@contextmanager
+def _log(settings: Settings) -> Iterator[TextIO]:
+    """Yield the log of commands. That its last lines find no space on a full disk is no error of its own."""
+    log = (settings.dagster_home / "cli.log").open("a")
+    try:
+        yield log
+    finally:
+        with suppress(OSError):
+            log.close()
+
+
+def _causes(events: Iterable[dg.DagsterEvent]) -> list[str]:
+    """Return the messages of the first step that failed, the innermost last; the log gets its stack."""
+    for event in events:
         if event.is_step_failure:
             data = event.step_failure_data
             if data.user_failure_data and data.user_failure_data.description:
-                return " ".join(data.user_failure_data.description.split())[:MOST_OF_A_CAUSE]
-            error = data.error
-            while error and error.cause:
-                error = error.cause
+                return [data.user_failure_data.description]
+            messages, error = [], data.error
             if error:
-                return f"step {event.step_key}: " + " ".join(error.message.split())[:MOST_OF_A_CAUSE]
-    return "see the run in the UI"
+                logging.getLogger(__name__).error("step %s: %s", event.step_key, error.to_string())
+            while error:
+                messages.append(f"step {event.step_key}: {error.message}")
+                error = error.cause
+            return messages
+    return []
 
 
 def _bury_dead_runs(instance: dg.DagsterInstance) -> None:
     """Mark as failed the runs whose process is gone: nobody else would, where no daemon watches."""
-    host = socket.gethostname()
-    for run in instance.get_runs(limit=100):
-        where, _, process = run.tags.get(PROCESS_TAG, "").rpartition(":")
-        if run.status not in ENDED and where == host and not _is_alive(int(process)):
-            instance.report_run_failed(run, f"process {process} is gone")
+    for run in instance.get_runs(limit=RUNS_LOOKED_AT):
+        if _is_dead(run):
+            instance.report_run_failed(run, f"process {run.tags[PROCESS_TAG].rpartition(':')[2]} is gone")
+
+
+def _is_dead(run: dg.DagsterRun) -> bool:
+    """Return whether a run that has not ended is of a process of this machine that is gone."""
+    where, _, process = run.tags.get(PROCESS_TAG, "").rpartition(":")
+    return run.status not in ENDED and where == socket.gethostname() and not _is_alive(int(process))
 
 
 def _is_alive(process: int) -> bool:

@@ -6,18 +6,23 @@ Languages over verticals are a second one: they read the weekly clusters, which 
 import datetime as dt
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
+from reposignal_pipeline.config import load_settings
 from reposignal_pipeline.defs.gh_archive import GH_ARCHIVE
 from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
 from reposignal_pipeline.defs.resources import dbt_project
+from reposignal_pipeline.trouble import one_line, recognised
 from reposignal_pipeline.warehouse import DayRange, Rebuild, Warehouse, columns_of_relations, row_counts
 
 LOADS = {
@@ -31,6 +36,8 @@ RAW_SNAPSHOT = "REPOSIGNAL_RAW_SNAPSHOT"
 CLUSTER_SOURCE = "clusters"
 """of dbt: weekly tables, which have their own names as asset keys"""
 VERTICALS = f"source:{CLUSTER_SOURCE}+"
+MOST_OF_DBT = 260
+"""characters of what dbt says, so that its log's name has room in the same line"""
 LAYER_GROUPS = {"staging": "staging", "intermediate": "intermediate", "marts": "marts"}
 
 
@@ -115,12 +122,7 @@ def marts(
         context.log.info("rebuilding %s", rebuild or "nothing: no day was observed yet")
         if rebuild and rebuild.raw_snapshot is not None:
             os.environ[RAW_SNAPSHOT] = str(rebuild.raw_snapshot)
-        invocation = dbt.cli(
-            dbt_build_args(rebuild, full_refresh=full_refresh),
-            context=context,
-            target_path=dbt_project.target_path,
-        )
-        events = list(invocation.stream())
+        events = _built(dbt, dbt_build_args(rebuild, full_refresh=full_refresh), context)
         if not context.is_subset:
             # a part of the models leaves new loads half built: they stay unpublished until all models are built
             warehouse.end_build(columns)
@@ -151,13 +153,45 @@ def verticals(
                 yield dg.MaterializeResult(asset_key=key, metadata={"rebuilt": "nothing: no day of it is built yet"})
             return
         context.log.info("rebuilding %s", days)
-        invocation = dbt.cli(vertical_build_args(days), context=context, target_path=dbt_project.target_path)
-        events = list(invocation.stream())
+        events = _built(dbt, vertical_build_args(days), context)
         if not context.is_subset:
             warehouse.end_verticals()
         with warehouse.connected() as connection:
             rows = row_counts(connection, {key.path[-1] for key in context.selected_asset_keys})
     yield from _counted(context, events, rows)
+
+
+def _built(dbt: DbtCliResource, arguments: list[str], context: dg.AssetExecutionContext) -> list[Any]:
+    """Return the events of a dbt build.
+
+    Raises:
+        dg.Failure: with the cause first, if the build fails.
+    """
+    results = dbt_project.target_path / "run_results.json"
+    results.unlink(missing_ok=True)  # dbt writes none if it cannot start, and the former one would speak for it
+    invocation = dbt.cli(arguments, context=context, target_path=dbt_project.target_path)
+    try:
+        return list(invocation.stream())
+    except DagsterDbtCliRuntimeError as error:
+        found = []
+        with suppress(OSError, ValueError):  # dbt could not start, or wrote the file to a full disk
+            found = json.loads(results.read_text(encoding="utf-8"))["results"]
+        cause = failed_nodes(found) or str(error).rpartition("Errors parsed from dbt logs:")[2]
+        log = invocation.target_path / "dbt.log"
+        known = recognised([cause, str(error)], load_settings().home)
+        raise dg.Failure(known or f"{one_line(cause, MOST_OF_DBT)}; dbt's log: {log}") from error
+
+
+def failed_nodes(results: list[dict[str, Any]]) -> str | None:
+    """Return what failed first in a dbt build, the cause before the node, as `run_results.json` has it."""
+    failed = [result for result in results if result["status"] in ("error", "fail", "runtime error")]
+    if not failed:
+        return None
+    node, said = failed[0]["unique_id"].split(".")[2], (failed[0]["message"] or failed[0]["status"]).strip()
+    head, _, cause = said.partition("\n")
+    # "Runtime Error in model NAME (FILE)" stands on a line of its own before what DuckDB says
+    cause = one_line(cause if cause.strip() and re.match(r"\w+ Error in ", head) else said, MOST_OF_DBT - 60)
+    return f"{cause} (in {node}{f', and {len(failed) - 1} more failed' if len(failed) > 1 else ''})"
 
 
 def _counted(context: dg.AssetExecutionContext, events: list[Any], rows: Mapping[str, int]) -> Iterator[Any]:

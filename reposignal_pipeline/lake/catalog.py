@@ -21,12 +21,12 @@ from typing import Any, TypeVar
 import duckdb
 
 from reposignal_pipeline.config import DBT_PROJECT_DIR, LakeSettings, Settings
+from reposignal_pipeline.trouble import ORPHAN_SECONDS
 from reposignal_pipeline.warehouse import (
     BUILD_SCHEMA,
     BY_MONTH,
     LEDGERS,
     MARTS,
-    ORPHAN_SECONDS,
     Warehouse,
     changes,
     transaction,

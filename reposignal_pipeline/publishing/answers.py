@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import duckdb
 
+from reposignal_pipeline.trouble import line_of
+
 if TYPE_CHECKING:
     from reposignal_pipeline.config import Settings
 
@@ -54,7 +56,7 @@ def opened(settings: Settings) -> duckdb.DuckDBPyConnection:
         connection.execute("set enable_progress_bar = false")  # it is drawn into standard output, among the rows
         return connection
     except duckdb.Error as error:
-        raise AnswerError(_one_line(error)) from None
+        raise AnswerError(line_of(error, settings.home)) from None
 
 
 def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
@@ -19,6 +20,7 @@ from reposignal_pipeline.sources.gh_archive import hours_of
 from reposignal_pipeline.sources.github import GitHub, TokenLimits
 from reposignal_pipeline.sources.rankings import file_name
 from reposignal_pipeline.sources.transport import Upstream, UpstreamError, shown
+from reposignal_pipeline.trouble import damaged_database, damaged_record, holder_of, line_of
 
 STALE_AFTER_DAYS = 3
 """The upstream has skipped up to three days now and then without being ill."""
@@ -26,6 +28,9 @@ LOOK_BACK_DAYS = 28
 LEAST_COVERAGE = 0.95
 LEAST_ARCHIVE_COVERAGE = 0.8
 """as `low_coverage` in the models: weekends and bursts of pushes lower the share of stars, too"""
+
+HEADERS_BYTES = 3 * 4096
+"""of a DuckDB file, before its blocks"""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,50 @@ def examine(settings: Settings) -> list[Finding]:
         *_archive_reachability(settings, newest),
         *_watchlist(settings),
         *_github(settings),
+        *_files(settings),
     ]
     try:
         with opened(settings) as connection:
             return [*findings, *_published(settings, connection, newest)]
     except AnswerError as error:
         return [*findings, Finding("published copy", False, str(error))]
+    except duckdb.Error as error:
+        return [*findings, Finding("published copy", False, line_of(error, settings.home))]
+
+
+def _files(settings: Settings) -> list[Finding]:
+    """Return whether the files of the warehouse, the published one, and the record of runs can be opened."""
+    findings = []
+    files = {
+        "raw tables": settings.pipeline_db,
+        "marts": settings.marts_db,
+        "published file": settings.published_db.resolve(),
+    }
+    for name, path in files.items():
+        if not path.exists():
+            continue
+        is_well, text = _opens(path, settings)
+        findings.append(Finding(name, is_well, text))
+    if damage := damaged_record(settings.home):
+        findings.append(Finding("record of runs", False, damage))
+    return findings
+
+
+def _opens(path: Path, settings: Settings) -> tuple[bool, str]:
+    """Return whether a DuckDB file can be opened and has all its blocks, and what to tell of it."""
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            (tables,) = connection.execute("select count(*) from duckdb_tables()").fetchone() or (0,)
+            (blocks,) = connection.execute(
+                "select coalesce(max(total_blocks * block_size), 0) from pragma_database_size()"
+            ).fetchone() or (0,)
+    except duckdb.Error as error:
+        if holder := holder_of(str(error)):
+            return True, f"in use by {holder}: not examined"
+        return False, line_of(error, settings.home)
+    if path.stat().st_size < HEADERS_BYTES + blocks:
+        return False, damaged_database(str(path), settings.home)
+    return True, f"{path}: {tables:,} tables, {path.stat().st_size / 1e6:,.1f} MB"
 
 
 def unreached(settings: Settings, day: dt.date) -> list[str]:

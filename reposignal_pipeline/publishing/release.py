@@ -23,9 +23,18 @@ from reposignal_pipeline.config import Settings
 from reposignal_pipeline.publishing.site.pages import Site, build
 from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, Changes, Warehouse, changes
 
+RELEASED = frozenset({"reposignal.duckdb", "parquet", "site"})
+"""what a release holds"""
+FOUND = "found"
+"""name of a release that a copy of the home left in the place of the link"""
+
 
 class HalfBuiltError(Exception):
     """The marts are in the making, or the run that made them failed; the message is one line."""
+
+
+class OccupiedError(Exception):
+    """Something that is not the pipeline's stands where the link to the release belongs; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -48,39 +57,69 @@ def publish(warehouse: Warehouse, name: str) -> Release:
 
     Raises:
         HalfBuiltError: if the marts are not in a state to be shown.
+        OccupiedError: if `published` is neither a link nor the copy of a release.
     """
     settings = warehouse.settings
     releases = settings.home / "releases"
     releases.mkdir(parents=True, exist_ok=True)
-    for leftover in releases.glob("*.making"):  # of a run that was killed
-        shutil.rmtree(leftover)
+    _clear_link(settings.published_dir, releases)
     former = settings.published_dir.resolve() if settings.published_dir.is_symlink() else None
-    if former and not warehouse.is_newest_release(former.name):
-        former = None  # another home published since: changes are counted from its release
+    _remove_others(releases, former)  # of runs that were killed or failed
+    # changes are counted from the newest release: another home may have published since, and a found folder may be old
+    is_newest = former is not None and former.name != FOUND and warehouse.is_newest_release(former.name)
     changed = _changes(warehouse)
-    making = releases / f"{name}.making"
+    making, path = releases / f"{name}.making", releases / name
     making.mkdir()
-    warehouse.copy_marts(making / "reposignal.duckdb")
-    with _opened(making / "reposignal.duckdb", settings) as connection:
-        tables = [
-            table for (table,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()
-        ]
-        rows = {table: _count(connection, table) for table in tables}
-        months_written = _export(connection, tables, making / "parquet", former, changed)
-        connection.execute("checkpoint")
-    (making / "reposignal.duckdb").chmod(0o444)
-    with _opened(making / "reposignal.duckdb", settings, read_only=True) as connection:
-        site = build(connection, making, settings.home / "charts")
-    _flush(making)
-    path = releases / name
-    making.rename(path)
-    _point(settings.published_dir, path)
+    try:
+        warehouse.copy_marts(making / "reposignal.duckdb")
+        with _opened(making / "reposignal.duckdb", settings) as connection:
+            tables = [
+                table for (table,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()
+            ]
+            rows = {table: _count(connection, table) for table in tables}
+            months_written = _export(connection, tables, making / "parquet", former if is_newest else None, changed)
+            connection.execute("checkpoint")
+        (making / "reposignal.duckdb").chmod(0o444)
+        with _opened(making / "reposignal.duckdb", settings, read_only=True) as connection:
+            site = build(connection, making, settings.home / "charts")
+        _flush(making)
+        making.rename(path)
+        _point(settings.published_dir, path)
+    except BaseException:  # on a full disk a part of a release is what takes the space
+        shutil.rmtree(making, ignore_errors=True)
+        if settings.published_dir.resolve() != path.resolve():  # else it was put in place just before an interruption
+            shutil.rmtree(path, ignore_errors=True)
+        raise
     _forget_changes(warehouse)
     warehouse.released(name)
-    for old in releases.iterdir():  # a reader may be between looking at the former one and opening it
-        if old not in (path, former):
-            shutil.rmtree(old)
+    _remove_others(releases, path, former)  # a reader may be between looking at the former one and opening it
     return Release(path, rows, months_written, site)
+
+
+def _remove_others(releases: Path, *kept: Path | None) -> None:
+    for other in releases.iterdir():
+        if other not in kept:
+            shutil.rmtree(other)
+
+
+def _clear_link(link: Path, releases: Path) -> None:
+    """Make room for the link where a copy of the home put a real folder in its place.
+
+    What such a folder holds is a release, and becomes the former one. A folder with anything else is let alone.
+    """
+    if link.is_symlink() or not link.exists():
+        return
+    names = {path.name for path in link.iterdir()} if link.is_dir() else None
+    if names is None or not names <= RELEASED:
+        foreign = f"holds {sorted(names - RELEASED)[0]}" if names else "is a file"
+        raise OccupiedError(
+            f"{link} {foreign}, which is no part of a release, where the link to the newest release belongs:"
+            " move it away, then run the same command again"
+        )
+    found = releases / FOUND
+    shutil.rmtree(found, ignore_errors=True)
+    link.rename(found)
+    _point(link, found)
 
 
 @contextmanager

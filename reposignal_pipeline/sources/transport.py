@@ -99,7 +99,7 @@ class Upstream:
             try:
                 location = base if scheme else str(Path(base).expanduser().absolute())
                 self._files, self._root = fs.FileSystem.from_uri(location)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no such user as in ~user
                 raise UpstreamError(f"{shown(base)}: {_one_line(error).replace(base, shown(base))}") from None
             self._is_local = scheme != "s3"
             self._container = self._root if self._is_local else self._root.partition("/")[0]

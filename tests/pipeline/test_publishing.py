@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +15,8 @@ import duckdb
 import pytest
 
 from reposignal_pipeline.config import Profile, Settings
-from reposignal_pipeline.publishing.release import HalfBuiltError, Release, publish
+from reposignal_pipeline.publishing import release as release_module
+from reposignal_pipeline.publishing.release import HalfBuiltError, OccupiedError, Release, publish
 from reposignal_pipeline.warehouse import Warehouse
 
 MONTHS = (1, 2, 3)
@@ -226,3 +229,50 @@ def test_a_writer_waits_for_the_orphan_of_a_killed_run(desk: Desk) -> None:
     threading.Timer(1, lambda: holder.communicate("\n")).start()
     assert desk.warehouse.observed_days("rankings") == {dt.date(2024, 1, 5)}
     assert holder.wait(30) == 0
+
+
+def test_a_folder_in_the_place_of_the_link_becomes_the_former_release(desk: Desk) -> None:
+    desk.build()
+    desk.rebuilt()
+    for _ in range(3):  # a copy of the home that followed links makes it a folder each time
+        link = desk.settings.published_dir
+        copied = link.with_name("copied")
+        shutil.copytree(link, copied)
+        link.unlink()
+        copied.rename(link)
+        desk.build()
+        release = desk.rebuilt()
+        assert link.is_symlink()
+        assert link.resolve() == release.path
+        assert release.months_written == 3  # nobody knows how old the files of the folder are
+        assert len(desk.releases()) == 2
+
+
+@pytest.mark.parametrize("foreign", ["folder", "file"])
+def test_what_is_not_a_release_is_never_moved_and_leaves_no_release_behind(desk: Desk, foreign: str) -> None:
+    link = desk.settings.published_dir
+    if foreign == "folder":
+        link.mkdir()
+        (link / "notes.txt").write_text("mine")
+    else:
+        link.write_text("mine")
+    for _ in range(3):
+        with pytest.raises(OccupiedError, match=f"{link} .* move it away"):
+            desk.edition()
+    assert desk.releases() == []
+    assert ((link / "notes.txt") if foreign == "folder" else link).read_text() == "mine"
+
+
+def test_a_publication_that_fails_leaves_no_part_of_a_release(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    former = desk.edition().path
+    for step in ("build", "_flush", "_point"):
+        with monkeypatch.context() as broken, pytest.raises(OSError, match="No space left"):
+
+            def full(*_: object) -> None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            broken.setattr(release_module, step, full)
+            desk.edition()
+        assert desk.releases() == [former]
+        assert desk.settings.published_dir.resolve() == former
+    assert desk.edition().path == desk.settings.published_dir.resolve()

@@ -5,9 +5,11 @@ Here: a server of files for one machine. Not here: anything for the open network
 
 from __future__ import annotations
 
+import io
 from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, BinaryIO
 
 from reposignal_pipeline.config import Settings
 
@@ -30,6 +32,13 @@ class _Handler(SimpleHTTPRequestHandler):
             return
         super().do_GET()
 
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        try:
+            return super().send_head()
+        except ValueError:  # an address with a NUL, or with what no file system can name
+            self.send_error(HTTPStatus.NOT_FOUND, "File not found")
+            return None
+
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "no-cache")  # the next release has the same addresses
         self.send_header("X-Content-Type-Options", "nosniff")
@@ -42,6 +51,9 @@ class _Handler(SimpleHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_port = False
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing: a browser that leaves in the middle of an answer is no error of the command."""
 
 
 def server(settings: Settings, port: int) -> ThreadingHTTPServer:

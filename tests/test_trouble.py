@@ -1,0 +1,304 @@
+"""Bad luck that needs no build: homes that are none, closed and full streams, interruptions, files that others hold."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from reposignal_pipeline import trouble, warehouse
+from reposignal_pipeline.config import Profile, Settings
+from reposignal_pipeline.publishing.site.serving import server
+from reposignal_pipeline.warehouse import HeldError, Warehouse
+from tests.mounts import mounted
+from tests.pipeline.homes import COMMAND, PATIENCE_SECONDS, Home, Ran, assert_one_line
+
+HOLDER = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1], read_only=True)
+print("open", flush=True)
+sys.stdin.readline()
+"""
+INTERRUPTIBLE = """
+import signal, sys
+from reposignal_pipeline.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
+print("begins", flush=True)
+sys.exit(main(["sql", sys.argv[1]]))
+"""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Have another process hold a DuckDB file open."""
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdin=-1, stdout=-1, text=True)
+    assert holder.stdout
+    assert holder.stdout.readline() == "open\n"
+    try:
+        yield holder
+    finally:
+        holder.communicate("\n")
+
+
+def settings_of(home: Path) -> Settings:
+    return Settings(home=home, profile=Profile.LOCAL, rankings_base="")
+
+
+def told(ran: Ran) -> str:
+    """Return the one line with which a command failed."""
+    assert ran.returncode == 1, (ran.stdout, ran.stderr)
+    assert_one_line(ran.stderr)
+    assert len(ran.stderr) < 600
+    return ran.stderr
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Home:
+    """A home with a published copy of one table, in a path with signs that SQL and shells take for their own."""
+    home = Home(tmp_path / "it's a 100% #1 home")
+    release = home.path / "releases" / "one"
+    release.mkdir(parents=True)
+    with duckdb.connect(str(release / "reposignal.duckdb")) as connection:
+        connection.execute("create table numbers as select range as number from range(1000)")
+    (home.path / "published").symlink_to("releases/one")
+    return home
+
+
+# homes
+
+
+@pytest.mark.parametrize("verb", [("sql", "select 1"), ("run",), ("site",), ("doctor",)], ids=lambda verb: verb[0])
+def test_a_home_that_is_a_file_is_told(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    (tmp_path / "home").write_text("mine")
+    assert f"REPOSIGNAL_HOME={tmp_path / 'home'} is a file, not a folder" in told(Home(tmp_path / "home").run(*verb))
+    assert (tmp_path / "home").read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["file/home", "/proc/no/home"])
+def test_a_home_that_cannot_be_made_is_told(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    home = tmp_path / place
+    assert f"REPOSIGNAL_HOME={home} cannot be made" in told(Home(home).run("run"))
+    ready = subprocess.run(
+        [sys.executable, "-m", "reposignal_pipeline.home"],
+        env=Home(home).environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert f"REPOSIGNAL_HOME={home} cannot be made" in told(ready)
+
+
+def test_the_home_of_a_user_that_is_none_is_told(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    for name in ("HOME", "WATCHLIST"):
+        home.extra = {f"REPOSIGNAL_{name}": "~nosuchuser/x"}
+        assert f"REPOSIGNAL_{name}=~nosuchuser/x: the system has no user '~nosuchuser'" in told(home.run("run"))
+
+
+def test_a_home_that_cannot_be_written_answers_questions_but_loads_nothing(published: Home, tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "size=8m") as disk:
+        home = published.copied(disk / "home")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        for verb in ("run", "site"):
+            assert f"REPOSIGNAL_HOME={home.path} cannot be written" in told(home.run(verb))
+        ran = home.run("sql", "select count(*) as n from numbers", "--format", "csv")
+        assert (ran.returncode, ran.stdout) == (0, "n\n1000\n")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00demo", b"production\n", b"\x00"])
+def test_a_mark_that_names_no_profile_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "profile").write_bytes(content)
+    line = told(Home(tmp_path).run("sql", "select 1"))
+    assert f"{tmp_path / 'profile'} does not name a profile: delete it and set REPOSIGNAL_PROFILE" in line
+
+
+def test_a_mark_with_a_byte_order_mark_or_none_at_all_is_read(tmp_path: Path) -> None:
+    home = Home(tmp_path, profile="")
+    (tmp_path / "profile").write_bytes(b"\xef\xbb\xbfdemo\r\n")
+    assert "profile demo" in home.run("doctor").stdout
+    (tmp_path / "profile").write_bytes(b"")  # a disk was full when it was written
+    assert "nothing is published yet" in told(home.run("sql", "select 1"))
+
+
+# streams
+
+
+def test_a_query_that_is_not_utf_8_is_told(published: Home) -> None:
+    for arguments, stdin, line in (
+        ((), b"select \xff", "standard input is not UTF-8: byte 8 is 0xff"),
+        ((b"select '\xff'",), b"", "the argument query is not UTF-8"),
+    ):
+        ran = subprocess.run(
+            [COMMAND, "sql", *arguments], env=published.environment, input=stdin, capture_output=True, check=False
+        )
+        assert (ran.returncode, ran.stdout) == (1, b"")
+        assert_one_line(ran.stderr.decode())
+        assert line in ran.stderr.decode()
+
+
+def test_a_query_with_a_byte_order_mark_is_read(published: Home) -> None:
+    ran = published.run("sql", "--format", "csv", stdin="\N{ZERO WIDTH NO-BREAK SPACE}select 'ä' as a")
+    assert (ran.returncode, ran.stdout) == (0, "a\nä\n")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "line"),
+    [(">/dev/full", "standard output: No space left on device"), (">&-", "standard output is closed")],
+)
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_an_answer_that_cannot_be_written_is_told(published: Home, redirection: str, line: str, rows: int) -> None:
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f"\"$0\" sql 'from numbers limit {rows}' {redirection}", COMMAND],
+        env=published.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert line in told(ran)
+
+
+def test_nobody_to_complain_to_changes_nothing(published: Home) -> None:
+    ran = subprocess.run(
+        ["/bin/sh", "-c", '"$0" sql nonsense 2>&-', COMMAND],
+        env=published.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "")
+
+
+def test_an_interrupted_question_ends_with_130(published: Home) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE, "select count(*) from range(1000000000000) as r(n) where n * 7 % 13 = 5"],
+        env=published.environment, stdout=-1, stderr=-1, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stdout.readline() == "begins\n"
+    while "_duckdb" not in Path(f"/proc/{process.pid}/maps").read_text():  # it is imported last: the query follows
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            continue
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, out) == (130, "")
+    assert_one_line(err)
+    assert "interrupted" in err
+    assert "loaded" not in err  # a question loads nothing
+
+
+def test_an_address_that_no_file_can_have_is_not_found(published: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    with server(settings_of(published.path), 0) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        for path in ("/site/%00", "/%ed%a0%80", f"/{'x' * 5000}", "/site/none.html"):
+            connection = http.client.HTTPConnection("127.0.0.1", served.server_port, timeout=PATIENCE_SECONDS)
+            connection.request("GET", path)
+            assert connection.getresponse().status == 404
+            connection.close()
+        served.shutdown()
+    assert capfd.readouterr().err == ""
+
+
+# files
+
+
+def test_a_writer_says_for_whom_it_waits_and_gives_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Warehouse(settings_of(tmp_path))
+    store.settings.warehouse_dir.mkdir()
+    with store.connected():
+        pass
+    monkeypatch.setattr(trouble, "HOLDER_SECONDS", 1.0)
+    monkeypatch.setattr(warehouse, "SAY_AFTER_SECONDS", 0.2)
+    for path, opens in (
+        (store.settings.pipeline_db, store.connected),
+        (store.settings.marts_db, store.connected),
+        (store.settings.pipeline_db, store.loading),
+    ):
+        caplog.clear()
+        with held(path) as holder, pytest.raises(HeldError) as raised, opens():
+            pass
+        assert f"{path} is open in process {holder.pid} (python" in str(raised.value)
+        assert "end it, then run the same command again" in str(raised.value)
+        assert [f"waiting up to 1 seconds for process {holder.pid}" in text for text in caplog.messages] == [True]
+
+
+def test_the_dbt_of_a_killed_run_is_waited_for(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "input()", "reposignal-dbt"]
+    process = subprocess.Popen(program, stdin=-1)
+    lock = f'IO Error: Could not set lock on file "/x": Conflicting lock is held in /a/python3 (PID {process.pid}).'
+    holder = trouble.holder_of(lock)
+    assert holder
+    while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # it is not quite there yet
+        time.sleep(0.01)
+    assert holder.patience_seconds == trouble.ORPHAN_SECONDS
+    process.communicate(b"\n")
+    assert holder.patience_seconds == trouble.HOLDER_SECONDS
+    assert trouble.holder_of('IO Error: Could not set lock on file "/x": Resource temporarily unavailable')
+    assert trouble.holder_of("IO Error: No such file") is None
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
+def test_the_doctor_opens_what_it_vouches_for(published: Home, damage: str) -> None:
+    store = Warehouse(settings_of(published.path))
+    store.settings.warehouse_dir.mkdir()
+    with store.connected() as connection:
+        connection.execute("create table pipeline.large as select range::varchar as text from range(200000)")
+    files = [store.settings.pipeline_db, store.settings.marts_db, published.published.resolve()]
+    assert "is damaged" not in published.run("doctor").stdout
+    for path in files:
+        path.chmod(0o644)
+        if damage == "truncated":
+            os.truncate(path, path.stat().st_size - 4096)
+        else:
+            path.write_bytes(b"garbage" * 2000 if damage == "garbage" else b"")
+    history = published.path / "dagster" / "history" / "runs"
+    history.mkdir(parents=True)
+    (history / "index.db").write_bytes(b"garbage" * 1000)
+    ran = published.run("doctor")
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stdout + ran.stderr
+    for path in files:
+        assert f"{path} is damaged: " in ran.stdout
+    assert f"delete the folder {history.parent}; only the record of past runs is lost" in ran.stdout
+
+
+def test_the_doctor_waits_for_nobody(published: Home) -> None:
+    store = Warehouse(settings_of(published.path))
+    store.settings.warehouse_dir.mkdir()
+    with store.connected():
+        ran = published.run("doctor")
+    assert f"in use by process {os.getpid()}" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("[Errno 28] No space left on device: '/h/x'", "is full"),
+        ("(sqlite3.OperationalError) database or disk is full", "is full"),
+        ('IO Error: Could not write file "/h/x": No space left on device', "is full"),
+        ("Out of Memory Error: failed to offload data block of size 256.0 KiB (1/2 used). This limit was set by the"
+         " 'max_temp_directory_size' setting", "is full"),
+        ("[Errno 27] File too large: '/h/x'", "/h/x: the system allows no larger file (ulimit -f"),
+        ("(sqlite3.OperationalError) attempt to write a readonly database", "cannot be read or written"),
+        ("[Errno 13] Permission denied: '/h/x'", "/h/x cannot be read or written (Permission denied)"),
+        ("\x1b[31mConversion Error\x1b[0m: a\n  b", "Conversion Error: a b"),
+    ],
+)  # fmt: skip
+def test_errors_are_recognised_by_their_text(tmp_path: Path, message: str, line: str) -> None:
+    found = trouble.line_of_messages(["a framework says: step failed", message], tmp_path)
+    assert line in found
+    assert "\n" not in found
+    assert "\x1b" not in found
+
+
+def test_a_line_has_an_end() -> None:
+    assert len(trouble.one_line("x" * 10_000)) == trouble.MOST_OF_A_CAUSE
