@@ -222,8 +222,9 @@ def _path(name: str, text: str) -> Path:
 
 def _home(text: str) -> Path:
     home = _path("REPOSIGNAL_HOME", text)
-    if "?" in str(home):
-        raise ConfigError(f"REPOSIGNAL_HOME={home}: Dagster cannot place its SQLite files below a name with a '?'")
+    # Dagster takes what follows a "?" for parameters of its SQLite URLs, dlt a "%" for a place to fill in file names
+    if sign := next((sign for sign in "?%" if sign in str(home)), None):
+        raise ConfigError(f"REPOSIGNAL_HOME={home}: libraries cannot use a path with {sign!r}: name another home")
     try:
         if not home.exists() or home.is_dir():
             return home
