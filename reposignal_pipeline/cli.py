@@ -184,9 +184,13 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _demo(_: Settings, options: argparse.Namespace) -> int:
+def _demo(settings: Settings, options: argparse.Namespace) -> int:
     from reposignal_pipeline.config import SAMPLE_CYCLES, SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, Profile
 
+    if settings.lake and not options.lake:
+        raise CommandError(
+            f"REPOSIGNAL_PROFILE={settings.profile.value} is for a lake: add --lake, or unset it for a demo in files"
+        )
     os.environ["REPOSIGNAL_PROFILE"] = Profile.LAKE_DEMO if options.lake else Profile.DEMO
     for name in ("RANKINGS_URL", "GH_ARCHIVE_URL", "GITHUB_API_URL", "WATCHLIST", "UNIVERSE_SIZE"):
         os.environ.pop(f"REPOSIGNAL_{name}", None)

@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -56,6 +56,9 @@ POLL_SECONDS = 0.1
 
 console = logging.getLogger("reposignal.console")
 """what a user at the terminal wants to know while a command goes on; the command line shows it"""
+
+_REBUILDING: set[Path] = set()
+"""homes whose lock of rebuilds this process holds"""
 
 T = TypeVar("T")
 
@@ -123,6 +126,7 @@ class Warehouse:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._until_closed = ExitStack()
 
     @contextmanager
     def writing(self, what: str, log: logging.Logger | None = None, *, of: str = MARTS) -> Iterator[None]:
@@ -132,22 +136,59 @@ class Warehouse:
             what: who waits and holds, for the others' logs.
             of: what is written, the marts or a dataset of raw tables. Files have one lock for all.
         """
+        with self._file_locked("writer", what, log):
+            yield
+
+    @contextmanager
+    def rewriting(self, what: str, log: logging.Logger | None = None) -> Iterator[None]:
+        """Hold the writer's lock of the marts, and the lock of rebuilds until `close`: a run rewrites them in steps."""
+        self._until_closed.enter_context(self.rebuilding(what, log))
+        with self.writing(what, log):
+            yield
+
+    @contextmanager
+    def rebuilding(self, what: str, log: logging.Logger | None = None) -> Iterator[None]:
+        """Hold the lock of rebuilds: from the first model to the release the marts are those of one writer.
+
+        A process that holds it does not wait for itself, because a command holds it around several runs.
+        """
+        if self.settings.home in _REBUILDING:
+            yield
+            return
+        with self._rebuild_locked(what, log):
+            _REBUILDING.add(self.settings.home)
+            try:
+                yield
+            finally:
+                _REBUILDING.discard(self.settings.home)
+
+    def close(self) -> None:
+        """Release the lock of rebuilds if this object took it."""
+        self._until_closed.close()
+
+    @contextmanager
+    def _rebuild_locked(self, what: str, log: logging.Logger | None) -> Iterator[None]:
+        with self._file_locked("rebuild", what, log):
+            yield
+
+    @contextmanager
+    def _file_locked(self, name: str, what: str, log: logging.Logger | None) -> Iterator[None]:
         self.settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
-        with (self.settings.warehouse_dir / "writer.lock").open("a+") as lock:
-            waiting = False
+        with (self.settings.warehouse_dir / f"{name}.lock").open("a+") as lock:
+            begun, is_told = time.monotonic(), False
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if not waiting and log:
+                    if not is_told and time.monotonic() - begun > SAY_AFTER_SECONDS:
                         lock.seek(0)
-                        log.info("%s waits for the writer of the warehouse: %s", what, lock.read().strip() or "unknown")
-                    waiting = True
+                        tell_waiting(lock.read().strip() or "another process", log)
+                        is_told = True
                     time.sleep(0.2)
             lock.seek(0)
             lock.truncate()
-            lock.write(f"{what}, process {os.getpid()}")
+            lock.write(f"{what} (process {os.getpid()})")
             lock.flush()
             yield
 
@@ -177,11 +218,6 @@ class Warehouse:
         """Hold the file of the raw tables open, so that it is not opened and written out by each job of a load."""
         with unlocked(lambda: duckdb.connect(self.settings.pipeline_db)):
             yield
-
-    @contextmanager
-    def rebuilding(self) -> Iterator[None]:
-        """Have marts, weeks and the release that belong together follow one another; files are one command's anyway."""
-        yield
 
     @contextmanager
     def asking(self, connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -456,6 +492,14 @@ class Warehouse:
         with self.connected() as connection:
             day: dt.date | None = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.unpublished")[0]
         return day
+
+
+def tell_waiting(holder: str, log: logging.Logger | None) -> None:
+    """Say in the log of a run, and to whoever typed a command, for whom this process waits."""
+    text = f"waiting for another writer of this warehouse: {holder}"
+    console.warning(text)
+    if log:
+        log.info(text)
 
 
 def columns_of_relations(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -108,6 +108,18 @@ def test_a_day_that_no_file_can_have_is_told(tmp_path: Path, day: str) -> None:
     assert "days run from 2018-12-18 to " in refused(Home(tmp_path), "run", "--day", day)
 
 
+@pytest.mark.parametrize("profile", ["lake", "lake-demo"])
+def test_a_demo_in_files_is_refused_under_a_profile_of_a_lake(profile: str, tmp_path: Path) -> None:
+    place = {
+        "REPOSIGNAL_LAKE_CATALOG": "postgresql://nobody@127.0.0.1:1/none",
+        "REPOSIGNAL_LAKE_DATA": str(tmp_path / "data"),
+    }
+    said = refused(Home(tmp_path / "home", profile=profile, extra=place), "demo")
+    assert f"REPOSIGNAL_PROFILE={profile}" in said
+    assert "--lake" in said
+    assert not (tmp_path / "home").exists()
+
+
 # sql
 
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+import fcntl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +23,7 @@ from reposignal_pipeline.warehouse import (
     Rebuild,
     Warehouse,
     columns_of_relations,
+    console,
     joined_ranges,
 )
 
@@ -204,6 +211,81 @@ def test_a_home_whose_columns_were_never_noted_is_rebuilt(warehouse: Warehouse) 
     warehouse.begin_build()
     warehouse.end_build()
     assert warehouse.relations_with_other_columns(columns_of_relations(a_manifest())) == ["fct_day", "weights"]
+
+
+# --- several writers
+
+_A_RUN = """
+import sys
+from pathlib import Path
+from reposignal_pipeline.config import Profile, Settings
+from reposignal_pipeline.warehouse import Warehouse
+warehouse = Warehouse(Settings(home=Path(sys.argv[1]), profile=Profile.LOCAL, rankings_base=""))
+with warehouse.rewriting("run 7: marts"):
+    pass
+print("between two steps", flush=True)
+sys.stdin.readline()
+warehouse.close()
+print("ended", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def run_between_two_steps(warehouse: Warehouse) -> Iterator[subprocess.Popen[str]]:
+    """Start a process that has written the marts and is going to publish them."""
+    command = [sys.executable, "-c", _A_RUN, str(warehouse.settings.home)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "between two steps\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def is_free(warehouse: Warehouse, lock: str) -> bool:
+    """Return whether another process could take a lock now; descriptors of one process exclude each other, too."""
+    with (warehouse.settings.warehouse_dir / f"{lock}.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_second_writer_waits_for_all_steps_of_the_first_and_says_for_whom(
+    is_killed: bool, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run_between_two_steps(warehouse) as first:
+        assert is_free(warehouse, "writer")  # loads go on meanwhile
+        assert first.stdin
+
+        def end() -> None:
+            assert not is_free(warehouse, "rebuild")
+            if is_killed:
+                first.kill()
+            else:
+                first.stdin.write("\n")  # type: ignore[union-attr]
+                first.stdin.flush()  # type: ignore[union-attr]
+
+        timer = threading.Timer(4.5, end)
+        timer.start()
+        begun = time.monotonic()
+        with warehouse.rebuilding("reposignal rankings"):
+            assert 4 < time.monotonic() - begun < 60
+        told = f"waiting for another writer of this warehouse: run 7: marts (process {first.pid})"
+        assert [record.getMessage() for record in caplog.records if record.name == console.name] == [told]
+
+
+def test_a_command_does_not_wait_for_its_own_runs(warehouse: Warehouse) -> None:
+    with warehouse.rebuilding("reposignal rankings"):
+        with closing(Warehouse(warehouse.settings)) as of_a_run, of_a_run.rewriting("run 8: marts"):
+            assert not is_free(warehouse, "writer")
+        assert is_free(warehouse, "writer")
+        assert not is_free(warehouse, "rebuild")  # the next run of the command follows
+    assert is_free(warehouse, "rebuild")
 
 
 # --- days of the archive

@@ -60,7 +60,7 @@ def weekly_article(
     """Write the articles of the weeks of this run anew, from the first week with a reading on."""
     keys = context.partition_key_range
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
-    with warehouse.writing(f"run {context.run_id}: articles", context.log), warehouse.connected() as connection:
+    with warehouse.rewriting(f"run {context.run_id}: articles", context.log), warehouse.connected() as connection:
         ready_sources(connection)
         with warehouse.asking(connection) as marts:
             articles, claims = write_weeks(connection, first, last, context.run_id, marts)

@@ -130,7 +130,7 @@ def weekly_clusters(
     keys = context.partition_key_range
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
     rows = {table.name: 0 for table in CLUSTER_TABLES}
-    with warehouse.writing(f"run {context.run_id}: clusters", context.log), warehouse.connected() as connection:
+    with warehouse.rewriting(f"run {context.run_id}: clusters", context.log), warehouse.connected() as connection:
         for table in CLUSTER_TABLES:
             append_rows(connection, table)
         warehouse.note_stale_verticals(connection, first + WEEK)

@@ -859,7 +859,7 @@ def weekly_forecasts(
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     rows = dict.fromkeys(_DEPS, 0)
-    with warehouse.writing(f"run {context.run_id}: forecasts", context.log), warehouse.connected() as connection:
+    with warehouse.rewriting(f"run {context.run_id}: forecasts", context.log), warehouse.connected() as connection:
         for table in (FORECASTS, SUPERSEDED, OUTCOMES):
             append_rows(connection, table)
         former_last_due = _last_due(connection, last)

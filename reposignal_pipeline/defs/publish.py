@@ -52,7 +52,7 @@ def published_warehouse(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult[Any]:
     """Record the runs, copy the marts aside, and put the copy in the place of the former one."""
-    with warehouse.writing(f"run {context.run_id}: publish", context.log):
+    with warehouse.rewriting(f"run {context.run_id}: publish", context.log):
         with warehouse.connected() as connection:
             record_runs(connection, _runs(context))
         stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")

@@ -5,6 +5,8 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -33,8 +35,11 @@ ingest_backfills = dg.BackfillPolicy.multi_run(DAYS_A_RUN) if settings.lake else
 class WarehouseResource(dg.ConfigurableResource[Warehouse]):
     """The pipeline's DuckDB files or lake, as the settings of this process place them."""
 
-    def create_resource(self, context: dg.InitResourceContext) -> Warehouse:
-        return warehouse_of(load_settings())
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Warehouse, None, None]:
+        """Yield it to the steps of a run, which share one process, and release its locks when the run ends."""
+        with closing(warehouse_of(load_settings())) as warehouse:
+            yield warehouse
 
 
 class Dbt(DbtCliResource):

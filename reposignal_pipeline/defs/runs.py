@@ -74,11 +74,15 @@ def load_days(
             loading = _execute(definitions, "ingest", instance, days, config=config, assets=[dg.AssetKey(source)])
             incomplete += _incomplete(loading)
         warehouse = warehouse_of(settings)
-        if incomplete and not warehouse.has_readings():
-            return incomplete
-        with warehouse.rebuilding():
+        what = f"reposignal {', '.join(f'{source} {first}..{last}' for source, (first, last) in loads.items())}"
+        if incomplete:
+            with warehouse.writing(what):
+                is_empty = not warehouse.has_readings()
+            if is_empty:
+                return incomplete
+        with warehouse.rebuilding(what):
             _execute(definitions, "build", instance, assets=marts.keys)
-            with warehouse.writing("reposignal: which weeks to renew"):
+            with warehouse.writing(what):
                 totals = warehouse.observed_days("rankings") | warehouse.observed_days("repositories")
                 # days that a killed run left were built now too
                 changed_from = warehouse.changed_from()

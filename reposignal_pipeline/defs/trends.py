@@ -68,7 +68,7 @@ def weekly_trends(
     keys = context.partition_key_range
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
     rows = {REPO_TRENDS.name: 0, LANGUAGE_TRENDS.name: 0}
-    with warehouse.writing(f"run {context.run_id}: weekly_trends", context.log), warehouse.connected() as connection:
+    with warehouse.rewriting(f"run {context.run_id}: weekly_trends", context.log), warehouse.connected() as connection:
         start = first
         while start <= last:
             end = min(start + dt.timedelta(weeks=WEEKS_AT_ONCE - 1), last)

@@ -112,7 +112,7 @@ def marts(
     context: dg.AssetExecutionContext, config: BuildConfig, dbt: DbtCliResource, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[Any]:
     """Rebuild the window of days that loads have changed, with the data tests of just those days."""
-    with warehouse.writing(f"run {context.run_id}: marts", context.log):
+    with warehouse.rewriting(f"run {context.run_id}: marts", context.log):
         columns = columns_of_relations(json.loads(dbt_project.manifest_path.read_bytes()))
         if changed := warehouse.relations_with_other_columns(columns):
             context.log.info("all days are rebuilt: columns changed of %s", ", ".join(changed))
@@ -143,7 +143,7 @@ def verticals(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[Any]:
     """Tell languages over verticals of the days whose repositories or clusters changed."""
-    with warehouse.writing(f"run {context.run_id}: verticals", context.log):
+    with warehouse.rewriting(f"run {context.run_id}: verticals", context.log):
         days = warehouse.begin_verticals()
         if not days:
             warehouse.end_verticals()

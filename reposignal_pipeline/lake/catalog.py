@@ -27,8 +27,10 @@ from reposignal_pipeline.warehouse import (
     BY_MONTH,
     LEDGERS,
     MARTS,
+    SAY_AFTER_SECONDS,
     Warehouse,
     changes,
+    tell_waiting,
     transaction,
 )
 
@@ -90,9 +92,8 @@ class Lake(Warehouse):
             yield
 
     @contextmanager
-    def rebuilding(self) -> Iterator[None]:
-        """Let no other command build between this one's marts, its weeks and its release."""
-        with _locked(self.place, "rebuild", "rebuilds", None):
+    def _rebuild_locked(self, what: str, log: logging.Logger | None) -> Iterator[None]:
+        with _locked(self.place, "rebuild", what, log):
             yield
 
     @contextmanager
@@ -408,14 +409,14 @@ def _locked(place: LakeSettings, of: str, what: str, log: logging.Logger | None)
     session = _session(place, what)
     try:
         with session.cursor() as cursor:
-            waiting = False
+            begun, is_told = time.monotonic(), False
             while True:
                 cursor.execute("select pg_try_advisory_lock(hashtext('reposignal'), hashtext(%s))", [of])
                 if (cursor.fetchone() or [False])[0]:
                     break
-                if not waiting and log:
-                    log.info("%s waits for the writer of %s: %s", what, of, _holder(cursor, of))
-                waiting = True
+                if not is_told and time.monotonic() - begun > SAY_AFTER_SECONDS:
+                    tell_waiting(_holder(cursor, of), log)
+                    is_told = True
                 time.sleep(POLL_SECONDS)
         yield
         try:
@@ -473,7 +474,7 @@ def _holder(cursor: Any, of: str) -> str:
         [of],
     )
     row = cursor.fetchone()
-    return row[0] if row else "unknown"
+    return row[0] if row else "another process"
 
 
 def _one_line(error: Exception) -> str:

@@ -30,22 +30,24 @@ OPS_RUN = WeeklyTable(
         "rows_per_source": (
             "MAP(VARCHAR, BIGINT)",
             "Loaded by this run, by source: places of rankings, answers of repositories, pages of star "
-            "histories; empty if it loaded nothing.",
+            "histories, star events of the archive; empty if it loaded nothing.",
         ),
         "status": ("VARCHAR", "success, failure, canceled, or a state of a run that had not ended."),
     },
 )
 
-_LOADED = """
-    select run_id, 'rankings' as source, sum(distinct_places)::bigint as loaded_rows
-    from pipeline.rankings.rankings_days where status = 'observed' group by run_id
-    union all
-    select run_id, 'repositories' as source, sum(answered)::bigint as loaded_rows
-    from pipeline.repositories.repositories_days group by run_id
-    union all
-    select run_id, 'star_history' as source, sum(answered)::bigint as loaded_rows
-    from pipeline.star_history.star_history_days group by run_id
-"""
+LOADED_ROWS = {
+    "rankings": ("sum(distinct_places) filter (where status = 'observed')", "rankings_days"),
+    "repositories": ("sum(answered)", "repositories_days"),
+    "star_history": ("sum(answered)", "star_history_days"),
+    "gh_archive": ("sum(stars)", "gh_archive_hours"),
+}
+"""source -> what a run loaded, and the raw table that says so"""
+
+_LOADED = " union all ".join(
+    f"select run_id, '{source}' as source, ({rows})::bigint as loaded_rows from pipeline.{source}.{table} group by all"
+    for source, (rows, table) in LOADED_ROWS.items()
+)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Campaigns laid over recorded histories, and recorded bursts that nobody staged: what is sent to review.
 
-Here: which histories, what is laid over them, the shares that must hold. `pytest -s` on this file prints the table of
-docs/authenticity.md. Not shown here: campaigns that bring forks along, which totals cannot tell from interest.
+Here: which histories, what is laid over them, the shares that must hold, and those that docs/authenticity.md tells.
+Not shown here: campaigns that bring forks along, which totals cannot tell from interest.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import datetime as dt
 import io
 import os
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import duckdb
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.real
 
 SIZES, LENGTHS = (50, 100, 200, 500, 1000, 2000, 5000), (1, 3, 7, 14)
 HOSTS = 30 * len(SIZES) * len(LENGTHS) * 2
+PERIODS = ("before", "test")
 PERIOD = "case when anchor < date '2024-07-01' then 'before' else 'test' end as period,"
 BEFORE, AFTER = 60, 45
 DAYS_A_LOAD = 500
@@ -193,19 +195,47 @@ def false_alarms(
     )
 
 
-def test_the_table(campaigns: duckdb.DuckDBPyConnection) -> None:
-    """Not a test of anything: prints what docs/authenticity.md shows."""
-    for by in ("size", "length, size", "is_removed, size"):
-        recall(campaigns, by).show(max_rows=100)
-    hosts = (
-        "case when stars < 2000 then '1 below 2,000' when stars < 10000 then '2 to 10,000' else '3 above' end as host"
-    )
-    recall(campaigns, f"{hosts}, size", "not is_removed").show(max_rows=100)
-    false_alarms(
-        campaigns, "case when gained < 500 then 200 when gained < 1000 then 500 else 1000 end as stars,"
-    ).show()
-    false_alarms(campaigns, "").show()
-    false_alarms(campaigns, "", "times_usual >= 10").show()
+HOST_SIZE = "case when stars < 2000 then 1 when stars < 10000 then 2 else 3 end as host"
+BURST_SIZE = "case when gained < 500 then 1 when gained < 1000 then 2 else 3 end as burst,"
+
+
+def documented(first_heading: str) -> list[list[str]]:
+    """Return the rows of the tables of docs/authenticity.md that begin with a heading, without their first cells."""
+    lines = (Path(__file__).parents[2] / "docs" / "authenticity.md").read_text().splitlines()
+    rows = []
+    for start in (n for n, line in enumerate(lines) if line.startswith(f"| {first_heading} |")):
+        for line in takewhile(lambda line: line.startswith("|"), lines[start + 2 :]):
+            rows.append([cell.strip() for cell in line.strip("|").split("|")][1:])
+    assert rows
+    return rows
+
+
+def test_the_documented_shares_of_campaigns_are_those_of_the_recordings(
+    campaigns: duckdb.DuckDBPyConnection,
+) -> None:
+    by_size = {row[:2]: row[2:] for row in recall(campaigns, "size").fetchall()}
+    by_fate = {row[:3]: row[4] for row in recall(campaigns, "is_removed, size").fetchall()}
+    by_host = {row[:3]: row[4] for row in recall(campaigns, f"{HOST_SIZE}, size", "not is_removed").fetchall()}
+    shares = []
+    for size in SIZES:
+        (before, caught), (after, caught_after) = by_size["before", size], by_size["test", size]
+        of_fates = [f"{by_fate['before', is_removed, size]:.2f}" for is_removed in (False, True)]
+        shares.append([f"{before}", f"{caught:.2f}", *of_fates, f"{after}", f"{caught_after:.2f}"])
+    shares += [[f"{by_host['before', host, size]:.2f}" for host in (1, 2, 3)] for size in SIZES]
+    assert documented("stars") == shares
+
+
+def test_the_documented_shares_of_bursts_are_those_of_the_recordings(campaigns: duckdb.DuckDBPyConnection) -> None:
+    def row(found: dict[str, tuple[int, float]]) -> list[str]:
+        cells = [
+            (f"{bursts}", f"{100 * share:.1f} %" if share else "0") for bursts, share in map(found.__getitem__, PERIODS)
+        ]
+        return [cell for pair in cells for cell in pair]
+
+    by_size = false_alarms(campaigns, BURST_SIZE).fetchall()
+    groups = [[one for one in by_size if one[1] == size] for size in (1, 2, 3)]
+    groups += [false_alarms(campaigns, "", where).fetchall() for where in ("true", "times_usual >= 10")]
+    assert documented("stars of the burst") == [row({one[0]: one[-3:-1] for one in group}) for group in groups]
 
 
 def test_campaigns_are_sent_to_review(campaigns: duckdb.DuckDBPyConnection) -> None:
