@@ -8,6 +8,9 @@
         "shortest_gap_hours": 12,
         "longest_gap_hours": 36,
         "rename_gap_days": 7,
+        "floor_margin": 0.05,
+        "replaced_places": 20,
+        "lists_far_apart": 20,
         "break_share": 0.10,
         "break_stars": 100,
         "purge_share": 0.20,
@@ -53,6 +56,13 @@
             Readings of two sources can lie that close.
         longest_gap_hours: above it a change of the total is not scaled to 24 hours: a missed day doubles the next delta.
         rename_gap_days: over a longer gap counts drift too far to be evidence of a rename.
+        floor_margin: a repository with so much more than the last of its list was not pushed out of it: a file without it did not
+            return it. Margins of 2 to 25 % find the same days.
+        replaced_places: a file with so many strangers in the places of such repositories is incomplete. Renames, deletions and
+            changes of language make 1 a day, at most 6, since 2024-04-09; on 2025-09-13 it was 105. Until 2024-04-08 it was some
+            tens to hundreds on most days, as the lists of large languages returned other repositories every day.
+        lists_far_apart: stars by which the lists of one file differ at most within the minutes between their readings: 18 until
+            2025, while 99.9 % differ by less than 6.
         break_share, break_stars: a step of at least both is a break of the level, not stars withdrawn or given. In the
             rankings of 2018-2025 four repositories ever fell by 10 % and 100 stars between readings: all wipes or purges.
         purge_share, purge_repos: a day on which this share of at least so many repositories lost stars is a purge by the

@@ -333,18 +333,19 @@ def test_new_lists_are_not_breakouts(real_home: BuiltHome) -> None:
     assert repos_with_gain < 20  # those that other lists had shown before
     assert stars_gained is None or stars_gained < 1000
     coverage = (
-        "select min(coverage), max(coverage) from ops_source_coverage where day between '2021-08-19' and '2021-08-21'"
+        "select count(*), count(*) filter (reason like 'places of lists without%') from ops_source_coverage"
+        " where day between '2021-08-19' and '2021-08-21'"
     )
-    assert real_home.query(coverage) == [(1, 1)]
+    assert real_home.query(coverage) == [(3, 0)]
 
 
 def test_shorter_lists_are_whole_lists(real_home: BuiltHome) -> None:
     """48 days in 2022-02 and later have 60 places a list instead of 100."""
     short = real_home.query(
-        "select min(coverage), max(expected), count(*) from ops_source_coverage"
-        " where observed < 600 and day between '2021-12-18' and '2022-05-31'"
+        "select max(expected), count(*), count(*) filter (reason like 'places of lists without%')"
+        " from ops_source_coverage where expected < 600 and day between '2021-12-18' and '2022-05-31'"
     )
-    assert short == [(1, 480, 7)]
+    assert short == [(480, 7, 0)]
 
 
 def test_where_lists_disagree_the_largest_total_counts_and_is_flagged(real_home: BuiltHome) -> None:

@@ -272,6 +272,7 @@ final as (
                 case when joined.is_below_peak then 'below_former_level' end,
                 case when joined.is_purged then 'platform_purge' end,
                 case when joined.stars_spread > 0 then 'lists_disagree' end,
+                case when joined.stars_spread >= {{ constant('lists_far_apart') }} then 'lists_far_apart' end,
                 case when joined.is_renamed then 'renamed' end
             ],
             lambda flag: flag is not null -- noqa: RF02

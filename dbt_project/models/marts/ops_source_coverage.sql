@@ -28,23 +28,53 @@ expected_places as (
 
 ),
 
+-- places of repositories that no list had a reason to drop, and that strangers hold
+replaced_places as (
+
+    select
+        day,
+        case when replaced >= {{ constant('replaced_places') }} then replaced else 0 end as places,
+        median(replaced) over (
+            order by day
+            range between interval {{ constant('usual_days') }} days preceding and interval 1 day preceding
+        ) as usual
+    from {{ ref('int_rankings_days__compared') }}
+
+),
+
 rankings as (
 
     select
         'rankings' as source,
         ranking_calendar.day,
         expected_places.places as expected,
-        ranking_days.distinct_places as observed,
+        ranking_days.distinct_places - coalesce(replaced_places.places, 0) as observed,
         coalesce(ranking_days.status, 'not_loaded') as status,
         case
             when ranking_days.status is null then 'never asked for'
             when ranking_days.status <> 'observed' then ranking_days.reason
-            when ranking_days.distinct_places < expected_places.places
-                then 'places of lists without a good row: ' || (expected_places.places - ranking_days.distinct_places)
+            else nullif(concat_ws(
+                '; ',
+                case
+                    when ranking_days.distinct_places < expected_places.places
+                        then
+                            'places of lists without a good row: '
+                            || (expected_places.places - ranking_days.distinct_places)
+                end,
+                case
+                    when replaced_places.places > 0
+                        then format(
+                            '{:,} places are held by newcomers, while repositories far above the floors of their lists '
+                            || 'are not returned; usual: {}',
+                            replaced_places.places, coalesce(round(replaced_places.usual)::bigint::varchar, 'not known')
+                        )
+                end
+            ), '')
         end as reason
     from ranking_calendar
     left join ranking_days on ranking_calendar.day = ranking_days.day
     left join expected_places on ranking_calendar.day = expected_places.day
+    left join replaced_places on ranking_calendar.day = replaced_places.day and ranking_days.status = 'observed'
 
 ),
 
