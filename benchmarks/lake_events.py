@@ -72,7 +72,7 @@ STARS = """
 HOURS = """
     insert into pipeline.gh_archive.gh_archive_hours by name
     select
-        file_hour, 'observed' as status, file_hour as utc_hour, count(*) * 11 as events, count(*) as stars,
+        file_hour, 'observed' as status, count(*) * 11 as events, count(*) as stars,
         0 as lines_set_aside, 0 as duplicates,
         json_object('PushEvent', count(*) * 10, 'WatchEvent', count(*))::varchar as event_mix,
         count(*) * 4600 as file_bytes, count(*) * 30000 as json_bytes,
