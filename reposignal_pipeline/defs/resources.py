@@ -1,5 +1,6 @@
 """What the assets are given: the settings and the warehouse of this process, dbt and dlt."""
 
+import fcntl
 import json
 import logging
 import os
@@ -104,8 +105,11 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
 def _prepared(project: DbtProject) -> DbtProject:
     """Return the project with a manifest at least as new as its files."""
     newest = max(path.stat().st_mtime for path in DBT_PROJECT_DIR.rglob("*") if path.suffix in {".sql", ".yml", ".csv"})
-    if not _is_whole(project.manifest_path) or project.manifest_path.stat().st_mtime < newest:
-        project.preparer.prepare(project)
+    settings.dbt_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.dbt_dir / "parse.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second command on a new home would parse into the same folder
+        if not _is_whole(project.manifest_path) or project.manifest_path.stat().st_mtime < newest:
+            project.preparer.prepare(project)
     return project
 
 
