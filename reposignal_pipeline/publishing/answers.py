@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import duckdb
 
+from reposignal_pipeline.publishing import numbers
 from reposignal_pipeline.trouble import line_of
 
 if TYPE_CHECKING:
@@ -399,7 +400,8 @@ def _beside(fact: dict[str, Any], forecast: tuple[Any, ...] | None) -> list[tupl
         told.append(
             (
                 "forecast",
-                f"{threshold:,} stars by {due_on}: {probability:.0%} (issued on {issued_on} by {_cell(model)})",
+                f"{threshold:,} stars by {due_on}: {numbers.probability(probability)}"
+                f" (issued on {issued_on} by {_cell(model)})",
             )
         )
     return told

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -414,15 +413,6 @@ def bare_percent(value: float) -> str:
 def whole_percent(value: float) -> str:
     """Return a share as whole percent."""
     return f"{value * 100:.0f} %"
-
-
-def probability(value: float) -> str:
-    """Return a probability as percent, never as certain."""
-    if value < 0.01:
-        return "under 1 %"
-    if value > 0.99:
-        return "over 99 %"
-    return f"{math.floor(value * 100 + 0.5)} %" if value >= 0.0995 else f"{value * 100:.1f} %"
 
 
 def score(value: float) -> str:

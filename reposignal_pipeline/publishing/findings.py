@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from reposignal_pipeline.analysis.forecast import CALL, EVENT, SHIPPED
-from reposignal_pipeline.publishing import article
+from reposignal_pipeline.publishing import article, numbers
 from reposignal_pipeline.publishing.article import Cluster, Language, Number, ProseError, Repo, Term
 
 Facts = dict[str, Any]
@@ -194,7 +194,7 @@ class Desk:
         return {
             "repo": _repo(row),
             "threshold": self.number("threshold", article.count, f"select threshold {of}"),
-            "probability": self.number("probability", article.probability, f"select probability {of}"),
+            "probability": self.number("probability", numbers.probability, f"select probability {of}"),
             "days": self.number("horizon_days", article.count, f"select horizon_days {of}"),
             "total": self.number("stars_total", article.count, f"select stars_total {of}"),
         }

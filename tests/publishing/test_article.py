@@ -26,7 +26,7 @@ from reposignal_pipeline.analysis.weekly import (
 )
 from reposignal_pipeline.defs.article import untrue, write_weeks
 from reposignal_pipeline.defs.trends import CLOSINGS
-from reposignal_pipeline.publishing import article
+from reposignal_pipeline.publishing import article, numbers
 from reposignal_pipeline.publishing.article import Article, Language, Number, ProseError, Repo, Term, written
 from reposignal_pipeline.publishing.findings import findings
 from reposignal_pipeline.warehouse import append_rows, replace_weeks
@@ -263,11 +263,11 @@ def test_parts_keep_their_order_and_the_spaces_between_them() -> None:
         (article.percent, -0.031, "\N{MINUS SIGN}3.1 %"),
         (article.bare_percent, 0.0434, "4"),
         (article.whole_percent, 0.2136, "21 %"),
-        (article.probability, 0.0964, "9.6 %"),
-        (article.probability, 0.751, "75 %"),
-        (article.probability, 0.0004, "under 1 %"),
-        (article.probability, 0.9996, "over 99 %"),
-        (article.probability, 0.9899, "99 %"),
+        (numbers.probability, 0.0964, "9.6 %"),
+        (numbers.probability, 0.4562, "45.6 %"),
+        (numbers.probability, 0.0004, "under 0.1 %"),
+        (numbers.probability, 0.9996, "over 99.9 %"),
+        (numbers.probability, 0.9899, "99.0 %"),
     ],
 )
 def test_numbers_are_written_as_far_as_they_are_known(form: Any, value: float, shown: str) -> None:
@@ -304,16 +304,16 @@ def test_a_full_week_tells_of_everything(world: World) -> None:
         found, "calls"
     )
     assert (
-        "the model gives it 20 % to pass 10,000 stars within 42 days, by 22 April 2024, and under 1 % to pass 20,000."
+        "the model gives it 20.0 % to pass 10,000 stars within 42 days, by 22 April 2024, and 0.4 % to pass 20,000."
         in section(found, "calls")
     )
     assert "the model told of 4 repositories" in section(found, "calls")
-    assert "x/y21, at 5,000: 70 % to pass 10,000 stars by 22 April 2024" in section(found, "calls")
+    assert "x/y21, at 5,000: 70.0 % to pass 10,000 stars by 22 April 2024" in section(found, "calls")
     grades = section(found, "grades")
     assert "3 forecasts of 22 January 2024 were due: 2 passed their thresholds where 1.8 were expected to" in grades
     assert "Of 2 calls, at even odds or better, 1 came true" in grades
-    assert "Called and passed, from farthest away: x/y20 (80 % for 10,000, passed by 4 March 2024)" in grades
-    assert "Called and not passed: x/y21 (90 % for 10,000)" in grades
+    assert "Called and passed, from farthest away: x/y20 (80.0 % for 10,000, passed by 4 March 2024)" in grades
+    assert "Called and not passed: x/y21 (90.0 % for 10,000)" in grades
     assert "Passed and not seen coming: x/y22 (5.0 % for 10,000" in grades
     assert "was breaking out in the week of 15 January 2024" in grades
     assert "owner/repo60 is number 1 by stars gained, with 420, but its stars are under review" in section(

@@ -550,7 +550,7 @@ def test_what_a_chart_shows_is_rounded_alike(built: Path) -> None:
     [
         (None, numerals.UNKNOWN),
         (0.0004, "under 0.1\xa0%"),
-        (0.0, "0.0\xa0%"),
+        (0.0, "under 0.1\xa0%"),
         (0.9999, "over 99.9\xa0%"),
         (0.123, "12.3\xa0%"),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from math import isfinite
 
+from reposignal_pipeline.publishing import numbers
+
 UNKNOWN = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 _PERCENT = "\N{NO-BREAK SPACE}%"
@@ -35,12 +37,8 @@ def percent(value: float | None, digits: int = 0, sign: str = "") -> str:
 
 
 def probability(value: float | None) -> str:
-    """Return a probability in percent: what rounds to none or all is said to be less."""
-    if value is not None and 0 < value < 0.001:
-        return f"under 0.1{_PERCENT}"
-    if value is not None and 0.999 < value < 1:
-        return f"over 99.9{_PERCENT}"
-    return percent(value, 1)
+    """Return a probability as everywhere else, with a space that does not break."""
+    return UNKNOWN if value is None or _is_unknown(value) else numbers.probability(value).replace(" %", _PERCENT)
 
 
 def exact(value: float | None) -> str:

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# dlt 1.31.0 into DuckDB 1.5.5: what is stored depends on the form in which the same values are handed over. From Python rows a
+# decimal is rounded to nine places and NaN and infinity become NULL; from an Arrow table all of them stay as they are.
+# Neither says so. Seen: 0.12345678912345 is stored as 0.123456789 from rows, and whole from Arrow.
+set -euo pipefail
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+python3 -m venv "$folder/venv"
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check 'dlt[duckdb]==1.31.0' duckdb==1.5.5 pyarrow==26.0.1 'sqlglot<=30.21.0'
+cd "$folder" && HOME="$folder" "$folder/venv/bin/python" - <<'PYTHON'
+import os
+
+os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+
+import dlt
+import duckdb
+import pyarrow as pa
+
+
+def load(name, data, **options):
+    pipeline = dlt.pipeline(
+        name, destination=dlt.destinations.duckdb(f"{name}.duckdb"), dataset_name="raw", pipelines_dir="pipelines"
+    )
+    pipeline.run(data, table_name="t", **options)
+
+
+def rows(name, query):
+    with duckdb.connect(f"{name}.duckdb") as con:
+        return con.execute(query).fetchall()
+
+
+from decimal import Decimal
+
+value, odd = Decimal("0.12345678912345"), [float("nan"), float("inf")]
+load("rows", [{"n": 1, "d": value, "f": odd[0]}, {"n": 2, "d": value, "f": odd[1]}])
+load("arrow", pa.table({"n": [1, 2], "d": pa.array([value, value]), "f": odd}))
+query = "select d::varchar, typeof(d), f::varchar from raw.t order by n"
+from_rows, from_arrow = rows("rows", query), rows("arrow", query)
+print("from rows: ", from_rows)
+print("from Arrow:", from_arrow)
+assert from_rows == [("0.123456789", "DECIMAL(38,9)", None)] * 2
+assert from_arrow == [("0.12345678912345", "DECIMAL(14,14)", text) for text in ("nan", "inf")]
+PYTHON
