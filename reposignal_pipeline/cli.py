@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from reposignal_pipeline.config import SOURCES, ConfigError, Settings, load_settings
+from reposignal_pipeline.sources.names import FULL_NAME
 from reposignal_pipeline.trouble import STAYS, chain, described, one_line, recognised
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument("query", nargs="?", default="-", help="SQL; - or nothing reads standard input")
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table")
     explain = verb("explain", _explain, "the signal score of a repository, component by component")
-    explain.add_argument("full_name", metavar="OWNER/NAME")
+    explain.add_argument("full_name", type=_full_name, metavar="OWNER/NAME")
     explain.add_argument("--day", type=_day, help="YYYY-MM-DD (default: its last reading)")
     site = verb("site", _site, "build the site of the marts as they stand, and serve it on 127.0.0.1 if asked to")
     site.add_argument("--serve", type=_port, metavar="PORT", help="until Ctrl-C")
@@ -170,6 +171,12 @@ def _day(text: str) -> dt.date:
         return dt.date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day, YYYY-MM-DD") from None
+
+
+def _full_name(text: str) -> str:
+    if not FULL_NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not owner/name")
+    return text
 
 
 def _count(text: str) -> int:

@@ -302,6 +302,16 @@ def empty_first_page() -> Effect:
     return effect
 
 
+@_kind(Scope.HISTORY, HISTORY)
+def turned_to_zeros() -> Effect:
+    """200 with every week there is, and no star in any of them."""
+
+    def effect(answer: Answer) -> None:
+        answer.payload = [week | {"total": 0, "days": [0] * 7} for week in answer.payload]
+
+    return effect
+
+
 @_kind(Scope.HISTORY, FIRST_PAGE)
 def future_days(stars: int = 9) -> Effect:
     """Days after today hold stars. On a Saturday there are none."""

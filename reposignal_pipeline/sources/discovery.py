@@ -21,6 +21,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from reposignal_pipeline.sources.names import FULL_NAME
+from reposignal_pipeline.sources.schemas import BOUNDS, GITHUB_BEGAN, PATTERNS
 from reposignal_pipeline.sources.transport import UpstreamError, shown
 
 if TYPE_CHECKING:
@@ -31,17 +33,11 @@ RULE_COLUMNS = ("name", "created_within_days", "stars_min", "share", "reason")
 
 PAGE, CAP = 100, 1_000
 """results a page, and a query, of GitHub's search"""
-GITHUB_BEGAN = dt.date(2007, 10, 1)
-"""before its first repository (2007-10-29)"""
-STARS_MOST = 10**9
-
 GONE_DAYS = 28
 """not public for that long is gone: visibility is toggled, names are transferred, and wipes are restored within days"""
 LEAD_PCT = 10
 """more stars than the member it displaces: two repositories side by side do not take turns"""
 
-_PART = r"(?!\.+(?:/|$))[A-Za-z0-9_.-]"
-_FULL_NAME = re.compile(rf"{_PART}{{1,100}}/{_PART}{{1,200}}")
 _GITHUB_ADDRESS = re.compile(r"(?:[a-z+]+://)?(?:[^@/\s]+@)?(?:www\.)?github\.com[/:]", re.IGNORECASE)
 
 
@@ -185,7 +181,7 @@ def _name_in(text: str) -> str | None:
     if address:
         text = "/".join(re.split(r"[?#]", text[address.end() :])[0].strip("/").split("/")[:2])
     name = text.removesuffix(".git")
-    return name if _FULL_NAME.fullmatch(name) else None
+    return name if FULL_NAME.fullmatch(name) else None
 
 
 async def search(github: GitHub, rules: Sequence[Rule], size: int, day: dt.date) -> Found:
@@ -388,13 +384,13 @@ def _candidate(row: Any, via: str, created_since: dt.date | None) -> Candidate |
     repo_id, node_id, full_name, stars, created = (
         row.get(name) for name in ("id", "node_id", "full_name", "stargazers_count", "created_at")
     )
-    if type(repo_id) is not int or not 0 < repo_id < 2**63:
+    if type(repo_id) is not int or not _is_within("repo_id", repo_id):
         raise ValueError("id is not a number")
-    if type(node_id) is not str or not re.fullmatch(r"[\x21-\x7e]{1,200}", node_id):
+    if type(node_id) is not str or not PATTERNS["node_id"].fullmatch(node_id):
         raise ValueError("node_id is not a node id")
-    if type(full_name) is not str or not _FULL_NAME.fullmatch(full_name):
+    if type(full_name) is not str or not FULL_NAME.fullmatch(full_name):
         raise ValueError("full_name is not a GitHub name")
-    if type(stars) is not int or not 0 <= stars <= STARS_MOST:
+    if type(stars) is not int or not _is_within("stars_total", stars):
         raise ValueError("stargazers_count is not a number from 0")
     try:
         created_at = dt.datetime.fromisoformat(created if type(created) is str else "")
@@ -403,6 +399,11 @@ def _candidate(row: Any, via: str, created_since: dt.date | None) -> Candidate |
     except (ValueError, OverflowError):
         raise ValueError("created_at is not a time") from None
     return Candidate(repo_id, node_id, full_name, stars, created_at, via, created_since)
+
+
+def _is_within(column: str, value: Any) -> bool:
+    low, high = BOUNDS[column]
+    return bool(low <= value <= high)
 
 
 def changes(members: Sequence[Member], wanted: Sequence[Candidate], size: int, *, is_swept: bool) -> list[Change]:

@@ -36,6 +36,7 @@ import pyarrow.compute as pc
 from dlt.extract import DltResource
 from isal import igzip_lib
 
+from reposignal_pipeline.sources.names import FULL_NAME
 from reposignal_pipeline.sources.schemas import raw_source, utc_now
 from reposignal_pipeline.sources.transport import Upstream, UpstreamError
 
@@ -611,7 +612,6 @@ def _event(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-_FULL_NAME = r"^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,200}$"
 _NOT_A_STAR = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
@@ -647,7 +647,7 @@ def _stars(events: Sequence[Any], hour: Hour, key: bytes) -> tuple[pa.Table, lis
     is_sound = {
         "its action is not 'started'": pa.array([event["payload"]["action"] == "started" for event in events]),
         "its time is not within days of its file's": is_near,
-        "its repository has no full name": pc.match_substring_regex(full_name, _FULL_NAME),
+        "its repository has no full name": pc.match_substring_regex(full_name, f"^{FULL_NAME.pattern}$"),
         "its id is not one of GitHub's": pc.fill_null(pc.greater(event_id, 0), True),
     }
     masks = {flaw: ~pc.fill_null(mask, False).to_numpy(zero_copy_only=False) for flaw, mask in is_sound.items()}

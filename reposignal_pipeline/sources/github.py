@@ -31,6 +31,8 @@ BODY_BYTES = 64 * 2**20
 ATTEMPTS = 5
 GATEWAY_ATTEMPTS = 3
 """for a GraphQL query: 502-504 mostly mean that it is too large, and each of them is charged"""
+COST_MOST = 100
+"""points that a query may claim to cost: a batch of 100 repositories costs 1, and an absurd price would end the day"""
 REDIRECTS = 3
 MINUTE = 60.0
 
@@ -364,7 +366,7 @@ class GitHub:
             raise UpstreamError(f"{self._shown('/graphql')}: answered {reply.status}")
         if not isinstance(reply.content, dict) or reply.content.get("data") is None:
             for error in _errors(reply):
-                said = error.get("type")
+                said = str(error.get("type") or "")
                 if said in TOO_LARGE or (not said and TIMED_OUT.search(str(error.get("message")))):
                     raise ResourceLimitError(f"{self._shown('/graphql')}: {said or 'the query timed out'}")
         return self._answer(reply, url, is_moved=False)
@@ -551,7 +553,8 @@ class GitHub:
             quota.is_metered = False
         if resource == "graphql":
             cost = _mapping(_mapping(_mapping(reply.content).get("data")).get("rateLimit")).get("cost")
-            quota.price = max(quota.price, cost if isinstance(cost, int) else 1)
+            if isinstance(cost, int) and cost <= COST_MOST:
+                quota.price = max(quota.price, cost)
 
     def _refuse(self, token: _Token, target: str) -> None:
         if not token.is_secret:
@@ -730,7 +733,7 @@ def _number(reply: _Reply, name: str) -> int | None:
 def _epoch(text: str) -> float | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return (date if date.tzinfo else date.replace(tzinfo=dt.UTC)).timestamp()
 
@@ -740,4 +743,4 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _naive(epoch: float) -> dt.datetime:
-    return dt.datetime.fromtimestamp(min(epoch, _LAST), dt.UTC).replace(tzinfo=None)
+    return dt.datetime.fromtimestamp(min(max(epoch, 0), _LAST), dt.UTC).replace(tzinfo=None)

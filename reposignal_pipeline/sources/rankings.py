@@ -26,6 +26,8 @@ from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 from pyarrow import csv
 
+from reposignal_pipeline.sources.names import NAME, OWNER
+from reposignal_pipeline.sources.schemas import COUNT_MOST
 from reposignal_pipeline.sources.transport import Upstream
 
 COLUMNS = (
@@ -215,20 +217,34 @@ _TEXT_SCHEMA = pa.schema(
 
 # GitHub's own rules for names; the bounds keep a shifted column from passing as one. A cast alone would round 1.5 to 2.
 _WHOLE = r"'[0-9]{1,18}(\.0)?'"
+
+
+def _count(column: str) -> str:
+    cell = f"case when regexp_full_match({column}, {_WHOLE}) then {column}::bigint end"
+    return f"nullif(least({cell}, {COUNT_MOST + 1}), {COUNT_MOST + 1})"
+
+
+def _flaw(column: str) -> str:
+    return (
+        f"case when not regexp_full_match({column}, {_WHOLE}) then '{column} is not a number from 0'"
+        f" when {_count(column)} is null then '{column} is more than {COUNT_MOST}' end"
+    )
+
+
 _VERDICTS = rf"""
     select
         *,
         case
-            when not regexp_full_match(username, '[A-Za-z0-9_.-]{{1,100}}') then 'username is not a GitHub name'
-            when not regexp_full_match(repo_name, '[A-Za-z0-9_.-]{{1,200}}') then 'repo_name is not a GitHub name'
+            when not regexp_full_match(username, '{OWNER}') then 'username is not a GitHub name'
+            when not regexp_full_match(repo_name, '{NAME}') then 'repo_name is not a GitHub name'
             when trim(item) = '' then 'item is empty'
             when not regexp_full_match(rank, {_WHOLE}) or coalesce(try_cast(rank as integer), 0) < 1
                 then 'rank is not a number from 1'
-            when not regexp_full_match(stars, {_WHOLE}) then 'stars is not a number from 0'
+            else {_flaw("stars")}
         end as bad,
         concat_ws('; ',
-            case when not regexp_full_match(forks, {_WHOLE}) then 'forks is not a number from 0: kept as unknown' end,
-            case when not regexp_full_match(issues, {_WHOLE}) then 'issues is not a number from 0: kept as unknown' end,
+            {_flaw("forks")} || ': kept as unknown',
+            {_flaw("issues")} || ': kept as unknown',
             case when last_commit <> '' and not coalesce(isfinite(try_cast(last_commit as timestamp)), false)
                 then 'last_commit is not a time: kept as unknown' end
         ) as unknown_cells
@@ -237,8 +253,8 @@ _VERDICTS = rf"""
 _TYPED = f"""
     select
         snapshot_date, file_row, rank::integer as rank, item, username, repo_name, stars::bigint as stars,
-        case when regexp_full_match(forks, {_WHOLE}) then forks::bigint end as forks,
-        case when regexp_full_match(issues, {_WHOLE}) then issues::bigint end as issues, language, repo_url,
+        {_count("forks")} as forks,
+        {_count("issues")} as issues, language, repo_url,
         case when isfinite(try_cast(last_commit as timestamp)) then last_commit::timestamp end as last_commit_at,
         description
     from judged where bad is null order by snapshot_date, file_row

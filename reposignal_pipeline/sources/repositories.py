@@ -12,13 +12,12 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reposignal_pipeline.sources.github import ResourceLimitError
-from reposignal_pipeline.sources.schemas import utc_now
+from reposignal_pipeline.sources.schemas import REPOSITORIES, admitted, utc_now
 from reposignal_pipeline.sources.transport import UpstreamError, sort_out
 
 if TYPE_CHECKING:
@@ -34,7 +33,8 @@ REST_LOOKUPS = 200
 FINAL_ERRORS = ("NOT_FOUND", "FORBIDDEN")
 """types of GraphQL errors that asking again will not change"""
 
-FULL_NAME = re.compile(r"[A-Za-z0-9-_.]{1,100}/[A-Za-z0-9-_.]{1,200}")
+NEEDED = ("repo_id", "node_id", "full_name", "stars_total")
+"""without these an answer is no observation; whatever else cannot be believed is unknown, and the total stays"""
 
 _FIELDS = """
     id databaseId nameWithOwner stargazerCount forkCount description createdAt pushedAt isArchived isFork
@@ -142,17 +142,18 @@ async def _query(github: GitHub, batch: Sequence[Asked]) -> list[_Node]:
         query = f"query({declared}) {{ {_COST} {aliases} }}\nfragment facts on Repository {{ {_FIELDS} }}"
         answer = await github.graphql(query, variables)
     data, errors = _at(answer.content, "data"), _at(answer.content, "errors")
-    told: dict[Any, str] = {}
-    for error in errors if isinstance(errors, list) else []:
+    causes: dict[int | str, str] = {}
+    complaints = errors if isinstance(errors, list) else [errors] if errors else []
+    for error in complaints:
         path = _at(error, "path")
-        if isinstance(path, list) and len(path) > by_id:
-            told[path[by_id]] = _told(error)
+        if isinstance(path, list) and len(path) > by_id and isinstance(path[by_id], int | str):
+            causes[path[by_id]] = _told(error)
     if not isinstance(data, dict):
-        raise ResourceLimitError(f"GraphQL answered without data: {_told(errors[0]) if errors else 'no error told'}")
+        raise ResourceLimitError(f"GraphQL answered without data: {_told(complaints[0]) if complaints else 'no error'}")
     nodes = data.get("nodes") if by_id else [data.get(f"r{n}") for n in range(len(batch))]
     if not isinstance(nodes, list) or len(nodes) != len(batch):
         raise ResourceLimitError("GraphQL answered with another number of nodes than it was asked for")
-    return [_Node(node, told.get(n if by_id else f"r{n}"), answer.answered_at) for n, node in enumerate(nodes)]
+    return [_Node(node, causes.get(n if by_id else f"r{n}"), answer.answered_at) for n, node in enumerate(nodes)]
 
 
 def _told(error: Any) -> str:
@@ -181,7 +182,7 @@ async def _by_rest(github: GitHub, one: Asked, cause: str) -> Row:
 
 def _as_node(rest: dict[str, Any]) -> dict[str, Any]:
     """Return REST's words for a repository in GraphQL's; REST counts issues and pull requests in one number."""
-    license_, language = rest.get("license"), rest.get("language")
+    license_, language, topics = rest.get("license"), rest.get("language"), rest.get("topics")
     return {
         "id": rest.get("node_id"),
         "databaseId": rest.get("id"),
@@ -194,7 +195,9 @@ def _as_node(rest: dict[str, Any]) -> dict[str, Any]:
         "isArchived": rest.get("archived"),
         "isFork": rest.get("fork"),
         "primaryLanguage": {"name": language} if language else None,
-        "repositoryTopics": {"nodes": [{"topic": {"name": topic}} for topic in rest.get("topics") or []]},
+        "repositoryTopics": {
+            "nodes": [{"topic": {"name": topic}} for topic in topics] if isinstance(topics, list) else topics
+        },
         "licenseInfo": {"spdxId": license_.get("spdx_id")} if isinstance(license_, dict) else None,
     }
 
@@ -203,36 +206,40 @@ def _row(one: Asked, node: Any, observed_at: dt.datetime) -> tuple[Row | None, s
     """Return (row, '') of a node, or (None, what is wrong with it)."""
     if not isinstance(node, dict) or not node:
         return None, "GraphQL gave no answer"
-    repo_id, stars, name = node.get("databaseId"), node.get("stargazerCount"), node.get("nameWithOwner")
-    if not _is_count(repo_id) or (one.repo_id is not None and repo_id != one.repo_id):
-        return None, f"databaseId is {str(repo_id)[:30]!r}"
-    if not _is_count(stars):
-        return None, f"stargazerCount is {str(stars)[:30]!r}"
-    if not isinstance(name, str) or not FULL_NAME.fullmatch(name) or not isinstance(node.get("id"), str):
-        return None, "nameWithOwner or id is not one"
-    topics = [
-        entry["topic"]["name"] for entry in _at(node, "repositoryTopics", "nodes") or [] if _at(entry, "topic", "name")
-    ]
-    return {
-        "repo_id": repo_id,
-        "node_id": node["id"],
-        "asked_name": None if one.node_id else one.full_name,
-        "full_name": name,
-        "state": "public",
-        "stars_total": stars,
-        "forks_total": _count(node.get("forkCount")),
-        "issues_open": _count(_at(node, "issues", "totalCount")),
-        "pull_requests_open": _count(_at(node, "pullRequests", "totalCount")),
-        "language": _text(_at(node, "primaryLanguage", "name")),
-        "topics": json.dumps([topic for topic in topics if topic]),
-        "description": _text(node.get("description")),
-        "license": _text(_at(node, "licenseInfo", "spdxId")),
-        "created_at": _time(node.get("createdAt")),
-        "pushed_at": _time(node.get("pushedAt")),
-        "is_archived": _flag(node.get("isArchived")),
-        "is_fork": _flag(node.get("isFork")),
-        "observed_at": observed_at,
-    }, ""
+    topics = _at(node, "repositoryTopics", "nodes")
+    names = [_at(entry, "topic", "name") for entry in topics] if isinstance(topics, list) else []
+    row, refused = admitted(
+        REPOSITORIES,
+        {
+            "repo_id": node.get("databaseId"),
+            "node_id": node.get("id"),
+            "asked_name": None if one.node_id else one.full_name,
+            "full_name": node.get("nameWithOwner"),
+            "state": "public",
+            "stars_total": node.get("stargazerCount"),
+            "forks_total": node.get("forkCount"),
+            "issues_open": _at(node, "issues", "totalCount"),
+            "pull_requests_open": _at(node, "pullRequests", "totalCount"),
+            "language": _text(_at(node, "primaryLanguage", "name")),
+            "topics": json.dumps([name for name in names if isinstance(name, str) and name]),
+            "description": _text(node.get("description")),
+            "license": _text(_at(node, "licenseInfo", "spdxId")),
+            "created_at": _time(node.get("createdAt")),
+            "pushed_at": _time(node.get("pushedAt")),
+            "is_archived": node.get("isArchived"),
+            "is_fork": node.get("isFork"),
+            "observed_at": observed_at,
+        },
+    )
+    if topics is not None and not isinstance(topics, list):
+        refused["topics"] = f"topics are {ascii(topics)[:40]}, not a list"
+    if lacking := [name for name in NEEDED if row[name] is None]:
+        return None, "; ".join(refused.get(name, f"{name} is missing") for name in lacking)
+    if one.repo_id is not None and row["repo_id"] != one.repo_id:
+        return None, f"repo_id is {row['repo_id']}, another repository's"
+    if refused:
+        row["reason"] = f"kept as unknown: {'; '.join(refused.values())}"[:500]
+    return row, ""
 
 
 def _absent(one: Asked, state: str, reason: str, observed_at: dt.datetime) -> Row:
@@ -253,24 +260,14 @@ def _at(value: Any, *keys: str) -> Any:
     return value
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
+def _text(value: Any) -> Any:
+    """Return a text without NUL characters, None for an empty one; what is no text stays for the door to refuse."""
+    return value.replace("\x00", "") or None if isinstance(value, str) else value
 
 
-def _count(value: Any) -> int | None:
-    return value if _is_count(value) else None
-
-
-def _text(value: Any) -> str | None:
-    return value.replace("\x00", "") or None if isinstance(value, str) else None
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _time(value: Any) -> dt.datetime | None:
+def _time(value: Any) -> Any:
+    """Return a time in UTC; what is no time stays for the door to refuse."""
     try:
         return dt.datetime.fromisoformat(value).astimezone(dt.UTC).replace(tzinfo=None)
-    except (TypeError, ValueError):
-        return None
+    except (TypeError, ValueError, OverflowError):
+        return value

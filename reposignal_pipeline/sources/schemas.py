@@ -1,7 +1,8 @@
 """The raw tables of the two GitHub sources, column by column, and how rows get into these and other raw tables.
 
-Here: names and types, so that a table can exist before its first row, and a batch that replaces itself when it is
-loaded twice. Not here: what fills the tables (`repositories`, `star_history`, `gh_archive`).
+Here: names, types and bounds, so that a table can exist before its first row, what a column cannot hold stays out, and
+a batch replaces itself when it is loaded twice. Not here: what fills the tables (`repositories`, `star_history`,
+`gh_archive`).
 
 Times are UTC without a zone: DuckDB reads zoned ones in the session's zone.
 """
@@ -9,6 +10,7 @@ Times are UTC without a zone: DuckDB reads zoned ones in the session's zone.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -17,10 +19,31 @@ import pyarrow as pa
 from dlt.common.schema.typing import TDeleteInsertStrategyDict
 from dlt.extract import DltResource
 
+from reposignal_pipeline.sources.names import FULL_NAME
+
 _TIME = pa.timestamp("us")
 _RUN = [("run_id", pa.string()), ("load_key", pa.string())]
 WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 """GitHub's weeks begin on Sunday"""
+
+GITHUB_BEGAN = dt.date(2007, 10, 1)
+"""before its first repository (2007-10-29): nothing on GitHub is older"""
+COUNT_MOST = 2**31 - 1
+"""what an integer column of the models holds; the most starred repository has 4,000 times less"""
+TEXT_MOST = 100_000
+"""characters; GitHub itself cuts descriptions at 350"""
+
+_COUNT = (0, COUNT_MOST)
+_MOMENT = (dt.datetime.combine(GITHUB_BEGAN, dt.time()), dt.datetime(2100, 1, 1))
+BOUNDS: dict[str, tuple[Any, Any]] = {
+    "repo_id": (1, 2**53),
+    **dict.fromkeys(("stars_total", "forks_total", "issues_open", "pull_requests_open", "total", *WEEKDAYS), _COUNT),
+    **dict.fromkeys(("created_at", "pushed_at"), _MOMENT),
+    "week": (GITHUB_BEGAN - dt.timedelta(days=7), dt.date(2100, 1, 1)),
+}
+"""column -> its least and its greatest value, for every table of this module"""
+PATTERNS = {"full_name": FULL_NAME, "node_id": re.compile(r"[\x21-\x7e]{1,200}")}
+"""column -> what its text looks like"""
 
 REPOSITORIES = pa.schema(
     [
@@ -132,6 +155,44 @@ TABLES = {
     },
 }
 """dataset -> table -> columns"""
+
+
+def admitted(schema: pa.Schema, row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a row whose columns can hold what it says, NULL in place of the rest, and by column what was refused.
+
+    This is the door of the raw tables: upstream's answers are anything that JSON can say.
+    """
+    good, refused = dict(row), {}
+    for name, value in row.items():
+        if value is not None and (cause := _flaw(schema.field(name), value)):
+            good[name] = None
+            refused[name] = f"{name} is {ascii(value)[:40]}, {cause}"
+    return good, refused
+
+
+def _flaw(field: pa.Field, value: Any) -> str | None:
+    """Return why a column cannot hold a value, or None."""
+    kind, words = _kind(field.type)
+    # `type`, not `isinstance`: true is no number, and a time is no date
+    if type(value) is not kind:
+        return f"not {words}"
+    if isinstance(value, str):
+        pattern = PATTERNS.get(field.name)
+        if "\x00" in value or len(value) > TEXT_MOST:
+            return f"not a text of up to {TEXT_MOST:,} characters"
+        return f"not a {field.name}" if pattern and not pattern.fullmatch(value) else None
+    low, high = BOUNDS.get(field.name, (value, value))
+    return None if low <= value <= high else f"not between {low} and {high}"
+
+
+def _kind(column: pa.DataType) -> tuple[type, str]:
+    if pa.types.is_timestamp(column):
+        return dt.datetime, "a time"
+    if pa.types.is_date(column):
+        return dt.date, "a day"
+    if pa.types.is_boolean(column):
+        return bool, "true or false"
+    return (int, "a whole number") if pa.types.is_integer(column) else (str, "a text")
 
 
 Rows: TypeAlias = "pa.Table | Sequence[Mapping[str, Any]]"

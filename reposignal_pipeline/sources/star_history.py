@@ -15,15 +15,15 @@ import datetime as dt
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeGuard
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
 from reposignal_pipeline.sources.discovery import Member
 from reposignal_pipeline.sources.github import QuotaSpentError, TokensRefusedError
-from reposignal_pipeline.sources.schemas import STAR_HISTORY, WEEKDAYS, utc_now
+from reposignal_pipeline.sources.schemas import GITHUB_BEGAN, STAR_HISTORY, WEEKDAYS, admitted, utc_now
 from reposignal_pipeline.sources.transport import UpstreamError, sort_out
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ DAILY_REQUESTS = 2_500
 """a normal day's budget; repositories that were never read come on top, as far as the quota goes"""
 REREAD_DAYS = 7
 """Every repository is read again within a week, however quiet: a star given and one taken leave the total alone."""
+
+BUSY_STARS = 10_000
+"""With so many stars nobody is without a star for 30 weeks: of 1,997 repositories in the rankings of 2023-01 to 2026-03
+none was, nor gained fewer than 3; of those with 5,000 to 10,000 stars 2 of 801 were."""
+FEW_STARS = 2
+"""taken back between the reading of a total and that of its history"""
 
 DAY = dt.timedelta(days=1)
 Row = dict[str, Any]
@@ -56,6 +62,13 @@ class Ask:
     etag: str | None = None
     newest: Row | None = None
     """the newest week that stands in the warehouse, as the page with that ETag gave it"""
+    is_public: bool = True
+    """by its last total: GitHub has no reason to refuse its history"""
+    created_on: dt.date | None = None
+    held: int = 0
+    """stars in the weeks of this page, as the warehouse has them"""
+    stars_at_read: int | None = None
+    """the total that was noted with the last reading that was believed"""
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,9 @@ _STATE = """
     select
         given.*,
         state.* exclude (repo_id),
-        coalesce(asked_on > $today - 1 and last_status not in ('read', 'unchanged', 'unreadable'), false) as is_settled
+        coalesce(
+            asked_on > $today - 1 and last_status not in ('read', 'unchanged', 'unreadable', 'empty', 'wrong_id'), false
+        ) as is_settled
     from given left join (
         select
             repo_id,
@@ -96,7 +111,8 @@ _STATE = """
             max(fetched_at)::date as asked_on,
             arg_max(status, fetched_at) as last_status,
             arg_max(etag, fetched_at) filter (page = 1 and last_day is not null) as etag,
-            max_by({'v': stars_total}, fetched_at).v as stars_at_read
+            max_by({'v': stars_total}, fetched_at).v as stars_at_read,
+            max_by({'v': stars_total}, fetched_at) filter (status in ('read', 'unchanged')).v as stars_believed
         from pipeline.star_history.star_history_reads semi join given using (repo_id)
         group by repo_id
     ) as state using (repo_id)
@@ -176,6 +192,19 @@ _NEWEST = f"""
     from pipeline.star_history.star_history semi join asked using (repo_id) group by repo_id
 """
 
+_HELD = """
+    with newest as (
+        select repo_id, page, arg_max(total, star_history.loaded_at) as total
+        from pipeline.star_history.star_history
+        join asked using (repo_id)
+        where ($sunday - week) // 7 // $weeks + 1 = page
+        group by repo_id, page, week
+    ),
+    held as (select repo_id, page, sum(total)::bigint as held from newest group by repo_id, page)
+    select asked.repo_id, asked.page, coalesce(held.held, 0), members.stars_believed, created_on, gone_days = 0
+    from asked join members using (repo_id) left join held using (repo_id, page)
+"""
+
 _SAME = " and ".join(f"stored.{day} = read.{day}" for day in WEEKDAYS)
 _FRESH = f"""
     with read as (
@@ -241,18 +270,23 @@ def plan(
         asked = connection.execute(_BACKFILL, parameters).to_arrow_table()
     connection.register("asked", asked)
     newest = dict(connection.execute(_NEWEST).fetchall()) if is_normal_day else {}
+    known = {
+        (repo_id, page): dict(zip(("held", "stars_at_read", "created_on", "is_public"), rest, strict=True))
+        for repo_id, page, *rest in connection.execute(_HELD, {"sunday": sunday, "weeks": WEEKS_A_PAGE}).fetchall()
+    }
     (left_out,) = connection.execute(
         "select count(*) from members anti join asked using (repo_id) where coalesce(read_to < $1, true)", [last]
     ).fetchone() or (0,)
     pages = asked.to_pylist()
     for name in ("given", "asked"):
         connection.unregister(name)
-    asks = [
-        Ask(page["repo_id"], page["full_name"], page["page"], page["stars_total"], page["etag"], week)
-        if page["page"] == 1 and page["etag"] and (week := newest.get(page["repo_id"]))
-        else Ask(page["repo_id"], page["full_name"], page["page"], page["stars_total"])
-        for page in pages
-    ]
+    asks = []
+    for page in pages:
+        ask = Ask(page["repo_id"], page["full_name"], page["page"], page["stars_total"])
+        ask = replace(ask, **known[ask.repo_id, ask.page])
+        if ask.page == 1 and page["etag"] and (week := newest.get(ask.repo_id)):
+            ask = replace(ask, etag=page["etag"], newest=week)
+        asks.append(ask)
     kinds = Counter({page["repo_id"]: page["kind"] for page in pages}.values())
     told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
     in_words = f"{len(asks):,} pages of repositories: {told or 'none'}; {left_out:,} of {len(members):,} left out"
@@ -282,16 +316,95 @@ async def read(github: GitHub, asks: Sequence[Ask]) -> AsyncIterator[Reads]:
             yielded by then.
     """
     trouble = _Trouble()
+    tally: Counter[str] = Counter()
     for start in range(0, len(asks), READS_AT_ONCE):
         some = asks[start : start + READS_AT_ONCE]
         answers = await asyncio.gather(*(_attempt(github, ask, trouble) for ask in some), return_exceptions=True)
         good, failure = sort_out(answers)
+        verdict = _turned_to_zeros(good) or _refused_by_the_endpoint(good, tally, is_given_up=trouble.is_refused)
         together = Reads()
-        for reads in good:
+        for _, reads in good:
             together.add(reads)
         yield together
+        if verdict:
+            raise UpstreamError(verdict)
         if failure:
             raise failure
+
+
+def _turned_to_zeros(answers: list[tuple[Ask, Reads]]) -> str | None:
+    """Take out histories that lost their stars while their totals stand; return why all of them are, if they are.
+
+    A source can turn to zeros for everybody, with status 200: none of its answers is believed then, whatever it says.
+    """
+    judged = [place for place, (ask, reads) in enumerate(answers) if reads.weeks and _is_telling(ask, reads)]
+    lost = [place for place in judged if _is_lost(*answers[place])]
+    is_run_refused = 2 * len(lost) > len(judged)
+    for place in range(len(answers)) if is_run_refused else lost:
+        ask, reads = answers[place]
+        if not reads.weeks:
+            continue
+        at = reads.weeks[0]["fetched_at"]
+        total, stars = sum(week["total"] for week in reads.weeks), f"{ask.stars_total or 0:,}"
+        cause = f"{total:,} stars in {len(reads.weeks)} weeks, {ask.held:,} when last read, while the total is {stars}"
+        if place not in lost:
+            cause = "most histories of this run lost their stars, so none of them is believed"
+        reason = f"{ask.full_name}, page {ask.page}: {cause}"
+        aside = {"repo_id": ask.repo_id, "full_name": ask.full_name, "week": None, "reason": reason, "fetched_at": at}
+        answers[place] = (ask, Reads(reads=[_reading(ask, "unreadable", at, reason=reason)], quarantine=[aside]))
+    if not is_run_refused:
+        return None
+    return (
+        f"star histories turned to zeros: {len(lost):,} of {len(judged):,} lost the stars that they held while the"
+        " totals stand; nothing of them is kept"
+    )
+
+
+def _is_telling(ask: Ask, reads: Reads) -> bool:
+    """Return whether zeros on this page would contradict what is known."""
+    total = ask.stars_total or 0
+    is_whole_life = ask.created_on is not None and ask.created_on >= min(week["week"] for week in reads.weeks)
+    is_busy = ask.page == 1 and (is_whole_life or total >= BUSY_STARS)
+    return total > FEW_STARS and (ask.held > FEW_STARS or is_busy)
+
+
+def _is_lost(ask: Ask, reads: Reads) -> bool:
+    """Return whether a page lost most of its stars, and the total does not say where they went."""
+    now, total = sum(week["total"] for week in reads.weeks), ask.stars_total or 0
+    if any(reading["status"] == "unchanged" for reading in reads.reads):
+        return False
+    if ask.held <= FEW_STARS:
+        return now == 0 and not reads.quarantine
+    explained = max((ask.stars_at_read or total) - total, 0) + FEW_STARS
+    return 2 * now < ask.held and ask.held - now > explained and not reads.quarantine
+
+
+REFUSALS = frozenset({"not_found", "blocked", "forbidden", "dmca"})
+
+
+def _refused_by_the_endpoint(answers: list[tuple[Ask, Reads]], tally: Counter[str], *, is_given_up: bool) -> str | None:
+    """Return that the endpoint refuses, not the repositories, if most of those that are public were refused.
+
+    Such refusals say nothing of a repository: they are noted as unreadable, so that it is asked for again today.
+    """
+    refused = []
+    for place, (ask, reads) in enumerate(answers):
+        if ask.is_public:
+            (status, *_) = {reading["status"] for reading in reads.reads} or {"unreadable"}
+            tally["refused" if status in REFUSALS else "answered"] += 1
+            refused += [place] if status in REFUSALS else []
+    if not refused or not (is_given_up or tally["refused"] > tally["answered"]):
+        return None
+    ask, reads = answers[refused[0]]
+    first = f"{ask.full_name} {reads.reads[0]['reason']}"
+    for place in refused:
+        ask, reads = answers[place]
+        at, reason = reads.reads[0]["fetched_at"], f"{reads.reads[0]['reason']}, as most repositories were"
+        answers[place] = (ask, Reads(reads=[_reading(ask, "unreadable", at, reason=reason)]))
+    return (
+        f"star histories are refused for {tally['refused']:,} of {tally.total():,} repositories that are public"
+        f" ({first}): the endpoint refuses, not the repositories"
+    )
 
 
 @dataclass
@@ -300,11 +413,18 @@ class _Trouble:
 
     in_a_row: int = 0
     last: UpstreamError | None = None
+    refused: int = 0
+    """of those"""
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FAILURES_IN_A_ROW))
     """who still waits here when the upstream is given up has cost nothing"""
 
+    @property
+    def is_refused(self) -> bool:
+        """Return whether the upstream is given up, and most of the pages were refused."""
+        return self.in_a_row >= FAILURES_IN_A_ROW and 2 * self.refused > self.in_a_row
 
-async def _attempt(github: GitHub, ask: Ask, trouble: _Trouble) -> Reads:
+
+async def _attempt(github: GitHub, ask: Ask, trouble: _Trouble) -> tuple[Ask, Reads]:
     """Return what a page said, or that it could not be read.
 
     Raises:
@@ -319,9 +439,14 @@ async def _attempt(github: GitHub, ask: Ask, trouble: _Trouble) -> Reads:
             raise
         except UpstreamError as error:
             trouble.in_a_row, trouble.last = trouble.in_a_row + 1, error
-            return Reads(reads=[_reading(ask, "unreadable", utc_now(), reason=str(error))])
-        trouble.in_a_row = 0
-        return reads
+            return ask, Reads(reads=[_reading(ask, "unreadable", utc_now(), reason=str(error))])
+        if reads.weeks or any(reading["status"] == "read" for reading in reads.reads):
+            trouble.in_a_row = trouble.refused = 0
+        elif ask.is_public:
+            trouble.in_a_row += 1
+            trouble.refused += reads.reads[0]["status"] in REFUSALS
+            trouble.last = UpstreamError(f"{FAILURES_IN_A_ROW} pages in a row {reads.reads[0]['reason']}")
+        return ask, reads
 
 
 async def _read(github: GitHub, ask: Ask) -> Reads:
@@ -381,7 +506,7 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
     result = Reads()
     good: list[dt.date] = []
     for entry in answer.content:
-        week, days, wrong = _week(entry, at.date())
+        week, days, wrong = _week(entry, at.date(), ask.created_on)
         if wrong:
             result.quarantine.append(
                 {
@@ -393,7 +518,7 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
                     "fetched_at": at,
                 }
             )
-        if week and days and week <= sunday:
+        if week and days:
             row = {"repo_id": ask.repo_id, "week": week, "total": sum(days), "fetched_at": at}
             result.weeks.append(row | dict(zip(WEEKDAYS, days, strict=True)))
             good.append(week)
@@ -408,24 +533,46 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
     return result
 
 
-def _week(entry: Any, today: dt.date) -> tuple[dt.date | None, list[int] | None, str | None]:
+def _week(
+    entry: Any, today: dt.date, created_on: dt.date | None
+) -> tuple[dt.date | None, list[int] | None, str | None]:
     """Return (week, stars by day, what is wrong); days stand beside a wrong only if those that have ended are good."""
     at = entry.get("week") if isinstance(entry, dict) else None
-    if not _is_count(at):
+    if type(at) is not int or not 0 <= at < 2**53:
         return None, None, "no week"
     moment = dt.datetime.fromtimestamp(min(at, 4_000_000_000), dt.UTC)
-    week = moment.date()
-    total, days = entry.get("total"), entry.get("days")
-    if moment.time() != dt.time() or week.isoweekday() != 7:
-        return week, None, "a week that does not begin on a Sunday at 00:00 UTC"
-    if not isinstance(days, list) or len(days) != 7 or not all(map(_is_count, days)):
-        return week, None, "not seven counts"
-    if sum(days) != total:
-        return week, None, f"the days add up to {sum(days):,}, the total is {str(total)[:20]}"
+    week, days = moment.date(), entry.get("days")
+    if wrong := _misplaced(moment, today, created_on) or _miscounted(days, entry.get("total")):
+        return week, None, wrong
     begun = (today - week).days + 1
-    if begun < 7 and any(days[max(begun, 0) :]):
-        return week, days[: max(begun, 0)] + [0] * (7 - max(begun, 0)), "stars on days to come"
+    if begun < 7 and any(days[begun:]):
+        return week, days[:begun] + [0] * (7 - begun), "stars on days to come"
     return week, days, None
+
+
+def _misplaced(moment: dt.datetime, today: dt.date, created_on: dt.date | None) -> str | None:
+    week = moment.date()
+    if moment.time() != dt.time() or week.isoweekday() != 7:
+        return "a week that does not begin on a Sunday at 00:00 UTC"
+    if week > today:
+        return "a week to come"
+    # GitHub's days may begin up to a day off UTC's
+    if week + 7 * DAY < max(created_on or GITHUB_BEGAN, GITHUB_BEGAN):
+        return f"a week before {'the repository' if created_on else 'GitHub'} began"
+    return None
+
+
+def _miscounted(days: Any, total: Any) -> str | None:
+    if not isinstance(days, list) or len(days) != 7 or None in days:
+        return "not seven counts"
+    counts = dict(zip(WEEKDAYS, days, strict=True))
+    if refused := admitted(STAR_HISTORY, counts)[1]:
+        return f"not seven counts: {'; '.join(refused.values())}"
+    if type(total) is not int or sum(days) != total:
+        return f"the days add up to {sum(days):,}, the total is {ascii(total)[:20]}"
+    if refused := admitted(STAR_HISTORY, {"total": total})[1]:
+        return refused["total"]
+    return None
 
 
 def _spans(weeks: Sequence[dt.date]) -> list[tuple[dt.date, dt.date]]:
@@ -462,7 +609,3 @@ def _reading(
         "reason": reason,
         "fetched_at": at,
     }
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53

@@ -19,12 +19,14 @@ from reposignal_pipeline.sources.discovery import (
     RANKINGS,
     WATCHLIST,
     Candidate,
+    Change,
     Member,
     Rule,
     changes,
     search,
 )
-from reposignal_pipeline.sources.repositories import FULL_NAME, Asked, Lookups, Row, observe
+from reposignal_pipeline.sources.names import FULL_NAME
+from reposignal_pipeline.sources.repositories import Asked, Lookups, Row, observe
 from reposignal_pipeline.sources.transport import UpstreamError
 
 if TYPE_CHECKING:
@@ -53,6 +55,10 @@ class State:
     """repositories that have an answer for the day already, and its state: a run cut short goes on with the others"""
     names: dict[str, Candidate | None]
     """lower-case name -> who answered to it last; None if nobody did of late"""
+    watched: dict[str, Candidate]
+    """lower-case name -> who it meant when it was last asked for, however long ago, and under whatever name now"""
+    asked_today: frozenset[str]
+    """lower-case names that were asked for in a run of the same day"""
     ranked: list[str]
     """names on the newest rankings lists, most stars first"""
     is_sweep_due: bool
@@ -111,6 +117,11 @@ def state(connection: duckdb.DuckDBPyConnection, day: dt.date) -> State:
         " where day = ? and state <> 'unreadable' and repo_id is not null group by repo_id",
         [day],
     ).fetchall()
+    asked_today = connection.execute(
+        "select distinct lower(asked_name) from pipeline.repositories.repositories"
+        " where day = ? and asked_name is not null and state <> 'unreadable'",
+        [day],
+    ).fetchall()
     (swept_on,) = connection.execute(
         "select max(day) from pipeline.repositories.repositories_days where is_swept and day <= ?", [day]
     ).fetchone() or (None,)
@@ -119,6 +130,8 @@ def state(connection: duckdb.DuckDBPyConnection, day: dt.date) -> State:
         members=members(connection, day),
         answered=dict(answered),
         names=_names(connection, day),
+        watched=_watched(connection, day),
+        asked_today=frozenset(name for (name,) in asked_today),
         ranked=_ranked(connection, day),
         is_sweep_due=swept_on is None or (day - swept_on).days >= SWEEP_DAYS,
     )
@@ -178,22 +191,70 @@ def _names(connection: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, Can
     answered = connection.execute(
         """
         with answers as (
-            select *, unnest([lower(full_name), lower(asked_name)]) as name
-            from pipeline.repositories.repositories
+            select * from pipeline.repositories.repositories
             where state = 'public' and day between $day::date - $look_back::integer and $day
+        ),
+        newest as (
+            select * from answers qualify row_number() over (partition by repo_id order by observed_at desc) = 1
+        ),
+        -- a repository that moved away answers to its old name only for as long as nobody else may have taken it
+        names as (
+            select lower(full_name) as name, repo_id, observed_at from newest
+            union all
+            select lower(asked_name), repo_id, observed_at from answers
+            where asked_name is not null and day > $day::date - $days::integer
         )
-        select
-            name, repo_id, max_by(node_id, observed_at), max_by(full_name, observed_at),
-            max_by(stars_total, observed_at), max_by(created_at, observed_at)
-        from answers where name is not null
-        group by name, repo_id order by max(observed_at)
+        select names.name, repo_id, newest.node_id, newest.full_name, newest.stars_total, newest.created_at
+        from names join newest using (repo_id) order by names.observed_at
         """,
-        {"day": day, "look_back": LOOK_BACK_DAYS},
+        {"day": day, "look_back": LOOK_BACK_DAYS, "days": ASK_AGAIN_DAYS},
     ).fetchall()
     names: dict[str, Candidate | None] = dict.fromkeys(name for (name,) in silent)
     for name, repo_id, node_id, full_name, stars_total, created_at in answered:
         names[name] = Candidate(repo_id, node_id, full_name, stars_total, created_at, WATCHLIST)
     return names
+
+
+def _watched(connection: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, Candidate]:
+    """Return who each name meant when it was last asked for, unless that repository is gone and has left.
+
+    The watchlist names a repository, not a name: one that moves keeps its place, whoever takes its name.
+    """
+    rows = connection.execute(
+        """
+        with seen as (
+            select * from pipeline.repositories.repositories where day <= $day and repo_id is not null
+        ),
+        bound as (
+            select lower(asked_name) as name, max_by(repo_id, observed_at) as repo_id
+            from seen where asked_name is not null and state = 'public' group by 1
+        ),
+        newest as (
+            select
+                repo_id,
+                max_by(node_id, observed_at) filter (state = 'public') as node_id,
+                max_by(full_name, observed_at) filter (state = 'public') as full_name,
+                max_by(stars_total, observed_at) filter (state = 'public') as stars_total,
+                max_by(created_at, observed_at) filter (state = 'public') as created_at,
+                count(distinct day) filter (
+                    state not in ('public', 'unreadable') and day > last_public
+                ) as days_gone
+            from (
+                select
+                    seen.*, max(day) filter (state = 'public') over (partition by repo_id) as last_public
+                from seen semi join bound using (repo_id)
+            )
+            group by repo_id
+        )
+        select name, repo_id, node_id, full_name, stars_total, created_at
+        from bound join newest using (repo_id) where days_gone < $most
+        """,
+        {"day": day, "most": GONE_DAYS},
+    ).fetchall()
+    return {
+        name: Candidate(repo_id, node_id, full_name, stars_total, created_at, WATCHLIST)
+        for name, repo_id, node_id, full_name, stars_total, created_at in rows
+    }
 
 
 def _ranked(connection: duckdb.DuckDBPyConnection, day: dt.date) -> list[str]:
@@ -233,8 +294,9 @@ async def _cycle(
     outcome.tracked = {member.repo_id for member in known.members}
     outcome.answers = dict(known.answered)
     lookups = Lookups()
-    names = dict(known.names)
-    unknown = [name for name in watchlist if name.lower() not in names]
+    names, watched = dict(known.names), dict(known.watched)
+    silent = {name for name, candidate in names.items() if candidate is None}
+    unknown = [name for name in watchlist if name.lower() not in watched and name.lower() not in silent]
     # without a token there are 60 requests an hour: they go to whom the user names
     room = max(size - len(known.members) - len(unknown), 0) if github.has_tokens else 0
     unknown += [name for name in known.ranked if name.lower() not in names][: min(room, NAMES_A_DAY)]
@@ -246,14 +308,15 @@ async def _cycle(
                 )
                 # asked for under a name that it had before
                 names[row["full_name"].lower()] = names[row["asked_name"].lower()] = candidate
+                watched[row["asked_name"].lower()] = candidate
                 outcome.answers[row["repo_id"]] = "public"
         yield {"repositories": rows}
 
     wanted = [
         replace(known_as, via=via)
-        for via, put_forward in ((WATCHLIST, watchlist), (RANKINGS, known.ranked))
+        for via, put_forward, candidates in ((WATCHLIST, watchlist, watched), (RANKINGS, known.ranked, names))
         for name in put_forward
-        if (known_as := names.get(name.lower()))
+        if (known_as := candidates.get(name.lower()))
     ]
     if known.is_sweep_due and github.has_tokens:
         found = await search(github, rules, size, known.day)
@@ -275,3 +338,23 @@ async def _cycle(
     async for rows in observe(github, [one for one in tracked if one.repo_id not in outcome.answers], lookups):
         outcome.answers.update((row["repo_id"], row["state"]) for row in rows)
         yield {"repositories": rows}
+
+    # A watched repository that is gone may have been made anew under its name. The total of a day cannot be read later,
+    # so the name is asked for at once.
+    left_behind = [
+        name
+        for name in dict.fromkeys(watchlist)
+        if (was := watched.get(name.lower()))
+        and outcome.answers.get(was.repo_id, "public") not in ("public", "unreadable")
+        and name.lower() not in known.asked_today
+    ]
+    async for rows in observe(github, [Asked(name) for name in left_behind], lookups):
+        entered = [
+            Change(row["repo_id"], row["node_id"], row["full_name"], "entered", WATCHLIST, "named in the watchlist")
+            for row in rows
+            if row["state"] == "public" and row["repo_id"] not in outcome.tracked
+        ]
+        outcome.entered += len(entered)
+        outcome.tracked |= {change.repo_id for change in entered}
+        outcome.answers.update((row["repo_id"], "public") for row in rows if row["state"] == "public")
+        yield {"universe_changes": [vars(change).copy() for change in entered], "repositories": rows}

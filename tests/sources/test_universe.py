@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -365,3 +366,122 @@ def test_an_api_that_answers_nothing_is_given_up_soon(api: GitHubApi) -> None:
     assert failure
     assert len(reads.reads) < 80
     assert len(api.requests) < 500
+
+
+@pytest.mark.parametrize("code", [403, 404, 410, 422, 451])
+def test_an_endpoint_that_refuses_everybody_is_told_as_such(code: int, api: GitHubApi) -> None:
+    api.faults.append(faults.status(faults.HISTORY, code=code, message="no"))
+    reads, failure = read_all(api, asks_of(api, 1, count=8))
+    assert {row["status"] for row in reads.reads} == {"unreadable"}  # so that all are asked again today
+    if code != 422:  # unreadable in itself
+        assert failure == (
+            "star histories are refused for 8 of 8 repositories that are public"
+            f" ({api.world.repositories[0].names[0][1]} answered {code}): the endpoint refuses, not the repositories"
+        )
+
+
+def test_a_refusing_endpoint_is_given_up_soon(api: GitHubApi) -> None:
+    api.faults.append(faults.status(faults.HISTORY, code=404, after=60))
+    reads, failure = read_all(api, asks_of(api, 1, 2, count=COUNT))
+    assert "the endpoint refuses" in str(failure)
+    assert len(api.requests) < 200
+    assert {row["status"] for row in reads.reads} == {"read", "unreadable"}
+
+
+def test_a_repository_that_is_refused_is_settled(api: GitHubApi) -> None:
+    refused = api.world.repositories[3]
+    api.faults.append(faults.status(f"/repositories/{refused.repo_id}/", code=451))
+    reads, failure = read_all(api, asks_of(api, 1))
+    assert failure is None
+    assert {row["repo_id"] for row in reads.reads if row["status"] == "dmca"} == {refused.repo_id}
+
+
+def asks_with_totals(api: GitHubApi, **known: Any) -> list[Ask]:
+    repositories = api.world.repositories[:20]
+    return [
+        replace(ask, stars_total=api.world.total(one, NOW), **known)
+        for ask, one in zip(asks_of(api, 1), repositories, strict=True)
+    ]
+
+
+def test_histories_that_turn_to_zeros_are_refused_as_a_whole(api: GitHubApi) -> None:
+    api.faults.append(faults.turned_to_zeros(after=4))
+    asks = asks_with_totals(api, held=900, stars_at_read=1_000)
+    reads, failure = read_all(api, asks)
+    assert failure == (
+        "star histories turned to zeros: 16 of 20 lost the stars that they held while the totals stand;"
+        " nothing of them is kept"
+    )
+    assert reads.weeks == []
+    assert {row["status"] for row in reads.reads} == {"unreadable"}
+    assert len(reads.quarantine) == 20
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param({"held": 900, "stars_at_read": 1_000}, id="held before"),
+        pytest.param({"stars_total": 54_321}, id="never read, and many stars"),
+        pytest.param({"created_on": TODAY - 200 * DAY}, id="never read, and young"),
+    ],
+)
+def test_one_history_of_zeros_against_a_standing_total_is_set_aside(known: dict[str, Any], api: GitHubApi) -> None:
+    asks = asks_with_totals(api, held=900, stars_at_read=1_000)
+    total = api.world.total(api.world.repositories[0], NOW)
+    asks[0] = replace(Ask(asks[0].repo_id, asks[0].full_name, 1, total), **known)
+    api.faults.append(faults.turned_to_zeros(f"/repositories/{asks[0].repo_id}/"))
+    reads, failure = read_all(api, asks)
+    assert failure is None
+    assert {row["repo_id"] for row in reads.weeks} == {ask.repo_id for ask in asks[1:]}
+    (aside,) = [row for row in reads.quarantine if row["week"] is None]
+    assert aside["repo_id"] == asks[0].repo_id
+    assert "0 stars in" in aside["reason"]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param({"held": 900, "stars_at_read": 5_000, "stars_total": 300}, id="the total fell, too"),
+        pytest.param({"stars_total": 4_900}, id="quiet"),
+        pytest.param({"held": 900, "stars_total": 0}, id="no stars"),
+    ],
+)
+def test_zeros_that_the_total_explains_are_believed(known: dict[str, Any], api: GitHubApi) -> None:
+    asks = asks_with_totals(api, held=900, stars_at_read=1_000)
+    asks[0] = replace(Ask(asks[0].repo_id, asks[0].full_name, 1), **known)
+    api.faults.append(faults.turned_to_zeros(f"/repositories/{asks[0].repo_id}/"))
+    reads, failure = read_all(api, asks)
+    assert (failure, reads.quarantine) == (None, [])
+    assert sum(row["total"] for row in reads.weeks if row["repo_id"] == asks[0].repo_id) == 0
+
+
+def test_a_watched_repository_that_moves_keeps_its_place(home: Home, api: GitHubApi) -> None:
+    one, other = api.world.repositories[:2]
+    old = one.names[0][1]
+    one.names = (*one.names, (NOW + DAY / 2, "new-owner/name"))
+    other.names = (*other.names, (NOW + DAY, old))
+    home.cycle(api, size=1, watchlist=[old])
+    for n in (1, 2, 27, 28, 29, 30, 60):
+        home.cycle(api, YESTERDAY + n * DAY, size=1, watchlist=[old])
+    day = YESTERDAY + 60 * DAY
+    assert home.rows(f"select repo_id, full_name FROM repositories where day = '{day}'") == [
+        (one.repo_id, "new-owner/name")
+    ]
+    assert home.rows("select count(*) FROM repositories where asked_name is not null") == [(1,)]
+
+
+def test_a_watched_repository_made_anew_is_read_in_the_same_cycle(home: Home, api: GitHubApi) -> None:
+    one, other = api.world.repositories[:2]
+    name = one.names[0][1]
+    one.states = (*one.states, (NOW + DAY / 2, "not_found"))
+    other.names = (*other.names, (NOW + 1.5 * DAY, name))
+    home.cycle(api, size=1, watchlist=[name])
+    home.cycle(api, TODAY, size=1, watchlist=[name])  # nobody answers to the name
+    outcome = home.cycle(api, TODAY + DAY, size=1, watchlist=[name])
+    assert (outcome.status, outcome.entered) == ("observed", 1)
+    told = home.rows(f"select repo_id, state FROM repositories where day = '{TODAY + DAY}' order by state")
+    assert told == [(one.repo_id, "not_found"), (other.repo_id, "public")]
+    home.cycle(api, TODAY + 2 * DAY, size=1, watchlist=[name])
+    assert home.rows(f"select repo_id, state FROM repositories where day = '{TODAY + 2 * DAY}'") == [
+        (other.repo_id, "public")
+    ]
