@@ -77,7 +77,8 @@ READINGS = """
         (stars_total // 8)::bigint as forks_total, 0 as stars_spread, null::timestamp as created_at, previous_day,
         case when previous_day is not null then step end as step, 24.0 * (day - previous_day) as gap_hours,
         false as is_read_before_previous, step < -100 and previous_day is not null as is_dropped, false as is_restored,
-        false as is_below_peak, false as is_purged, false as is_renamed,
+        false as is_below_peak, false as is_doubtful, false as is_purged, false as is_returned, false as is_waved,
+        false as is_renamed,
         case when step < -100 and previous_day is not null then step else 0 end as excluded_step
     from summed
     order by day, repo_key

@@ -13,8 +13,19 @@
         "lists_far_apart": 20,
         "break_share": 0.10,
         "break_stars": 100,
-        "purge_share": 0.20,
-        "purge_repos": 100,
+        "lockstep_deviate": 3,
+        "purge_loss": 5,
+        "purge_repos": 16,
+        "purge_ratio": 5,
+        "purge_return_days": 3,
+        "wave_gain": 20,
+        "wave_age_days": 730,
+        "wave_repos": 25,
+        "wave_ratio": 2,
+        "wave_nights_min": 7,
+        "doubtful_stars": 10000,
+        "doubtful_stars_per_fork": 1000,
+        "doubtful_readings": 3,
         "usual_days": 56,
         "usual_days_min": 14,
         "dispersion": 0.15,
@@ -65,8 +76,22 @@
             2025, while 99.9 % differ by less than 6.
         break_share, break_stars: a step of at least both is a break of the level, not stars withdrawn or given. In the
             rankings of 2018-2025 four repositories ever fell by 10 % and 100 stars between readings: all wipes or purges.
-        purge_share, purge_repos: a day on which this share of at least so many repositories lost stars is a purge by the
-            platform. Most days have 5-15 %; six from 2023-09 to 2024-09 had 21-38 %.
+        lockstep_deviate: standard deviations of a repository's own nights (variance as for a surprise) from which a change
+            lies outside its noise. A night's changes outside the noise are counted, and the count is compared with the past.
+        purge_loss: stars; a smaller loss is an ordinary day even for a repository that seldom loses any.
+        purge_repos, purge_ratio: on a purge night at least so many repositories lose stars outside their noise, and at least
+            so many times one more than usual. The median night of 2019-2026 has 0 to 4; on the eight nights of 2025-07 to
+            2026-03 on which 20 and more lost 20 stars each, 65 to 219 did.
+        purge_return_days: part of what a purge took comes back two nights later (46 of 49 repositories in 2026-03), a
+            little on the third.
+        wave_gain, wave_age_days: a wave lifts repositories whose total is at least 730 days of their usual pace, each by at
+            least 20 stars. Repositories that grow faster may break out on any night.
+        wave_repos, wave_ratio: in a wave twice as many as usual and 25 more rise outside their noise. Up to 2025-06 no night
+            had more than 30 (usual: 5 to 11); the four waves of 2026-02 and 2026-03 had 95 to 123.
+        wave_nights_min: nights needed to know how many risers are usual.
+        doubtful_stars, doubtful_stars_per_fork, doubtful_readings: a repository that is first seen with so many stars, and
+            so many of them for each fork, counts from its fourth reading on. Of 22,712 repositories in the recordings none
+            was first seen like that: the largest ratio at first sight was about 150 from 10,000 stars on.
         usual_days, usual_days_min: the usual pace is the mean of the trailing 56 days before today (8 whole weeks, so
             that weekdays balance), from at least 14 readings.
         dispersion, dispersion_prior_repos: negative-binomial alpha of daily gains (variance = mean + alpha mean^2), 0.11-0.24

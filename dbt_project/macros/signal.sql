@@ -4,7 +4,7 @@
 {%- endmacro %}
 
 {#- Changes whenever the same inputs would give another score. -#}
-{% macro signal_model_version() -%} signal-2 {%- endmacro %}
+{% macro signal_model_version() -%} signal-3 {%- endmacro %}
 
 {#- Share of a component's points, 0-1, for a growth in 28 days: logarithmic, full at growth_most. -#}
 {% macro growth_share(growth) -%}

@@ -83,10 +83,21 @@
     {{ gap_hours }} between {{ constant('shortest_gap_hours') }} and {{ constant('longest_gap_hours') }}
 {%- endmacro %}
 
-{#- stars/day that were given or taken star by star over one night; NULL over a gap, a break of the level or a purge. -#}
+{#- True where the step, or a part of it, is no change that stars given and taken one by one have made. -#}
+{% macro is_left_out(relation=none) -%}
+    {%- set prefix = relation ~ "." if relation else "" -%}
+    (
+        {%- for flag in ("is_dropped", "is_restored", "is_purged", "is_returned", "is_waved") %}
+            {{ prefix }}{{ flag }}{{ " or" if not loop.last }}
+        {%- endfor %}
+    )
+{%- endmacro %}
+
+
+{#- stars/day that were given or taken star by star over one night; NULL over a gap, and where the step is left out. -#}
 {% macro daily_change() -%}
     case
-        when {{ is_one_night('gap_hours') }} and not (is_dropped or is_restored or is_purged)
+        when {{ is_one_night('gap_hours') }} and not {{ is_left_out() }}
             then step * 24.0 / gap_hours
     end
 {%- endmacro %}

@@ -9,10 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
+import pyarrow as pa
 
 TOP = 50
 _Z = 1.959964
 """two-sided 95 % of the normal distribution, as in the marts"""
+LEFT_OUT_FLAGS = (
+    "below_former_level", "platform_purge", "purge_returned", "star_wave", "total_dropped", "total_restored",
+)  # fmt: skip
+"""Flags of fct_repo_day that concern the gain of a week: changes of the total that are left out of velocities."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,16 @@ REPO_TRENDS = WeeklyTable(
         "stars_total": ("BIGINT", "Stars held at that reading."),
         "stars_gained": (
             "BIGINT",
-            "7 x velocity_7d of that reading, stars; NULL without a reading 7 to 9 days before.",
+            "7 x velocity_7d of that reading, stars; NULL without a reading 7 to 9 days before. Where dq_flags "
+            "has an entry, read it first.",
         ),
         "stars_gained_basis": _BASIS,
+        "dq_flags": (
+            "VARCHAR[]",
+            "Flags of fct_repo_day on the 7 days up to as_of_date that concern stars_gained: "
+            f"{', '.join(LEFT_OUT_FLAGS)}. What they name is left out of it, except a wipe whose stars came back "
+            "within those days: then it is the whole change. Empty if there is none.",
+        ),
         "growth_pct": ("DOUBLE", "Gain over the total of a week before, percent; NULL with it and over a break."),
         "signal_score": ("DOUBLE", "Score at that reading, 0-100; NULL without 28 days of history."),
         "rank": ("INTEGER", "Place by signal_score among the week's repositories, from 1; NULL without a score."),
@@ -100,13 +112,15 @@ def repo_trends(closings: pd.DataFrame) -> pd.DataFrame:
     Args:
         closings: one row per week x repo_key: the last reading of the week, with week, repo_key, full_name, language,
             as_of_date, stars_total, velocity_7d (stars/day), velocity_7d_basis, growth_7d (share), growth_28d (share),
-            velocity_24h (stars/day), signal_score, is_breakout (any day of the week) and is_tracked.
+            velocity_24h (stars/day), signal_score, is_breakout (any day of the week), is_tracked and dq_flags (list).
     """
     trends = closings.sort_values(
         ["week", "signal_score", "growth_28d", "repo_key"], ascending=[True, False, False, True], na_position="last"
     ).reset_index(drop=True)
     trends["stars_gained"] = (trends["velocity_7d"].astype("Float64") * 7).round().astype("Int64")
     trends["stars_gained_basis"] = trends["velocity_7d_basis"].astype("string").where(trends["stars_gained"].notna())
+    # DuckDB infers a column of Python lists from a sample, in which all of them may be empty
+    trends["dq_flags"] = trends["dq_flags"].map(list).astype(pd.ArrowDtype(pa.list_(pa.string())))
     trends["growth_pct"] = (trends["growth_7d"].astype("Float64") * 100).round(4)
     is_ranked = trends["signal_score"].notna()
     trends["rank"] = (trends.groupby("week").cumcount() + 1).astype("Int64").where(is_ranked)

@@ -8,7 +8,14 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
-from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS, WeeklyTable, language_trends, repo_trends
+from reposignal_pipeline.analysis.weekly import (
+    LANGUAGE_TRENDS,
+    LEFT_OUT_FLAGS,
+    REPO_TRENDS,
+    WeeklyTable,
+    language_trends,
+    repo_trends,
+)
 from reposignal_pipeline.defs.identities import checked, specs_of
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, weeks
@@ -17,26 +24,54 @@ from reposignal_pipeline.warehouse import Warehouse, replace_weeks, row_counts
 WEEKS_AT_ONCE = 52
 """Bounds memory: a year of closings of 4,000 repositories is about 100 MB."""
 
-# The last reading of each repository in each week; a week ends on Sunday.
-CLOSINGS = """
-    select
-        date_trunc('week', day)::date as week,
-        repo_key,
-        max(day) as as_of_date,
-        arg_max(full_name, day) as full_name,
-        arg_max(coalesce(language, ''), day) as language,
-        arg_max(stars_total, day) as stars_total,
-        max_by({'v': velocity_7d}, day).v as velocity_7d,
-        max_by({'v': velocity_7d_basis}, day).v as velocity_7d_basis,
-        max_by({'v': growth_7d}, day).v as growth_7d,
-        max_by({'v': growth_28d}, day).v as growth_28d,
-        max_by({'v': signal_score}, day).v as signal_score,
-        bool_or(is_breakout) as is_breakout,
-        max_by({'v': velocity_24h}, day).v as velocity_24h,
-        arg_max(source = 'repositories', day) as is_tracked
-    from (select * from fct_repo_signal_day where day between $first and $last)
-    inner join (select day, repo_key, source from fct_repo_day where day between $first and $last) using (day, repo_key)
-    group by all
+# The last reading of each repository in each week; a week ends on Sunday. The flags are those of the days that
+# velocity_7d spans.
+CLOSINGS = f"""
+    with
+
+    signals as (
+        select * from fct_repo_signal_day where day between $first and $last
+    ),
+
+    facts as (
+        select day, repo_key, source, list_intersect(dq_flags, {list(LEFT_OUT_FLAGS)}) as flags
+        from fct_repo_day
+        where day between $first - 6 and $last
+    ),
+
+    closings as (
+        select
+            date_trunc('week', day)::date as week,
+            repo_key,
+            max(day) as as_of_date,
+            arg_max(full_name, day) as full_name,
+            arg_max(coalesce(language, ''), day) as language,
+            arg_max(stars_total, day) as stars_total,
+            max_by({{'v': velocity_7d}}, day).v as velocity_7d,
+            max_by({{'v': velocity_7d_basis}}, day).v as velocity_7d_basis,
+            max_by({{'v': growth_7d}}, day).v as growth_7d,
+            max_by({{'v': growth_28d}}, day).v as growth_28d,
+            max_by({{'v': signal_score}}, day).v as signal_score,
+            bool_or(is_breakout) as is_breakout,
+            max_by({{'v': velocity_24h}}, day).v as velocity_24h,
+            arg_max(source = 'repositories', day) as is_tracked
+        from signals
+        inner join facts using (day, repo_key)
+        group by all
+    ),
+
+    flagged as (
+        select closings.week, closings.repo_key, list_sort(list_distinct(flatten(list(facts.flags)))) as dq_flags
+        from closings
+        inner join facts
+            on closings.repo_key = facts.repo_key and facts.day between closings.as_of_date - 6 and closings.as_of_date
+        where len(facts.flags) > 0
+        group by all
+    )
+
+    select closings.*, coalesce(flagged.dq_flags, []) as dq_flags
+    from closings
+    left join flagged using (week, repo_key)
     order by all
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ UNKNOWN = {
     "is_breakout": None,
     "velocity_24h": None,
     "is_tracked": False,
+    "dq_flags": [],
 }
 
 
@@ -86,6 +88,18 @@ def test_a_week_is_seven_times_its_pace_and_growth_is_in_percent() -> None:
     assert of(trends, "stars_gained") == [71, None]
     assert of(trends, "stars_gained_basis") == ["net_change", None]
     assert of(trends, "growth_pct") == [pytest.approx(7.1), None]
+
+
+def test_flags_reach_the_table_however_few_of_many_rows_have_any() -> None:
+    trends = repo_trends(
+        frame(*(closing(ONE, key, dq_flags=["star_wave"] if key == 4321 else []) for key in range(5000)))
+    )
+    with duckdb.connect() as connection:
+        connection.register("trends", trends)
+        found = connection.execute(
+            "select repo_key, dq_flags, typeof(dq_flags) from trends where len(dq_flags) > 0"
+        ).fetchall()
+    assert found == [(4321, ["star_wave"], "VARCHAR[]")]
 
 
 def test_a_rank_changes_against_the_week_before_and_no_other() -> None:

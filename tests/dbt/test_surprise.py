@@ -156,7 +156,8 @@ READ = f"""
         null::varchar as language, day + interval 4 hours as observed_at, stars_total, stars_total // 10 as forks_total,
         case when age > 0 then date '{FIRST}' - age::integer end::timestamp as created_at,
         case when number > 0 then step end as step, case when number > 0 then 24.0 end as gap_hours,
-        false as is_dropped, false as is_restored, false as is_below_peak, false as is_purged, 0 as excluded_step
+        false as is_dropped, false as is_restored, false as is_below_peak, false as is_doubtful, false as is_purged,
+        false as is_returned, false as is_waved, 0 as excluded_step
     from histories
 """
 

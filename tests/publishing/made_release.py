@@ -117,7 +117,7 @@ def _readings(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date)
         }
         rank = None if score is None else place
         points = {} if score is None else {"growth_28d_points": score - 20, "surprise_points": 20.0}
-        pace = {"velocity_7d": 14.25, "velocity_28d": 9.5, "authenticity": "ok", "model_version": "signal-2"}
+        pace = {"velocity_7d": 14.25, "velocity_28d": 9.5, "authenticity": "ok", "model_version": "signal-3"}
         flags = ["gap_over_36h"] if number == 4 else ["stars_gained_not_observed"]
         _add(connection, "fct_repo_day", day=day, repo_key=key, dq_flags=flags)
         _add(connection, "fct_repo_signal_day", day=day, signal_rank=rank, **seen, **points, **pace)

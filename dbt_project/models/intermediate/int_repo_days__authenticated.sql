@@ -19,9 +19,24 @@ readings as not materialized (
         case when excluded_step = 0 then step end::integer as step,
         case when is_dropped or is_restored then day end as broken_on,
         case when is_restored then day end as restored_on,
-        is_below_peak
+        is_below_peak,
+        case when is_dropped or is_restored then 0 else excluded_step end::integer as left_out,
+        case when is_waved then excluded_step else 0 end::integer as waved
     from {{ ref('int_repo_days__stepped') }}
     where {{ in_judged_days(lookback=memory_days, after=days_after_authenticity()) }}
+
+),
+
+-- Sums from an arbitrary first day: only differences between two days of a repository mean anything. What a purge took,
+-- what came back and what a wave brought make no burst; whether a burst was taken back, a purge tells as well.
+levelled as (
+
+    select
+        * exclude (left_out, waved),
+        (sum(left_out) over by_day)::integer as left_out,
+        (sum(waved) over by_day)::integer as waved
+    from readings
+    window by_day as (partition by repo_key order by day rows unbounded preceding)
 
 ),
 
@@ -32,13 +47,14 @@ lagged as (
         *,
         lag(day, {{ burst_days }}) over by_day as day_before,
         lag(stars_total, {{ burst_days }}) over by_day as stars_before,
+        lag(left_out, {{ burst_days }}) over by_day as left_out_before,
         lag(forks_total, {{ burst_days }}) over by_day as forks_before,
         lag(day, {{ usual_readings }}) over by_day as usual_from,
-        lag(stars_total, {{ usual_readings }}) over by_day as usual_stars,
+        lag(stars_total - left_out, {{ usual_readings }}) over by_day as usual_stars,
         max(step) over (by_day rows between {{ burst_days - 1 }} preceding and current row) as largest_step,
         max(broken_on) over (by_day rows unbounded preceding) as last_break,
         max(restored_on) over (by_day rows unbounded preceding) as last_restored
-    from readings
+    from levelled
     window by_day as (partition by repo_key order by day)
 
 ),
@@ -52,15 +68,17 @@ bursts as (
     from (
         select
             *,
-            stars_total - stars_before as gained,
+            stars_total - stars_before - (left_out - left_out_before) as gained,
             forks_total - forks_before as forks_gained,
             forks_before::double / nullif(stars_before, 0) as forks_per_star,
-            greatest((stars_before - usual_stars)::double / (day_before - usual_from), 0) as usual_pace
+            greatest((stars_before - left_out_before - usual_stars)::double / (day_before - usual_from), 0)
+                as usual_pace
         from lagged
         where
             day - day_before <= {{ burst_days + 2 }}
             and day - usual_from <= {{ usual_days_most }}
-            and stars_total - stars_before >= {{ authenticity_constant('few_stars') }}
+            and stars_total - stars_before - (left_out - left_out_before)
+            >= {{ authenticity_constant('few_stars') }}
             and not is_below_peak
     ) as spanned
     where
@@ -104,6 +122,8 @@ remembered as (
         lagged.day,
         lagged.repo_key,
         lagged.stars_total,
+        lagged.left_out,
+        lagged.waved,
         lagged.is_below_peak,
         coalesce(lagged.day - lagged.day_before <= {{ burst_days + 2 }}, false) as is_span_known,
         coalesce(lagged.day - lagged.usual_from <= {{ usual_days_most }}, false) as is_usual_known,
@@ -177,11 +197,14 @@ measured as (
                 then
                     (
                         remembered.stars_total - remembered.burst.stars_total
+                        - (remembered.left_out - remembered.burst.left_out)
                         - remembered.burst.usual_pace * (remembered.day - remembered.burst.day)
                     )
                     / remembered.burst.excess
         end as tail_ratio,
-        (remembered.burst.stars_total - remembered.stars_total)::double / remembered.burst.excess as taken_back_share,
+        (
+            remembered.burst.stars_total - remembered.stars_total + remembered.waved - remembered.burst.waved
+        )::double / remembered.burst.excess as taken_back_share,
         coalesce(archived.has_one_star_accounts, false) as has_one_star_accounts,
         coalesce(archived.has_lockstep, false) as has_lockstep
     from remembered

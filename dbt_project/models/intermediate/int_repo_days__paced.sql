@@ -15,10 +15,12 @@ repo_days as (
         is_restored,
         is_below_peak,
         is_purged,
+        is_returned,
+        is_waved,
         {{ daily_change() }} as daily_change,
         date_trunc('month', day)::date as month
     from {{ ref('int_repo_days__stepped') }}
-    where {{ in_window(lookback=32) }}
+    where {{ in_window(lookback=32) }} and not is_doubtful
 
 ),
 
@@ -37,7 +39,9 @@ excluded as (
         unnest(generate_series(day, day + 30, interval 1 day))::date as day,
         day as excluded_on,
         excluded_step,
-        is_dropped or is_restored as is_break
+        is_dropped or is_restored as is_break,
+        is_dropped,
+        is_restored and not is_below_peak as is_back
     from repo_days
     where excluded_step <> 0
 
@@ -50,6 +54,22 @@ exclusions as (
         repo_key,
         sum(excluded_step) filter (where excluded_on > day - 7) as excluded_week,
         sum(excluded_step) filter (where excluded_on > day - 28) as excluded_month,
+        -- a wipe and the return of its stars: over both, the totals say what came
+        case
+            when
+                arg_min(is_dropped, excluded_on) filter (where is_break and excluded_on > day - 7)
+                and arg_max(is_back, excluded_on) filter (where is_break and excluded_on > day - 7)
+                then sum(excluded_step) filter (where is_break and excluded_on > day - 7)
+        end as undone_week,
+        case
+            when
+                arg_min(is_dropped, excluded_on) filter (where is_break and excluded_on > day - 28)
+                and arg_max(is_back, excluded_on) filter (where is_break and excluded_on > day - 28)
+                then sum(excluded_step) filter (where is_break and excluded_on > day - 28)
+        end as undone_month,
+        sum(excluded_step) filter (
+            where not is_break and excluded_on >= date_trunc('month', day)
+        ) as left_out_this_month,
         max(excluded_on) filter (where is_break) as last_break
     from excluded
     group by day, repo_key
@@ -61,12 +81,19 @@ framed as (
     select
         *,
         -- the latest reading that is a whole span old, at most two (four) days older: a gap longer than that is a gap
-        last_value(struct_pack(observed_at := observed_at, stars_total := stars_total)) over (
+        last_value(
+            struct_pack(observed_at := observed_at, stars_total := stars_total, is_below_peak := is_below_peak)
+        ) over (
             partition by repo_key order by day
             range between interval 9 days preceding and interval 7 days preceding
         ) as week_ago,
         last_value(
-            struct_pack(observed_at := observed_at, stars_total := stars_total, forks_total := forks_total)
+            struct_pack(
+                observed_at := observed_at,
+                stars_total := stars_total,
+                is_below_peak := is_below_peak,
+                forks_total := forks_total
+            )
         ) over (
             partition by repo_key order by day
             range between interval 32 days preceding and interval 28 days preceding
@@ -87,9 +114,14 @@ based as (
         date_diff('second', framed.week_ago.observed_at, framed.observed_at) / 86400.0 as days_since_week_ago,
         date_diff('second', framed.month_ago.observed_at, framed.observed_at) / 86400.0 as days_since_month_ago,
         months.base_total,
+        coalesce(months.base_left_out, 0) + coalesce(exclusions.left_out_this_month, 0) as left_out_since_base,
         date_diff('second', months.base_observed_at, framed.observed_at) / 86400.0 as days_since_base,
-        coalesce(exclusions.excluded_week, 0) as excluded_week,
-        coalesce(exclusions.excluded_month, 0) as excluded_month,
+        coalesce(exclusions.excluded_week, 0)
+        - case when framed.week_ago.is_below_peak then 0 else coalesce(exclusions.undone_week, 0) end
+            as excluded_week,
+        coalesce(exclusions.excluded_month, 0)
+        - case when framed.month_ago.is_below_peak then 0 else coalesce(exclusions.undone_month, 0) end
+            as excluded_month,
         exclusions.last_break
     from framed
     left join months on framed.month = months.month and framed.repo_key = months.repo_key
@@ -120,7 +152,11 @@ paced as (
         end as growth_28d,
         case
             when last_break is null
-                then round(pow(stars_total / nullif(base_total, 0), 28 / days_since_base) - 1, 6)
+                then round(
+                    pow(
+                        greatest(stars_total - left_out_since_base, 0) / nullif(base_total, 0), 28 / days_since_base
+                    ) - 1, 6
+                )
         end as growth_year,
         round((forks_total - forks_month_ago)::double / nullif(forks_month_ago, 0), 6) as fork_growth_28d
     from based
@@ -204,15 +240,17 @@ final as (
         paced.language,
         paced.stars_total,
         paced.is_below_peak,
+        paced.is_returned,
+        paced.is_waved,
         coalesce(
             round(paced.daily_change, 3),
-            case when not (paced.is_dropped or paced.is_restored or paced.is_purged) then gains.gained_day end
+            case when not {{ is_left_out('paced') }} then gains.gained_day end
         )::double as velocity_24h,
         coalesce(paced.velocity_7d, round(gains.gained_week / 7.0, 3))::double as velocity_7d,
         coalesce(paced.velocity_28d, round(gains.gained_month / 28.0, 3))::double as velocity_28d,
         case
             when paced.daily_change is not null then 'net_change'
-            when not (paced.is_dropped or paced.is_restored or paced.is_purged) and gains.gained_day is not null
+            when not {{ is_left_out('paced') }} and gains.gained_day is not null
                 then 'star_history'
         end as velocity_24h_basis,
         case

@@ -1,3 +1,7 @@
+{%- set purge_memory = constant('purge_return_days') | int %}
+{#- Returns look back on purges, a night on the nights before it, and each of these on a repository's own past. -#}
+{%- set lookback = purge_memory + 2 * constant('usual_days') | int %}
+
 with
 
 -- all that is told of a reading goes along: joined on its name afterwards, years of readings would not fit into memory
@@ -82,10 +86,14 @@ remembered as (
         max(stars_total) over (
             partition by repo_key order by day
             range between interval {{ constant('memory_days') }} days preceding and interval 1 day preceding
-        ) as peak_total
+        ) as peak_total,
+        count(*) over (
+            partition by repo_key order by day
+            range between interval {{ constant('memory_days') }} days preceding and interval 1 day preceding
+        ) as readings_before
     from keyed
     window by_day as (partition by repo_key order by day)
-    qualify {{ in_window() }}
+    qualify {{ in_window(lookback=lookback) }}
 
 ),
 
@@ -127,19 +135,170 @@ judged as (
             >= greatest({{ constant('break_stars') }}, {{ constant('break_share') }} * peak_total),
             false
         ) as is_restored,
-        coalesce(stars_total < (1 - {{ constant('break_share') }}) * peak_total, false) as is_below_peak
+        coalesce(stars_total < (1 - {{ constant('break_share') }}) * peak_total, false) as is_below_peak,
+        coalesce(
+            readings_before < {{ constant('doubtful_readings') }}
+            and stars_total >= {{ constant('doubtful_stars') }}
+            and stars_total > {{ constant('doubtful_stars_per_fork') }} * greatest(forks_total, 1),
+            false
+        ) as is_doubtful
     from stepped
 
 ),
 
-purges as (
+-- single nights, each beside those of the repository's own past; leaps and falls that break the level are no noise
+nights as (
 
     select
         day,
-        count(*) >= {{ constant('purge_repos') }} and avg((step < 0)::int) >= {{ constant('purge_share') }} as is_purge
-    from judged
-    where {{ is_one_night('gap_hours') }}
+        repo_key,
+        stars_total,
+        change,
+        count(change) over own_past as usual_nights,
+        -- a purge of the past is no usual night
+        greatest(coalesce(avg(greatest(change, -{{ constant('purge_loss') }})) over own_past, 0), 0) as usual_change
+    from (
+        select
+            day,
+            repo_key,
+            stars_total,
+            case
+                when
+                    {{ is_one_night('gap_hours') }}
+                    and abs(step)
+                    < greatest({{ constant('break_stars') }}, {{ constant('break_share') }} * previous_total)
+                    then step
+            end as change
+        from judged
+    )
+    window own_past as (
+        partition by repo_key order by day
+        range between interval {{ constant('usual_days') }} days preceding and interval 1 day preceding
+    )
+
+),
+
+deviating as (
+
+    select
+        *,
+        (change - usual_change) / sqrt(
+            1 + (1 + {{ constant('unstar_dispersion') }}) * usual_change
+            + {{ constant('dispersion') }} * usual_change * usual_change
+        ) as deviate
+    from nights
+    where change is not null and usual_nights >= {{ constant('usual_days_min') }}
+
+),
+
+outliers as (
+
+    select
+        *,
+        change <= -{{ constant('purge_loss') }} and deviate <= -{{ constant('lockstep_deviate') }} as is_loss,
+        change >= {{ constant('purge_loss') }} and deviate >= {{ constant('lockstep_deviate') }} as is_gain,
+        change >= {{ constant('wave_gain') }}
+        and deviate >= {{ constant('lockstep_deviate') }}
+        and stars_total >= {{ constant('wave_age_days') }} * usual_change as is_gain_of_old
+    from deviating
+
+),
+
+counted as (
+
+    select
+        day,
+        count(*) as repos,
+        count(*) filter (where is_loss) as losers,
+        count(*) filter (where is_gain_of_old) as risers
+    from outliers
     group by day
+
+),
+
+-- A number of outliers is judged by that of the nights before it, as shares of the repositories that could be judged:
+-- those become more over the years, and by thousands at once when a source is added.
+platform_nights as (
+
+    select
+        day,
+        losers >= greatest(
+            {{ constant('purge_repos') }},
+            {{ constant('purge_ratio') }} * (coalesce(usual_losers, 0) * repos + 1)
+        ) as is_purge,
+        coalesce(
+            nights_before >= {{ constant('wave_nights_min') }}
+            and risers >= {{ constant('wave_repos') }} + {{ constant('wave_ratio') }} * usual_risers * repos, false
+        ) as is_wave
+    from (
+        select
+            *,
+            count(*) over past as nights_before,
+            median(losers / repos) over past as usual_losers,
+            median(risers / repos) over past as usual_risers
+        from counted
+        window past as (
+            order by day
+            range between interval {{ constant('usual_days') }} days preceding and interval 1 day preceding
+        )
+    )
+
+),
+
+-- beyond what is usual for the repository: the night counts as a usual one
+lost as (
+
+    select
+        outliers.day,
+        outliers.repo_key,
+        outliers.change - round(outliers.usual_change)::bigint as excess
+    from outliers
+    inner join platform_nights on outliers.day = platform_nights.day
+    where platform_nights.is_purge and outliers.is_loss
+
+),
+
+gained as (
+
+    select
+        outliers.day,
+        outliers.repo_key,
+        any_value(outliers.change - round(outliers.usual_change)::bigint) as excess,
+        -sum(lost.excess) as lost_before,
+        any_value(platform_nights.is_wave and outliers.is_gain_of_old) as is_waved
+    from outliers
+    inner join platform_nights on outliers.day = platform_nights.day
+    left join lost
+        on
+            outliers.repo_key = lost.repo_key
+            and lost.day between outliers.day - {{ purge_memory }} and outliers.day - 1
+    where outliers.is_gain and (lost.day is not null or (platform_nights.is_wave and outliers.is_gain_of_old))
+    group by outliers.day, outliers.repo_key
+
+),
+
+-- nobody gave or took these star by star, repository by repository
+platform_steps as (
+
+    select
+        day,
+        repo_key,
+        true as is_purged,
+        false as is_returned,
+        false as is_waved,
+        excess
+    from lost
+
+    union all
+
+    select
+        day,
+        repo_key,
+        false as is_purged,
+        lost_before is not null as is_returned,
+        is_waved,
+        case when is_waved then excess else least(excess, lost_before) end as excess
+    from gained
 
 ),
 
@@ -165,15 +324,19 @@ final as (
         judged.is_dropped,
         judged.is_restored,
         judged.is_below_peak,
-        coalesce(purges.is_purge and judged.step < 0, false) as is_purged,
+        judged.is_doubtful,
+        coalesce(platform_steps.is_purged, false) as is_purged,
+        coalesce(platform_steps.is_returned, false) as is_returned,
+        coalesce(platform_steps.is_waved, false) as is_waved,
         coalesce(judged.previous_name_key <> judged.name_key, false) as is_renamed,
         -- the part of the step that nobody gave or took star by star
         case
-            when judged.is_dropped or judged.is_restored or (purges.is_purge and judged.step < 0) then judged.step
-            else 0
-        end as excluded_step
+            when judged.is_dropped or judged.is_restored then judged.step
+            else coalesce(platform_steps.excess, 0)
+        end::bigint as excluded_step
     from judged
-    left join purges on judged.day = purges.day
+    left join platform_steps on judged.day = platform_steps.day and judged.repo_key = platform_steps.repo_key
+    where {{ in_window('judged.day') }}
     order by judged.day, judged.repo_key
 
 )

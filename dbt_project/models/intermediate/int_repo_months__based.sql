@@ -10,7 +10,8 @@ repo_days as (
         repo_key,
         observed_at,
         stars_total,
-        is_dropped or is_restored as is_break
+        is_dropped or is_restored as is_break,
+        case when is_dropped or is_restored then 0 else excluded_step end as left_out
     from {{ ref('int_repo_days__stepped') }}
     where day between date_trunc('month', date '{{ var("window_start") }}') and date '{{ var("window_end") }}'
 
@@ -23,7 +24,9 @@ first_readings as (
         repo_key,
         min(observed_at) as observed_at,
         arg_min(stars_total, day) as stars_total,
-        bool_or(is_break) as has_break
+        bool_or(is_break) as has_break,
+        sum(left_out)::bigint as left_out,
+        arg_min(left_out, day)::bigint as left_out_at_first
     from repo_days
     group by month, repo_key
 
@@ -41,7 +44,9 @@ months as (
             repo_key,
             observed_at,
             stars_total,
-            has_break
+            has_break,
+            left_out,
+            left_out_at_first
         from {{ this }}
         where
             month < date_trunc('month', date '{{ var("window_start") }}')
@@ -58,8 +63,13 @@ broken as (
         max(case when has_break then month end) over (
             partition by repo_key order by month
             range between interval 12 months preceding and interval 1 month preceding
-        ) as last_broken_month
+        ) as last_broken_month,
+        coalesce(sum(left_out) over earlier_months, 0) as left_out_before
     from months
+    window earlier_months as (
+        partition by repo_key order by month
+        rows between unbounded preceding and 1 preceding
+    )
 
 ),
 
@@ -71,9 +81,13 @@ bases as (
         broken.month,
         broken.repo_key,
         arg_min(earlier.stars_total, earlier.month) as base_total,
-        arg_min(earlier.observed_at, earlier.month) as base_observed_at
+        arg_min(earlier.observed_at, earlier.month) as base_observed_at,
+        -- a first reading has its own step behind it
+        arg_min(
+            broken.left_out_before - earlier.left_out_before - earlier.left_out_at_first, earlier.month
+        )::bigint as base_left_out
     from broken
-    inner join months as earlier
+    inner join broken as earlier
         on
             broken.repo_key = earlier.repo_key
             and date_diff('month', earlier.month, broken.month) in (2, 6, 12) -- noqa: ST09
@@ -90,8 +104,11 @@ final as (
         first_readings.observed_at,
         first_readings.stars_total,
         first_readings.has_break,
+        first_readings.left_out,
+        first_readings.left_out_at_first,
         bases.base_total,
-        bases.base_observed_at
+        bases.base_observed_at,
+        bases.base_left_out
     from first_readings
     left join bases on first_readings.month = bases.month and first_readings.repo_key = bases.repo_key
     order by first_readings.month, first_readings.repo_key

@@ -201,6 +201,9 @@ joined as (
         totals.is_restored,
         totals.is_below_peak,
         totals.is_purged,
+        totals.is_returned,
+        totals.is_waved,
+        totals.is_doubtful,
         totals.is_renamed,
         coalesce(gained.stars_gained, archived.stars_gained) as stars_gained,
         case
@@ -271,6 +274,9 @@ final as (
                 case when joined.is_restored then 'total_restored' end,
                 case when joined.is_below_peak then 'below_former_level' end,
                 case when joined.is_purged then 'platform_purge' end,
+                case when joined.is_returned then 'purge_returned' end,
+                case when joined.is_waved then 'star_wave' end,
+                case when joined.is_doubtful then 'total_doubtful' end,
                 case when joined.stars_spread > 0 then 'lists_disagree' end,
                 case when joined.stars_spread >= {{ constant('lists_far_apart') }} then 'lists_far_apart' end,
                 case when joined.is_renamed then 'renamed' end

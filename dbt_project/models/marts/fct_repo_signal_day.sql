@@ -228,12 +228,18 @@ final as (
         ranked.signal_rank::integer as signal_rank,
         case
             when not scored.is_scored then null
+            when scored.is_waved or scored.is_returned then false
             when scored.is_surprising
                 then
                     scored.is_confirmed
                     and scored.velocity_24h >= {{ constant('breakout_ratio') }} * scored.expected_change
             else scored.is_surprising
         end as is_breakout,
+        case
+            when not scored.is_scored then null
+            when scored.is_waved then 'star_wave'
+            when scored.is_returned then 'purge_returned'
+        end as breakout_held_back,
         '{{ signal_model_version() }}' as model_version
     from scored
     left join ranked on scored.day = ranked.day and scored.repo_key = ranked.repo_key
