@@ -130,15 +130,17 @@ def test_each_night_names_its_own_and_nobody_else(warehouse: TinyWarehouse) -> N
 
 
 def test_what_the_platform_took_is_no_decline_and_what_came_back_no_growth(warehouse: TinyWarehouse) -> None:
-    paces = warehouse.query(
+    # nine stars a day, but for one night that counts as a rounded usual one
+    ((low_week, high_week, low_month, high_month),) = warehouse.query(
         """
-        select distinct round(velocity_7d), round(velocity_28d) from reposignal.main.fct_repo_signal_day
-        where repo_key <= $1 and day >= $2
+        select min(velocity_7d), max(velocity_7d), min(velocity_28d), max(velocity_28d)
+        from reposignal.main.fct_repo_signal_day where repo_key <= $1 and day >= $2
         """,
         TERRAFORM,
         night(WAVE),
     )
-    assert paces == [(9, 9)]
+    assert 8.5 < low_week <= high_week < 9.6
+    assert 8.8 < low_month <= high_month < 9.2
     scores = [
         score
         for (score,) in warehouse.query(
