@@ -1,5 +1,5 @@
 -- every reading has its row with its total, and no other row with a total exists; where GitHub was asked about a
--- repository, the rankings are not heard
+-- repository, the rankings are not heard; a repository under two names in one file has one row, under the newer name
 with
 
 facts as (
@@ -42,6 +42,21 @@ ranked as (
 
 ),
 
+shared as (
+
+    select
+        renames.old_name_key,
+        renames.day
+    from {{ ref('int_rankings_renames__linked') }} as renames
+    anti join {{ ref('int_repo_names__resolved') }} as names
+        on
+            renames.old_name_key = names.name_key
+            and renames.day >= names.starts_on
+            and renames.day < coalesce(names.ends_before, date '9999-12-31')
+    where {{ in_window('renames.day') }} and renames.given_up_on > renames.day
+
+),
+
 readings as (
 
     select
@@ -51,6 +66,7 @@ readings as (
         ranked.stars_total
     from ranked
     anti join asked on ranked.day = asked.day and ranked.name_key = asked.name_key
+    anti join shared on ranked.day = shared.day and ranked.name_key = shared.old_name_key
 
     union all
 

@@ -71,7 +71,7 @@ def day_of(number: int) -> dt.date:
 
 def stage(warehouse: TinyWarehouse, history: History) -> None:
     # all counts are alike: names alone decide what is evidence
-    alike = {"stars_total": 1000, "forks_total": 50, "language": "Go", "description": "words"}
+    alike = {"stars_total": 1000, "forks_total": 50, "language": "Go", "description": "words that only one has"}
     warehouse.stage(
         "stg_rankings__places",
         [{"day": day_of(day), "full_name": name, "name_key": name.lower(), **alike} for day, name in history.listed],
@@ -150,6 +150,11 @@ UNHEARD = """
                 names.name_key = listed.name_key and listed.day >= names.starts_on
                 and (names.ends_before is null or listed.day < names.ends_before)
                 and observed.day = listed.day and observed.source = 'repositories'
+        )
+        -- or one of two names that the file lists for one repository
+        and not exists (
+            from pipeline.intermediate.int_rankings_renames__linked as links
+            where links.old_name_key = listed.name_key and links.day = listed.day and links.given_up_on > links.day
         )
 """
 
@@ -266,6 +271,18 @@ CASES = {
     "entered, but not answered": (
         History(((0, "a/x"), (1, "a/x")), ((2, 1, 1, "b/x"),), ((1, 1, "a/x"),)),
         "0 a/x A rankings, 1 a/x A rankings, 2 b/x A repositories",
+    ),
+    "two names in one file": (
+        History(((0, "a/x"), (1, "a/x"), (1, "b/x"), (2, "b/x"))),
+        "0 a/x A rankings, 1 b/x A rankings, 2 b/x A rankings",
+    ),
+    "two names in one file, and the old one again": (
+        History(((0, "a/x"), (1, "a/x"), (1, "b/x"), (2, "a/x"), (2, "b/x"))),
+        "0 a/x A rankings, 1 b/x A rankings, 2 a/x B rankings, 2 b/x A rankings",
+    ),
+    "two names in one file that are two ids'": (
+        History(((0, "a/x"), (1, "a/x"), (1, "b/x")), ((0, 1, 1, "a/x"), (0, 1, 2, "b/x"))),
+        "0 a/x A repositories, 0 b/x B repositories, 1 a/x A rankings, 1 b/x B rankings",
     ),
     "evidence between two ids": (
         History(((0, "a/x"), (1, "b/x")), ((0, 1, 1, "a/x"), (0, 1, 2, "b/x"))),

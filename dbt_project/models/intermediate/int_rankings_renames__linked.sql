@@ -1,9 +1,11 @@
+{%- set lookback = (constant('memory_days') | int) + (constant('rename_gap_days') | int) -%}
+
 with
 
 repo_days as (
 
     select * from {{ ref('int_rankings_repo_days__merged') }}
-    where {{ in_window(lookback=constant('memory_days') | int) }}
+    where {{ in_window(lookback=lookback) }}
 
 ),
 
@@ -16,67 +18,288 @@ days as (
 
 ),
 
+-- also those just before the window: a name that was one of two then does not leave again in the window
 pairs_of_days as (
 
     select * from days
     where
-        {{ in_window() }}
+        {{ in_window(lookback=constant('rename_gap_days') | int) }}
         and day - previous_day <= {{ constant('rename_gap_days') }}
 
 ),
 
+-- names that are gone, and names that are listed with other counts: another repository may bear them
 leavers as materialized (
 
     select
         repo_days.* exclude (day), -- noqa: RF02
-        pairs_of_days.day
+        pairs_of_days.day,
+        pairs_of_days.previous_day,
+        still.name_key is not null as is_listed
     from pairs_of_days
     inner join repo_days on pairs_of_days.previous_day = repo_days.day
-    anti join repo_days as still
+    left join repo_days as still
         on pairs_of_days.day = still.day and repo_days.name_key = still.name_key
+    where still.name_key is null or {{ counts_left('repo_days', 'still') }}
 
 ),
 
 entrants as materialized (
 
-    select repo_days.*
+    select
+        repo_days.*,
+        pairs_of_days.previous_day,
+        former.name_key is not null as is_listed
     from pairs_of_days
     inner join repo_days on pairs_of_days.day = repo_days.day
-    anti join repo_days as before
-        on pairs_of_days.previous_day = before.day and repo_days.name_key = before.name_key
+    left join repo_days as former
+        on pairs_of_days.previous_day = former.day and repo_days.name_key = former.name_key
+    where former.name_key is null or {{ counts_left('former', 'repo_days') }}
 
 ),
 
-alike as (
+-- The lists of one file are read minutes apart. A repository renamed in between is listed under both names.
+namesakes as materialized (
 
     select
         entrants.day,
+        entrants.previous_day,
+        older.name_key as old_name_key,
+        entrants.name_key as new_name_key
+    from entrants
+    inner join repo_days as older
+        on
+            entrants.day = older.day
+            and entrants.name_key <> older.name_key
+            and entrants.description = older.description
+            and coalesce(entrants.language, '') = coalesce(older.language, '')
+            and {{ counts_agree('older', 'entrants') }}
+    where not entrants.is_listed and length(entrants.description) >= {{ constant('rename_words') }}
+
+),
+
+twins as materialized (
+
+    select namesakes.*
+    from namesakes
+    semi join repo_days
+        on namesakes.previous_day = repo_days.day and namesakes.old_name_key = repo_days.name_key
+    qualify
+        count(*) over (partition by namesakes.day, namesakes.old_name_key) = 1
+        and count(*) over (partition by namesakes.day, namesakes.new_name_key) = 1
+
+),
+
+alike as materialized (
+
+    select
+        entrants.day,
+        entrants.previous_day,
         leavers.name_key as old_name_key,
         entrants.name_key as new_name_key,
+        leavers.language,
+        leavers.stars_total as old_stars,
+        entrants.stars_total as new_stars,
+        leavers.forks_total as old_forks,
+        entrants.forks_total as new_forks,
+        leavers.is_listed as is_old_listed,
+        entrants.is_listed as is_new_listed,
+        {{ counts_agree('leavers', 'entrants') }} as is_same_counts,
         split_part(leavers.name_key, '/', 2) = split_part(entrants.name_key, '/', 2) as is_same_name,
         split_part(leavers.name_key, '/', 1) = split_part(entrants.name_key, '/', 1) as is_same_owner,
-        coalesce(leavers.description = entrants.description, false) as is_same_description
+        coalesce(leavers.description = entrants.description, false) as is_same_description,
+        coalesce(
+            leavers.description = entrants.description
+            and length(leavers.description) >= {{ constant('rename_words') }},
+            false
+        ) as is_same_text,
+        leavers.description is null and entrants.description is null as is_without_description
     from leavers
     inner join entrants
         on
             leavers.day = entrants.day
+            and leavers.name_key <> entrants.name_key
             and coalesce(leavers.language, '') = coalesce(entrants.language, '')
-            and abs(leavers.stars_total - entrants.stars_total) <= greatest(20, 0.005 * leavers.stars_total)
-            and abs(leavers.forks_total - entrants.forks_total) <= greatest(10, 0.01 * leavers.forks_total)
+            and (
+                {{ counts_agree('leavers', 'entrants') }}
+                or (leavers.description = entrants.description and leavers.stars_total <= entrants.stars_total)
+            )
+    -- of a repository under two names only the newer one can leave
+    anti join twins on leavers.previous_day = twins.day and leavers.name_key = twins.old_name_key
+    where
+        split_part(leavers.name_key, '/', 2) = split_part(entrants.name_key, '/', 2)
+        or split_part(leavers.name_key, '/', 1) = split_part(entrants.name_key, '/', 1)
+        or leavers.description is not distinct from entrants.description
 
 ),
 
+-- names that were listed before, as far back as is remembered
+known as materialized (
+
+    select distinct
+        candidates.day,
+        candidates.new_name_key
+    from (
+        select
+            day,
+            new_name_key
+        from alike
+        union
+        select
+            day,
+            new_name_key
+        from twins
+    ) as candidates
+    inner join repo_days
+        on
+            candidates.new_name_key = repo_days.name_key
+            and candidates.day > repo_days.day
+            and candidates.day <= repo_days.day + {{ constant('memory_days') }}
+
+),
+
+pairs as materialized (
+
+    select
+        alike.*,
+        known.new_name_key is null as is_newcomer
+    from alike
+    left join known on alike.day = known.day and alike.new_name_key = known.new_name_key
+
+),
+
+-- a repository near the end of its list leaves it without leaving its name
+well_listed as materialized (
+
+    select
+        pairs.day,
+        pairs.old_name_key
+    from pairs
+    inner join repo_days
+        on
+            pairs.previous_day = repo_days.day
+            and pairs.language = repo_days.language
+            and pairs.old_stars > repo_days.stars_total
+    where pairs.is_same_owner and pairs.is_same_counts and pairs.is_newcomer
+    group by pairs.day, pairs.old_name_key
+    having count(distinct repo_days.name_key) >= {{ constant('rename_rank') }}
+
+),
+
+gains as (
+
+    select
+        pairs.day,
+        pairs.old_name_key,
+        repo_days.day as read_on,
+        (repo_days.stars_total - lag(repo_days.stars_total) over by_day)
+        / (repo_days.day - lag(repo_days.day) over by_day) as gain
+    from (
+        select distinct
+            day,
+            old_name_key
+        from pairs
+        where is_same_text and not is_same_counts
+    ) as pairs
+    inner join repo_days
+        on
+            pairs.old_name_key = repo_days.name_key
+            and pairs.day > repo_days.day
+            and pairs.day <= repo_days.day + {{ constant('memory_days') }}
+    window by_day as (partition by pairs.day, pairs.old_name_key order by repo_days.day)
+
+),
+
+paces as (
+
+    select
+        day,
+        old_name_key,
+        min(read_on) + {{ constant('rename_pace_days') }} >= day as is_new,
+        max(gain) filter (where read_on + {{ constant('rename_pace_days') }} >= day) as pace
+    from gains
+    group by day, old_name_key
+
+),
+
+-- Counts agree already, words must too: an owner has many repositories, a name seldom two owners.
 strong as (
 
-    -- the counts agree already; words must too: an owner has many repositories, a name seldom two owners
-    select * from alike
-    where is_same_name or (is_same_owner and is_same_description)
+    select
+        pairs.*,
+        case
+            -- the name is listed still, with the counts, the language and the text of another one's repository
+            when pairs.is_new_listed
+                then pairs.is_same_counts and (pairs.is_same_description or pairs.is_without_description)
+            when pairs.is_same_counts
+                then
+                    pairs.is_same_name
+                    or (pairs.is_same_owner and pairs.is_same_description)
+                    or pairs.is_same_text
+                    or (
+                        pairs.is_same_owner and pairs.is_newcomer and not pairs.is_old_listed
+                        and well_listed.old_name_key is not null
+                    )
+            else
+                pairs.is_same_text and pairs.is_newcomer and not pairs.is_old_listed
+                and pairs.new_stars - pairs.old_stars <= case
+                    when paces.is_new then pairs.old_stars
+                    else {{ constant('rename_pace') }} * paces.pace * (pairs.day - pairs.previous_day)
+                end
+                and pairs.old_forks - pairs.new_forks <= greatest(
+                    {{ constant('rename_forks') }}, {{ constant('rename_forks_share') }} * pairs.old_forks
+                )
+                and pairs.new_forks - pairs.old_forks <= greatest(
+                    {{ constant('rename_forks') }},
+                    {{ constant('rename_forks_ratio') }}
+                    * pairs.old_forks * (pairs.new_stars / pairs.old_stars - 1)
+                )
+        end as is_strong
+    from pairs
+    left join well_listed on pairs.day = well_listed.day and pairs.old_name_key = well_listed.old_name_key
+    left join paces on pairs.day = paces.day and pairs.old_name_key = paces.old_name_key
+
+),
+
+candidates as (
+
+    select
+        day,
+        old_name_key,
+        new_name_key,
+        day as given_up_on,
+        is_new_listed,
+        concat_ws(
+            ', ',
+            case
+                when is_same_counts then 'same language, stars and forks'
+                else 'same language, stars and forks in line with its pace'
+            end,
+            case when is_same_name then 'same name' end,
+            case when is_same_owner then 'same owner' end,
+            case when is_same_description then 'same description' end,
+            case when is_new_listed then 'the new name was listed with other counts' end
+        ) as evidence
+    from strong
+    where is_strong
+
+    union all
+
+    select
+        twins.day,
+        twins.old_name_key,
+        twins.new_name_key,
+        twins.day + 1 as given_up_on,
+        false as is_new_listed,
+        'same language, stars, forks and description in one file' as evidence
+    from twins
+    anti join known on twins.day = known.day and twins.new_name_key = known.new_name_key
 
 ),
 
 unambiguous as materialized (
 
-    select * from strong
+    select * from candidates
     qualify
         count(*) over (partition by day, old_name_key) = 1
         and count(*) over (partition by day, new_name_key) = 1
@@ -97,6 +320,7 @@ days_of_old_name as materialized (
             unambiguous.old_name_key = repo_days.name_key
             and unambiguous.day > repo_days.day
             and unambiguous.day <= repo_days.day + {{ constant('memory_days') }}
+    where not unambiguous.is_new_listed
 
 ),
 
@@ -136,18 +360,14 @@ final as (
         unambiguous.day,
         unambiguous.old_name_key,
         unambiguous.new_name_key,
-        concat_ws(
-            ', ',
-            'same language, stars and forks',
-            case when unambiguous.is_same_name then 'same name' end,
-            case when unambiguous.is_same_owner then 'same owner' end,
-            case when unambiguous.is_same_description then 'same description' end
-        ) as evidence
+        unambiguous.given_up_on,
+        unambiguous.evidence
     from unambiguous
     anti join seen_together
         on unambiguous.day = seen_together.renamed_on and unambiguous.old_name_key = seen_together.old_name_key
     anti join still_public
         on unambiguous.day = still_public.day and unambiguous.old_name_key = still_public.name_key
+    where {{ in_window('unambiguous.day') }}
     order by unambiguous.day, unambiguous.old_name_key
 
 )

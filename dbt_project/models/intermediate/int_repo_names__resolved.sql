@@ -57,12 +57,12 @@ taken_again as (
 
     select
         renames.old_name_key as name_key,
-        renames.day as given_up_on,
+        renames.given_up_on,
         min(sightings.day) as starts_on
     from renames
     inner join sightings
-        on renames.old_name_key = sightings.name_key and renames.day < sightings.day
-    group by renames.old_name_key, renames.day
+        on renames.old_name_key = sightings.name_key and renames.given_up_on <= sightings.day
+    group by renames.old_name_key, renames.given_up_on
 
 ),
 
@@ -245,7 +245,7 @@ taken_over as (
     anti join renames
         on
             former_tenures.former_name_key = renames.old_name_key
-            and former_tenures.former_starts_on <= renames.day
+            and former_tenures.former_starts_on < renames.day
             and former_tenures.day > renames.day
     qualify
         row_number() over (
@@ -278,12 +278,24 @@ identities as (
 
 ),
 
+shared as (
+
+    select
+        old_name_key,
+        day
+    from renames
+    where given_up_on > day
+
+),
+
 resolved as (
 
     select
         rooted.name_key,
         rooted.starts_on,
-        lead(rooted.starts_on) over (partition by rooted.name_key order by rooted.starts_on) as ends_before,
+        least(
+            lead(rooted.starts_on) over (partition by rooted.name_key order by rooted.starts_on), shared.day
+        ) as ends_before,
         coalesce(identities.identity, rooted.root_name) as identity,
         rooted.owner_id as repo_id,
         case
@@ -295,6 +307,9 @@ resolved as (
         coalesce(rooted.evidence, case when rooted.is_first then identities.evidence end) as evidence
     from rooted
     left join identities on rooted.owner_id = identities.repo_id
+    -- under two names in one file, a repository is read under the newer one
+    asof left join shared
+        on rooted.name_key = shared.old_name_key and rooted.starts_on < shared.day
 
     union all
 
