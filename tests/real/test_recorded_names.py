@@ -42,7 +42,7 @@ def rankings(data: Path, first: str, last: str, lists: list[str]) -> list[dict[s
     """Return the recorded places of some lists as staging has them."""
     files = [str(path) for folder in ("rankings", "rankings_later") for path in (data / folder).glob("*.parquet")]
     with duckdb.connect(config={"threads": 1}) as connection:
-        return (
+        rows: list[dict[str, Any]] = (
             connection.execute(
                 """
                 select
@@ -56,6 +56,7 @@ def rankings(data: Path, first: str, last: str, lists: list[str]) -> list[dict[s
             .to_arrow_table()
             .to_pylist()
         )
+    return rows
 
 
 @pytest.fixture(scope="module")
