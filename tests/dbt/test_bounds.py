@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from archive_rows import file_day, hour_row, moment, star
-from built_homes import BuiltHome
+from built_homes import ROOT, BuiltHome
 from github_rows import entered, observation, observed_day, week
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rankings_files import file_of, row
 
+from reposignal_pipeline.sources import gh_archive, schemas
 from reposignal_pipeline.sources.rankings import parse_day
 from tests.shared import made_once
 
@@ -106,6 +107,14 @@ def extremes() -> BuiltHome:
         home.build_with_tests()
 
     return BuiltHome(made_once("extremes", make))
+
+
+def test_staging_believes_what_sources_admit() -> None:
+    constants = (ROOT / "dbt_project" / "macros" / "constants.sql").read_text()
+    assert f'"count_most": {schemas.COUNT_MOST},' in constants
+    assert f'"github_began": "{schemas.GITHUB_BEGAN}",' in constants
+    assert f'"archive_named_in_utc_from": "{gh_archive.NAMED_IN_PACIFIC_UNTIL}",' in constants
+    assert schemas.COUNT_MOST == MOST
 
 
 def test_what_sources_admit_is_built_as_it_is(extremes: BuiltHome) -> None:
