@@ -29,7 +29,7 @@ import duckdb
 import httpx
 
 TOKEN = "ghp_known0fake0token0which0must0never0be0seen"
-NOW = dt.datetime(2026, 3, 3, 6)
+NOW = dt.datetime(2026, 3, 3, 9)
 WORLD_FIRST = dt.date(2024, 3, 1)
 
 _COMMAND = """

@@ -1,12 +1,14 @@
-{#- One row per repository, day and pair of sources that both tell how many stars the day brought; of an incremental
+{#- One row per repository, day and pair of sources that both tell how many stars 24 hours brought; of an incremental
     build the days that it writes anew.
 
-    The archive counts stars given, a history those still held, a total what was given less what was taken back. Where
-    the archive is whole, a repository with a history that it does not mention has 0 there; for this comparison only. -#}
+    The archive counts stars given, by UTC days. A history counts those still held, by days of its own zone. A total says
+    what was given less what was taken back, between the instants of two readings. So counts by day are spread evenly over
+    the hours of their days, and compared where they cover most of the same hours: a total over the hours between its
+    readings, a history and the archive over the UTC day. A burst within a day is not even, and can look like a disagreement.
+    Where the archive is whole, a repository with a history that it does not mention has 0 there; for this comparison only. -#}
 {% macro gains_of_two_sources() %}
-    {%- set pairs = [('star_history', 'gh_archive'), ('net_change', 'star_history'), ('net_change', 'gh_archive')] %}
-    {%- set columns = ['day', 'repo_key', 'full_name', 'net_delta_24h', 'stars_gained', 'stars_gained_source',
-        'archive_stars_gained'] | join(', ') %}
+    {%- set columns = ['day', 'repo_key', 'full_name', 'observed_at', 'gap_hours', 'net_delta_24h', 'stars_gained',
+        'stars_gained_source', 'archive_stars_gained'] | join(', ') %}
     with
 
     {% if is_incremental() %}
@@ -14,7 +16,12 @@
         touched as (
 
             select {{ columns }} from {{ ref('fct_repo_day') }}
-            where day in (select touched.day from {{ ref('int_repo_days__touched') }} as touched)
+            where
+                day in (
+                    select unnest(generate_series(touched.day - 2, touched.day + 2, interval 1 day))::date as day
+                    from {{ ref('int_repo_days__touched') }} as touched
+                )
+                and not {{ near_built_days(before=2, after=2) }}
             offset 0
 
         ),
@@ -24,7 +31,7 @@
 
         select {{ columns }} from {{ ref('fct_repo_day') }}
         {% if is_incremental() %}
-            where {{ in_built_days() }}
+            where {{ near_built_days(before=2, after=2) }}
 
             union all
 
@@ -40,12 +47,22 @@
 
     ),
 
+    compared_keys as (
+
+        select distinct repo_key
+        from repo_days
+        where net_delta_24h is not null or stars_gained_source = 'star_history'
+
+    ),
+
     told as (
 
         select
             repo_days.day,
             repo_days.repo_key,
             repo_days.full_name,
+            repo_days.observed_at,
+            repo_days.observed_at - to_seconds(repo_days.gap_hours * 3600) as previous_observed_at,
             repo_days.net_delta_24h as net_change,
             case when repo_days.stars_gained_source = 'star_history' then repo_days.stars_gained end as star_history,
             case
@@ -55,26 +72,99 @@
                     )
             end as gh_archive
         from repo_days
+        semi join compared_keys on repo_days.repo_key = compared_keys.repo_key
         left join archive_coverage on repo_days.day = archive_coverage.day
-        where repo_days.net_delta_24h is not null or repo_days.stars_gained_source = 'star_history'
+
+    ),
+
+    remembered as (
+
+        select
+            *,
+            max(star_history) over a_day_ago as star_history_1,
+            max(gh_archive) over a_day_ago as gh_archive_1,
+            max(star_history) over two_days_ago as star_history_2,
+            max(gh_archive) over two_days_ago as gh_archive_2
+        from told
+        window
+            a_day_ago as (
+                partition by repo_key order by day
+                range between interval 1 day preceding and interval 1 day preceding
+            ),
+            two_days_ago as (
+                partition by repo_key order by day
+                range between interval 2 days preceding and interval 2 days preceding
+            )
+
+    ),
+
+    -- when the days of both calendars begin
+    calendar as (
+
+        select
+            day,
+            {% for n in [2, 1, 0, -1] %}
+                (day - ({{ n }}))::timestamp as archive_edge_{{ n + 1 }},
+                {{ star_day_begins_at('day - (' ~ n ~ ')') }} as star_edge_{{ n + 1 }}
+                {%- if not loop.last %}, {% endif %}
+            {% endfor %}
+        from (select distinct told.day from told) as days_told
+
+    ),
+
+    spread as (
+
+        select
+            remembered.day,
+            remembered.repo_key,
+            remembered.full_name,
+            remembered.net_change,
+            remembered.star_history as star_history_of_day,
+            remembered.gh_archive,
+            {{ stars_within('star_history', 'star_edge', 'archive_edge_1', 'archive_edge_0') }} as star_history_utc,
+            {{ stars_within('star_history', 'star_edge', 'previous_observed_at', 'observed_at') }} as star_history_between,
+            {{ stars_within('gh_archive', 'archive_edge', 'previous_observed_at', 'observed_at') }} as gh_archive_between
+        from remembered
+        inner join calendar on remembered.day = calendar.day
 
     ),
 
     paired as (
 
-        {% for source, other_source in pairs %}
-            select
-                day,
-                repo_key,
-                full_name,
-                '{{ source }}' as source,
-                '{{ other_source }}' as other_source,
-                {{ source }}::double as stars,
-                {{ other_source }}::double as other_stars
-            from told
-            where {{ source }} is not null and {{ other_source }} is not null
-            {% if not loop.last %} union all {% endif %}
-        {% endfor %}
+        select
+            day,
+            repo_key,
+            full_name,
+            'star_history' as source,
+            'gh_archive' as other_source,
+            star_history_utc as stars,
+            gh_archive::double as other_stars
+        from spread
+        where star_history_of_day is not null
+
+        union all
+
+        select
+            day,
+            repo_key,
+            full_name,
+            'net_change' as source,
+            'star_history' as other_source,
+            net_change::double as stars,
+            star_history_between as other_stars
+        from spread
+
+        union all
+
+        select
+            day,
+            repo_key,
+            full_name,
+            'net_change' as source,
+            'gh_archive' as other_source,
+            net_change::double as stars,
+            gh_archive_between as other_stars
+        from spread
 
     )
 
@@ -85,4 +175,50 @@
             {{ constant('agreement_share') }} * greatest(abs(stars), abs(other_stars))
         )::double as tolerance
     from paired
+    where
+        stars is not null and other_stars is not null
+        {% if is_incremental() %}
+            and (
+                {{ near_built_days(after=2) }}
+                or day in (
+                    select unnest(generate_series(touched.day, touched.day + 2, interval 1 day))::date as day
+                    from {{ ref('int_repo_days__touched') }} as touched
+                )
+            )
+        {% endif %}
 {% endmacro %}
+
+{#- Stars in 24 hours at the pace of the hours from one instant to another, from the counts of a day and of the two before
+    it, each spread evenly over its day; NULL where the counts that are known cover too little of these hours.
+
+    `count` names the columns of the counts, `edge` those of the instants: edge_1 begins the day and edge_0 ends it. -#}
+{% macro stars_within(count, edge, begins, ends) -%}
+    {%- set counts = [count, count ~ '_1', count ~ '_2'] -%}
+    {%- set overlaps = [] -%}
+    {%- for n in range(3) -%}
+        {%- do overlaps.append(
+            "greatest(epoch(least(" ~ ends ~ ", " ~ edge ~ "_" ~ n ~ ")) - epoch(greatest(" ~ begins ~ ", "
+            ~ edge ~ "_" ~ (n + 1) ~ ")), 0)"
+        ) -%}
+    {%- endfor -%}
+    case
+        -- `greatest` and `least` pass over NULLs
+        when
+            {{ begins }} is not null and {{ ends }} is not null
+            and {% for n in range(3) -%}
+                {% if not loop.first %} + {% endif %}if({{ counts[n] }} is null, 0, {{ overlaps[n] }})
+            {%- endfor %}
+            >= {{ constant('agreement_overlap') }} * (epoch({{ ends }}) - epoch({{ begins }}))
+            then 86400.0 * (
+                {% for n in range(3) -%}
+                    {% if not loop.first %} + {% endif %}coalesce(
+                        {{ counts[n] }} * {{ overlaps[n] }} / (epoch({{ edge }}_{{ n }}) - epoch({{ edge }}_{{ n + 1 }})), 0
+                    )
+                {%- endfor %}
+            ) / (
+                {% for n in range(3) -%}
+                    {% if not loop.first %} + {% endif %}if({{ counts[n] }} is null, 0, {{ overlaps[n] }})
+                {%- endfor %}
+            )
+    end
+{%- endmacro %}

@@ -23,6 +23,16 @@
     ({{ in_window(day) }} or {{ in_archived_days(day) }})
 {%- endmacro %}
 
+{#- True for days up to so many days before the built ones and after them. -#}
+{% macro near_built_days(day='day', before=0, after=0) -%}
+    (
+        {%- for days in var("archived_days") %}
+            {{ day }} between date '{{ days | first }}' - {{ before }} and date '{{ days | last }}' + {{ after }} or
+        {%- endfor %}
+        {{ day }} between date '{{ var("window_start") }}' - {{ before }} and date '{{ var("window_end") }}' + {{ after }}
+    )
+{%- endmacro %}
+
 {#- The `where` of a data test in a yml file cannot call macros; this one it can name. -#}
 {% macro get_where_subquery(relation) -%}
     {%- set where = (config.get("where") or "") | replace("in_built_days", in_built_days()) | replace("in_window", in_window()) -%}
@@ -68,10 +78,14 @@
     {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 
-{#- What sums up or compares all cells of a day: whole days, also those of which a few cells changed. -#}
-{% macro get_incremental_replace_touched_days_sql(arg_dict) %}
-    {{ _delete_built_days(arg_dict) }}
-    delete from {{ arg_dict["target_relation"] }} where day in (select day from {{ ref("int_repo_days__touched") }});
+{#- What compares all cells of a day with those of the two days before: whole days, also those of which a few cells
+    changed, and the two days after each. -#}
+{% macro get_incremental_replace_compared_days_sql(arg_dict) %}
+    delete from {{ arg_dict["target_relation"] }} where {{ near_built_days(after=2) }};
+    delete from {{ arg_dict["target_relation"] }}
+    where day in (
+        select unnest(generate_series(day, day + 2, interval 1 day))::date from {{ ref("int_repo_days__touched") }}
+    );
     {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 

@@ -23,6 +23,7 @@ from reposignal_pipeline.defs.resources import github_pool, ingest_backfills, ra
 from reposignal_pipeline.sources.discovery import read_rules, read_watchlist
 from reposignal_pipeline.sources.github import GitHub
 from reposignal_pipeline.sources.schemas import github_source, utc_now
+from reposignal_pipeline.sources.star_days import STAR_DAYS
 from reposignal_pipeline.sources.star_history import DAILY_REQUESTS, Reads, fresh_weeks, plan, read
 from reposignal_pipeline.sources.transport import UpstreamError
 from reposignal_pipeline.sources.universe import Outcome, cycle, members, state
@@ -34,7 +35,7 @@ NOT_CONFIGURED = "not configured: set GITHUB_TOKEN, or REPOSIGNAL_WATCHLIST for 
 ROWS_A_LOAD = 3_000
 """A load costs about a second of CPU whatever its size, and a killed run loses at most one."""
 SAMPLE_HOUR = dt.time(0, 30)
-"""when the sample's cycles are made, on the day after"""
+"""when the sample's totals are read, on the day after; its histories are read once the day is known"""
 
 
 class GithubConfig(dg.Config):
@@ -68,13 +69,18 @@ class _Api:
             return [day for day in asked if SAMPLE_FIRST_DAY <= day <= SAMPLE_LAST_DAY]
         return [day for day in asked if day == utc_now().date() - DAY]
 
-    def begin_cycle(self, day: dt.date) -> dt.date:
-        """Return the day on which the cycle of `day`, or of the last day before today, is made."""
+    def begin_totals(self, day: dt.date) -> None:
+        """Set the sample's clock to the moment at which the totals of a day are read."""
+        if self._set_clock:
+            self._set_clock(dt.datetime.combine(day + DAY, SAMPLE_HOUR))
+
+    def begin_histories(self, day: dt.date) -> dt.datetime:
+        """Return the instant at which histories are read for the cycle of `day`: now, or as early as the sample can."""
         if self._set_clock is None:
-            return utc_now().date()
-        day = min(day, SAMPLE_LAST_DAY)
-        self._set_clock(dt.datetime.combine(day + DAY, SAMPLE_HOUR))
-        return day + DAY
+            return utc_now()
+        now = STAR_DAYS.known_at(min(day, SAMPLE_LAST_DAY))
+        self._set_clock(now)
+        return now
 
 
 @contextmanager
@@ -140,7 +146,7 @@ def repositories(
             observed = warehouse.observed_days("repositories")
             observable = [day for day in observable if day not in observed]
         for day in observable:
-            api.begin_cycle(day)
+            api.begin_totals(day)
             with loader.writing(), warehouse.connected() as connection:
                 known = state(connection, day)
                 noted = _noted(connection, "repositories")
@@ -196,11 +202,12 @@ def star_history(
         return
     loader = Loader("star_history", partial(github_source, "star_history"), context, warehouse)
     with _api() as api, asyncio.Runner() as runner, _github(api, runner, config, context) as github:
-        today = api.begin_cycle(asked[-1])
+        now = api.begin_histories(asked[-1])
+        day = now.date() - DAY
         with loader.writing(), warehouse.connected() as connection:
-            tracked = members(connection, today - DAY)
+            tracked = members(connection, day)
             budget, reread = config.daily_requests, config.reread
-            planned = plan(connection, tracked, asked[0], asked[-1], today=today, budget=budget, reread=reread)
+            planned = plan(connection, tracked, asked[0], asked[-1], now=now, budget=budget, reread=reread)
             noted = _noted(connection, "star_history")
         context.log.info("plan: %s", planned.in_words)
         answered, unreadable = 0, []
@@ -223,11 +230,17 @@ def star_history(
             failure = (
                 f"{len(unreadable):,} of {len(planned.asks):,} pages could not be read, the first: {unreadable[0]}"
             )
+        is_too_early = asked[-1] >= day > STAR_DAYS.last_known(now)
+        if is_too_early and not failure:
+            failure = (
+                f"not reached: GitHub counts stars of {day} until {STAR_DAYS.begins_at(day + DAY):%m-%d %H:%M} UTC"
+                f" ({STAR_DAYS.zone}); run it again from {STAR_DAYS.known_at(day):%H:%M} UTC on"
+            )
         if failure:
             context.log.warning(failure)
         ledger = {
-            "day": today - DAY,
-            "status": "observed" if failure is None else "partial" if answered else "not_observed",
+            "day": day,
+            "status": "observed" if failure is None else "partial" if answered and not is_too_early else "not_observed",
             "reason": f"{failure}; {planned.in_words}" if failure else planned.in_words,
             "expected": planned.tracked,
             "asked": len(planned.asks),
@@ -237,7 +250,7 @@ def star_history(
             "run_id": context.run_id,
             "fetched_at": utc_now(),
         }
-        if planned.asks or today - DAY not in noted:
+        if planned.asks or day not in noted:
             loader.load({"star_history_days": [ledger]})
         yield dg.MaterializeResult(
             asset_key=STAR_HISTORY,

@@ -17,6 +17,7 @@ from reposignal_pipeline.defs.trends import weekly_trends
 from reposignal_pipeline.defs.warehouse import marts, verticals
 from reposignal_pipeline.publishing.answers import AnswerError
 from reposignal_pipeline.publishing.doctor import unreached
+from reposignal_pipeline.sources.star_days import STAR_DAYS
 
 _sources = {
     "rankings": RANKINGS,
@@ -58,18 +59,22 @@ publish = dg.define_asset_job(
 
 _status = dg.DefaultScheduleStatus.STOPPED if settings.profile.is_sample else dg.DefaultScheduleStatus.RUNNING
 
+DAILY_HOUR = max(6, STAR_DAYS.hours_until_known(2026))
+"""UTC. By 06:00 the ranking file is out, and by this hour GitHub's own day is known, in summer and in winter. The hour
+is the same all year, so that 24 hours lie between two totals."""
+
 daily_schedule = dg.build_schedule_from_partitioned_job(
     daily,
-    hour_of_day=6,
+    hour_of_day=DAILY_HOUR,
     minute_of_hour=0,
     default_status=_status,
-    description="Yesterday, when its file has long been out.",
+    description="Yesterday, when its file is out and GitHub's day of stars has ended.",
 )
 
 
 @dg.schedule(
     job=daily,
-    cron_schedule="0 9-21/3 * * *",
+    cron_schedule=f"0 {DAILY_HOUR + 3}-21/3 * * *",
     execution_timezone="UTC",
     default_status=_status,
     description="Yesterday once more where a spent quota or an outage cut it short: its totals cannot be read later.",
@@ -89,14 +94,14 @@ def catch_up_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | 
 
 weekly_schedule = dg.build_schedule_from_partitioned_job(
     weekly,
-    hour_of_day=8,
+    hour_of_day=DAILY_HOUR + 2,
     minute_of_hour=0,
     default_status=_status,
     description="The week that ended on Sunday, after its last day.",
 )
 refit_schedule = dg.ScheduleDefinition(
     job=refit,
-    cron_schedule="0 7 2 * *",
+    cron_schedule=f"0 {DAILY_HOUR + 1} 2 * *",
     execution_timezone="UTC",
     default_status=_status,
     description="Every month, once its first day is built.",

@@ -402,7 +402,7 @@ class GitHubApi:
 
     def _finish_history(self, request: _Request, answer: Answer, struck: list[Fault]) -> None:
         """Let faults change the page, then write its Link header and ETag, or the 304 that a known ETag earns."""
-        answer.weekday = request.now.isoweekday() % 7
+        answer.weekday = self.world.days.day_of(request.now).isoweekday() % 7
         for fault in struck:
             fault.apply(answer)
         path = f"/repositories/{answer.shown_id}/stargazers/history"

@@ -3,7 +3,8 @@
 Here: what GitHub would know at an instant - totals, and the stars still held by the day they were given on - and
 where worlds come from: the sample, arrays of a test, a generator for scale. Not here: HTTP, GraphQL, faults.
 
-Times are naive UTC.
+Times are naive UTC. The days of stars, given and held, are days of the world's zone, by default of the one by which
+GitHub is taken to count.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
+
+from reposignal_pipeline.sources.star_days import STAR_DAYS, StarDays
 
 Counts = npt.NDArray[np.int32]
 Wide = npt.NDArray[np.int64]
@@ -162,11 +166,20 @@ class Repository:
 
 
 class World:
-    """All repositories. The stars of a day come, and go, evenly between the two hours `arrive` of that day."""
+    """All repositories. The stars of a day come, and go, evenly between two hours `arrive` after it began.
 
-    def __init__(self, repositories: Iterable[Repository], arrive: tuple[int, int] = (1, 23)) -> None:
+    Args:
+        repositories: who there is.
+        arrive: hours since midnight in the zone; days of 23 hours end before the 24th.
+        zone: by whose midnights the days of the arrays, and those of the histories served, begin.
+    """
+
+    def __init__(
+        self, repositories: Iterable[Repository], arrive: tuple[int, int] = (1, 23), zone: ZoneInfo = STAR_DAYS.zone
+    ) -> None:
         self.repositories = tuple(repositories)
         self.arrive = arrive
+        self.days = StarDays(zone, timedelta())
         self.by_id = {repository.repo_id: repository for repository in self.repositories}
         self.by_node_id = {repository.node_id: repository for repository in self.repositories}
         if len(self.by_id) < len(self.repositories):
@@ -196,9 +209,9 @@ class World:
 
     def total(self, repository: Repository, instant: datetime) -> int:
         """Stars held at `instant`."""
-        today = (instant.date() - repository.first_day).days
+        today = (self.days.day_of(instant) - repository.first_day).days
         if today < 0:
-            days = (instant.date() - repository.created_at.date()).days
+            days = (self.days.day_of(instant) - repository.created_at.date()).days
             return int(repository.spread_base()[days]) if days > 0 else 0
         if today >= len(repository.totals):
             return int(repository.totals[-1]) if len(repository.totals) else repository.base
@@ -220,8 +233,8 @@ class World:
         return kept
 
     def _held(self, repository: Repository, instant: datetime) -> Weeks:
-        created_on, today = repository.created_at.date(), instant.date()
-        first = sunday_of(created_on)
+        created_on, today = repository.created_at.date(), self.days.day_of(instant)
+        first = sunday_of(min(created_on, self.days.day_of(repository.created_at)))
         cells = np.zeros(((sunday_of(today) - first).days // 7 + 1) * 7, dtype=np.int64)
         offset = (created_on - first).days
         base = repository.spread_base()
@@ -254,9 +267,11 @@ class World:
 
     def _so_far(self, count: int, instant: datetime) -> int:
         """How many of a day's `count` have come by the hour of `instant`."""
-        first, last = (hour * 3600 for hour in self.arrive)
-        second = instant.hour * 3600 + instant.minute * 60 + instant.second
-        return count * min(max(second - first, 0), last - first) // (last - first)
+        day = self.days.day_of(instant)
+        midnight = self.days.begins_at(day)
+        length = self.days.begins_at(day + timedelta(1)) - midnight
+        first, last = (min(timedelta(hours=hour), length) for hour in self.arrive)
+        return int(count * min(max(instant - midnight - first, timedelta()), last - first) // (last - first))
 
     @classmethod
     def from_gains(
@@ -271,6 +286,7 @@ class World:
         languages: Sequence[str | None] = ("Python", "TypeScript", "Go", "Rust", None),
         first_id: int = 1_000_001,
         arrive: tuple[int, int] = (1, 23),
+        zone: ZoneInfo = STAR_DAYS.zone,
     ) -> World:
         """A world of arrays: `gains` (and `unstars`) of shape (repositories, days), `base` held before.
 
@@ -306,7 +322,7 @@ class World:
                     push_days=1 + n % 12,
                 )
             )
-        return cls(repositories, arrive)
+        return cls(repositories, arrive, zone)
 
 
 def generated_world(n: int, first_day: date, last_day: date, seed: int = 0) -> World:
@@ -366,6 +382,6 @@ def sample_world(folder: Path = SAMPLE_DIR) -> World:
             forks = np.maximum.accumulate(repository.totals) * share // 100
             repository.forks = int(row["forks"]) if row["forks"] else forks
             repositories.append(repository)
-    # Ranking files are taken about 04:00 and count the day they are named after: so the day's stars are there by then,
-    # and none before 01:00, so that a total read after midnight is that of the day before.
+    # The sample's ranking files count the day that they are named after, and so does a total read before the next day
+    # begins in the zone. All stars of a day come in its first hours, so that both are the same number.
     return World(repositories, arrive=(1, 4))

@@ -4,8 +4,9 @@ Here: which pages are worth a request, what a page says and what of it is believ
 Not here: when to wait and which token to spend (`github`), what the vintages mean (dbt).
 
 A page is 30 weeks, newest first; a week begins on Sunday. The same day read later can be smaller, since an unstar takes
-from the past: a week is stored again whenever it reads differently, and nothing is overwritten. Days that had not ended
-when they were read are stored as read, for an answer of 304 confirms them later; until then they count as unknown.
+from the past: a week is stored again whenever it reads differently, and nothing is overwritten. Days that were not
+known yet when they were read (`star_days`) are stored as read, because an answer of 304 confirms them later; until then
+they count as unknown.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pyarrow as pa
 from reposignal_pipeline.sources.discovery import Member
 from reposignal_pipeline.sources.github import QuotaSpentError, TokensRefusedError
 from reposignal_pipeline.sources.schemas import GITHUB_BEGAN, STAR_HISTORY, WEEKDAYS, admitted, utc_now
+from reposignal_pipeline.sources.star_days import FIRST_ZONE, STAR_DAYS
 from reposignal_pipeline.sources.transport import UpstreamError, sort_out
 
 if TYPE_CHECKING:
@@ -96,7 +98,11 @@ class Reads:
 
 
 # What a repository answered for good today is not asked again today.
-_STATE = """
+# Readings of earlier versions claim days that had not ended: what a reading covers depends on when it was made, too.
+# `least` passes over NULLs: a reading that covers nothing has no last day.
+_READ_TO = f"case when last_day is not null then least(last_day, {STAR_DAYS.last_known_sql('fetched_at')}) end"
+
+_STATE = f"""
     create or replace temp table members as
     select
         given.*,
@@ -107,12 +113,12 @@ _STATE = """
     from given left join (
         select
             repo_id,
-            max(last_day) as read_to,
+            max({_READ_TO}) as read_to,
             max(fetched_at)::date as asked_on,
             arg_max(status, fetched_at) as last_status,
             arg_max(etag, fetched_at) filter (page = 1 and last_day is not null) as etag,
-            max_by({'v': stars_total}, fetched_at).v as stars_at_read,
-            max_by({'v': stars_total}, fetched_at) filter (status in ('read', 'unchanged')).v as stars_believed
+            max_by({{'v': stars_total}}, fetched_at).v as stars_at_read,
+            max_by({{'v': stars_total}}, fetched_at) filter (status in ('read', 'unchanged')).v as stars_believed
         from pipeline.star_history.star_history_reads semi join given using (repo_id)
         group by repo_id
     ) as state using (repo_id)
@@ -157,7 +163,7 @@ _DAILY = """
     order by page, is_new, place
 """
 
-_BACKFILL = """
+_BACKFILL = f"""
     with weeks as (
         select week::date as week, ($sunday - week::date) // 7 // $weeks + 1 as page
         from generate_series(
@@ -177,7 +183,7 @@ _BACKFILL = """
         where want_from <= want_to and not exists (
             select 1 from pipeline.star_history.star_history_reads as reads
             where
-                reads.repo_id = wanted.repo_id and first_day <= want_from and last_day >= want_to
+                reads.repo_id = wanted.repo_id and first_day <= want_from and {_READ_TO} >= want_to
                 and reads.fetched_at >= $read_since
         )
     )
@@ -186,9 +192,11 @@ _BACKFILL = """
     from lacking order by page, repo_id
 """
 
+_NUMBERS = ", ".join(f"'{day}': {day}" for day in WEEKDAYS)
 _NEWEST = f"""
-    select repo_id, arg_max({{'week': week, 'total': total, {", ".join(f"'{day}': {day}" for day in WEEKDAYS)}}},
-        {{'week': week, 'loaded_at': loaded_at}}) as newest
+    select repo_id, arg_max(
+        {{'week': week, 'total': total, 'fetched_at': fetched_at, {_NUMBERS}}}, {{'week': week, 'loaded_at': loaded_at}}
+    ) as newest
     from pipeline.star_history.star_history semi join asked using (repo_id) group by repo_id
 """
 
@@ -217,8 +225,9 @@ _FRESH = f"""
     )
     select read.* replace ($loaded_at as loaded_at) from read anti join stored
         on stored.repo_id = read.repo_id and stored.week = read.week and stored.total = read.total and {_SAME}
-        -- the same numbers say more once more of the week's days have ended
-        and least(stored.fetched_at::date, stored.week + 7) >= least(read.fetched_at::date, read.week + 7)
+        -- the same numbers say more once more of the week's days are known
+        and least({STAR_DAYS.last_known_sql("stored.fetched_at")}, stored.week + 6)
+        >= least({STAR_DAYS.last_known_sql("read.fetched_at")}, read.week + 6)
     order by week, repo_id
 """
 
@@ -229,21 +238,24 @@ def plan(
     first: dt.date,
     last: dt.date,
     *,
-    today: dt.date,
+    now: dt.datetime,
     budget: int = DAILY_REQUESTS,
     reread: bool = False,
 ) -> Plan:
-    """Return what to ask for so that the days from `first` to `last` are read.
+    """Return what to ask for so that the days from `first` to `last` are read, as far as they are known by now.
 
     Of yesterday alone, a normal day's plan within the budget: whoever was never read, whoever is due, whose total moved
     most. Of any other range, a backfill: every page that somebody lacks.
 
     Args:
         connection: has the raw tables as `pipeline`.
-        today: UTC day of the run.
+        now: instant of the run; its UTC date is the day of the run.
         budget: requests for repositories that were read before.
         reread: ask for every page of the range that was not read today, to learn what was restated.
     """
+    today = now.date()
+    is_normal_day = first == last == today - DAY and not reread
+    last = min(last, STAR_DAYS.last_known(now))
     rows = [(m.repo_id, m.full_name, m.stars_total, m.gone_days, m.created_on) for m in members]
     names = {"repo_id": pa.int64(), "full_name": pa.string(), "stars_total": pa.int64(), "gone_days": pa.int64()}
     schema = pa.schema({**names, "created_on": pa.date32()})
@@ -258,8 +270,7 @@ def plan(
         """,
         [today, last],
     ).fetchone() or (0, 0)
-    is_normal_day = first == last == today - DAY and not reread
-    sunday = today - DAY * (today.isoweekday() % 7)
+    sunday = _sunday_of(STAR_DAYS.day_of(now))
     common = {"last": last, "sunday": sunday, "weeks": WEEKS_A_PAGE}
     if is_normal_day:
         share = max(-(-len(members) // REREAD_DAYS) - done, 0)
@@ -472,12 +483,20 @@ def _holders(answer: Answer) -> set[int]:
 
 
 def _confirmed(ask: Ask, newest: Row, at: dt.datetime) -> Reads | None:
-    """Return the newest week read once more, unchanged; None where weeks have begun that the page did not know."""
-    yesterday = at.date() - DAY
-    if newest["week"] + 6 * DAY < yesterday:
+    """Return the newest week read once more, unchanged; None where the days known by now lie in other weeks, too."""
+    last = STAR_DAYS.last_known(at)
+    has_begun_since = last > newest["week"] + 6 * DAY
+    # the page was read between a week's end and the slack after it
+    was_unknown_before = STAR_DAYS.last_known(newest["fetched_at"]) < newest["week"] - DAY
+    if has_begun_since or was_unknown_before:
         return None
     week = {**newest, "repo_id": ask.repo_id, "fetched_at": at}
-    return Reads([week], [_reading(ask, "unchanged", at, newest["week"], yesterday, etag=ask.etag)])
+    return Reads([week], [_reading(ask, "unchanged", at, newest["week"], last, etag=ask.etag)])
+
+
+def _sunday_of(day: dt.date) -> dt.date:
+    """Return the day itself or the last Sunday before it."""
+    return day - DAY * (day.isoweekday() % 7)
 
 
 def parse_page(ask: Ask, answer: Answer) -> Reads:
@@ -493,11 +512,13 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
         named = ", ".join(map(str, sorted(holders - {ask.repo_id})))
         reason = f"the answer names repository {named}" if named else "nothing in the answer names the repository"
         return Reads(reads=[_reading(ask, "wrong_id", at, reason=reason)])
-    sunday = at.date() - DAY * (at.isoweekday() % 7)
+    # A day has begun if it has in the first zone of all: if GitHub counted by another zone than the one that is set,
+    # its weeks would still be read, and `ops_star_day_edge` would show it.
+    begun = (at + FIRST_ZONE).date()
     if not answer.content:
         if ask.page == 1:
             return Reads(reads=[_reading(ask, "empty", at, reason="an empty first page: no weeks, not no stars")])
-        newest = sunday - 7 * DAY * WEEKS_A_PAGE * (ask.page - 1)
+        newest = _sunday_of(STAR_DAYS.day_of(at)) - 7 * DAY * WEEKS_A_PAGE * (ask.page - 1)
         return Reads(
             reads=[
                 _reading(ask, "read", at, newest - 7 * DAY * (WEEKS_A_PAGE - 1), newest + 6 * DAY, reason="no weeks")
@@ -506,7 +527,7 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
     result = Reads()
     good: list[dt.date] = []
     for entry in answer.content:
-        week, days, wrong = _week(entry, at.date(), ask.created_on)
+        week, days, wrong = _week(entry, begun, ask.created_on)
         if wrong:
             result.quarantine.append(
                 {
@@ -526,7 +547,7 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
     etag = answer.etag if not result.quarantine else None
     spans = _spans(sorted(set(good)))
     for begin, end in spans:
-        last = min(end + 6 * DAY, at.date() - DAY)
+        last = min(end + 6 * DAY, STAR_DAYS.last_known(at))
         result.reads.append(_reading(ask, "read", at, begin, last, etag=etag if end == max(good) else None))
     if not spans:
         result.reads.append(_reading(ask, "unreadable", at, reason=result.quarantine[0]["reason"]))
@@ -534,7 +555,7 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
 
 
 def _week(
-    entry: Any, today: dt.date, created_on: dt.date | None
+    entry: Any, begun_by: dt.date, created_on: dt.date | None
 ) -> tuple[dt.date | None, list[int] | None, str | None]:
     """Return (week, stars by day, what is wrong); days stand beside a wrong only if those that have ended are good."""
     at = entry.get("week") if isinstance(entry, dict) else None
@@ -542,19 +563,19 @@ def _week(
         return None, None, "no week"
     moment = dt.datetime.fromtimestamp(min(at, 4_000_000_000), dt.UTC)
     week, days = moment.date(), entry.get("days")
-    if wrong := _misplaced(moment, today, created_on) or _miscounted(days, entry.get("total")):
+    if wrong := _misplaced(moment, begun_by, created_on) or _miscounted(days, entry.get("total")):
         return week, None, wrong
-    begun = (today - week).days + 1
+    begun = (begun_by - week).days + 1
     if begun < 7 and any(days[begun:]):
         return week, days[:begun] + [0] * (7 - begun), "stars on days to come"
     return week, days, None
 
 
-def _misplaced(moment: dt.datetime, today: dt.date, created_on: dt.date | None) -> str | None:
+def _misplaced(moment: dt.datetime, begun_by: dt.date, created_on: dt.date | None) -> str | None:
     week = moment.date()
     if moment.time() != dt.time() or week.isoweekday() != 7:
         return "a week that does not begin on a Sunday at 00:00 UTC"
-    if week > today:
+    if week > begun_by:
         return "a week to come"
     # GitHub's days may begin up to a day off UTC's
     if week + 7 * DAY < max(created_on or GITHUB_BEGAN, GITHUB_BEGAN):

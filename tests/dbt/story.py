@@ -116,7 +116,7 @@ def gains(id: int, until: int, *, restated: bool = False) -> dict[dt.date, int]:
 
 def weeks(number: int) -> list[Row]:
     """Return the star-history weeks that the cycle of a day loads: only those that read differently or further."""
-    read = moment(number + 1, 1.25)
+    read = moment(number + 1, 9.25)
     if number == TRACKED_FROM:
         ids = (STEADY, MOVER, CASEY, GONE)
         return [week for id in ids for week in histories(id, gains(id, number), read)]

@@ -120,11 +120,11 @@ def test_the_latest_vintage_counts_and_the_earlier_ones_stay(story: BuiltHome) -
         "select fetched_at, stars_gained from fct_star_vintage where repo_id = $1 and day = $2 order by 1",
         MOVER,
         restated,
-    ) == [(moment(21, 1.25), 6), (moment(31, 1.25), 5)]
+    ) == [(moment(21, 9.25), 6), (moment(31, 9.25), 5)]
     assert story.query(
         "select stars_gained, stars_gained_fetched_at, dq_flags from fct_repo_day where repo_id = $1 and day = $2",
         MOVER, restated,
-    ) == [(5, moment(31, 1.25), ["total_not_observed", "restated"])]  # fmt: skip
+    ) == [(5, moment(31, 9.25), ["total_not_observed", "restated"])]  # fmt: skip
     as_of = (
         "select arg_max(stars_gained, fetched_at) from fct_star_vintage"
         " where repo_id = $1 and day = $2 and fetched_at <= $3"
@@ -155,7 +155,7 @@ def test_a_restated_day_changes_no_signal_of_the_past(story: BuiltHome, tmp_path
     signals = "select * from fct_repo_signal_day order by all"
     before = home.query(signals)
     taken_back = {day(number): 7 for number in range(-20, 40)}
-    home.append(star_history=histories(STEADY, taken_back, moment(45, 1)))
+    home.append(star_history=histories(STEADY, taken_back, moment(45, 9)))
     home.built(["run", *window(day(0), day(LAST), moment(44, 0))])
     assert home.query(signals) == before
     restated = "select distinct stars_gained from fct_repo_day where repo_id = $1 and day between $2 and $3"

@@ -98,10 +98,10 @@ def test_with_a_token_the_daily_job_asks_every_source(fresh: Home) -> None:
 
 def test_schedules_run_on_their_own_against_live_upstreams(local: dict[str, Any]) -> None:
     assert local["schedules"] == {
-        "daily_schedule": ["daily", "0 6 * * *", "RUNNING"],
-        "catch_up_schedule": ["daily", "0 9-21/3 * * *", "RUNNING"],
-        "weekly_schedule": ["weekly", "0 8 * * 1", "RUNNING"],
-        "refit_schedule": ["refit", "0 7 2 * *", "RUNNING"],
+        "daily_schedule": ["daily", "0 9 * * *", "RUNNING"],
+        "catch_up_schedule": ["daily", "0 12-21/3 * * *", "RUNNING"],
+        "weekly_schedule": ["weekly", "0 11 * * 1", "RUNNING"],
+        "refit_schedule": ["refit", "0 10 2 * *", "RUNNING"],
     }
 
 

@@ -23,11 +23,12 @@ import pytest
 from reposignal_pipeline.sample import github_faults as faults
 from reposignal_pipeline.sample.github_api import GitHubApi
 from reposignal_pipeline.sample.github_world import World
+from reposignal_pipeline.sources.star_days import STAR_DAYS
 from tests.pipeline.homes import PATIENCE_SECONDS, Home, Ran, assert_one_line
 
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2025, 6, 1)
-NOW = dt.datetime(2026, 3, 3, 6)  # a Tuesday
+NOW = dt.datetime(2026, 3, 3, 9)  # a Tuesday
 TODAY, YESTERDAY = NOW.date(), NOW.date() - DAY
 TOKEN = "ghp_known0fake0token0which0must0never0be0seen"
 REPOSITORIES = 40
@@ -167,7 +168,7 @@ def test_gains_are_those_still_held_when_read(two_days: tuple[Running, list[Ran]
     for repo_id, day, fetched_at, stars_gained in rows:
         weeks = live.world.held(live.world.by_id[repo_id], fetched_at)
         assert stars_gained == weeks.cells.ravel()[(day - weeks.first).days]
-        assert day < fetched_at.date()
+        assert day <= STAR_DAYS.last_known(fetched_at)
 
 
 def test_the_latest_vintage_stands_and_the_earlier_ones_stay(two_days: tuple[Running, list[Ran], list[int]]) -> None:
@@ -373,6 +374,27 @@ def test_a_revoked_token_costs_the_day_and_nothing_else(eventful: tuple[Running,
     )
     assert days == [(TODAY + 2 * DAY, "not_observed", 0), (TODAY + DAY, "observed", 4)]
     assert live.query(f"select count(*) from fct_repo_day where day <= date '{TODAY + DAY}'")[0][0] > 8 * 200
+
+
+def test_a_cycle_before_githubs_day_has_ended_says_when_to_run_it_again(tmp_path: Path, parsed: Path) -> None:
+    """At 06:00 UTC yesterday has two hours to go in GitHub's count: its stars are unknown, not few."""
+    with running(tmp_path / "live", parsed, watch=4, size=4) as live:
+        ran = live.run(NOW - dt.timedelta(hours=3), "run", *SOURCES)
+        assert ran.returncode == 1
+        assert_one_line(ran.stderr)
+        assert "until 03-03 08:00 UTC (America/Los_Angeles); run it again from 08:30 UTC on" in ran.stderr
+        shown = f"select max(day) filter (stars_gained is not null), count(stars_total) from fct_repo_day"
+        assert live.query(shown) == [(YESTERDAY - DAY, 4)]
+        (status, reason) = live.query(
+            f"select status, reason from ops_source_coverage where source = 'star_history' and day = date '{YESTERDAY}'"
+        )[0]
+        assert (status, "not reached" in reason) == ("not_observed", True)  # so the catch-up asks again
+        ran = live.run(NOW, "run", *SOURCES)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert live.query(shown)[0][0] == YESTERDAY
+        assert live.query(
+            f"select count(*) from fct_star_vintage where fetched_at < timestamp '{NOW}' and day = date '{YESTERDAY}'"
+        ) == [(0,)]
 
 
 def test_totals_of_the_past_are_refused_in_words(tmp_path: Path, parsed: Path) -> None:

@@ -21,7 +21,7 @@ from reposignal_pipeline.sample import github_faults as faults
 from reposignal_pipeline.sample.github_api import GitHubApi
 from reposignal_pipeline.sample.github_world import ALWAYS, Repository, World
 
-NOW = datetime(2026, 2, 26, 12)  # a Thursday
+NOW = datetime(2026, 2, 26, 20)  # a Thursday, noon by the days of star histories
 FIRST_DAY = date(2025, 6, 1)
 MIDNIGHT = datetime(2025, 6, 1)
 DAYS = 300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reposignal_pipeline.sample.github_world import ALWAYS, Repository, World, generated_world, node_id, sunday_of
+from reposignal_pipeline.sources.star_days import STAR_DAYS
 
 FIRST_DAY = date(2025, 11, 3)
-MIDNIGHT = datetime(2025, 11, 3)
+MIDNIGHT = STAR_DAYS.begins_at(FIRST_DAY)
+"""when the first day begins for GitHub: 08:00 UTC"""
 
 
 def repository(repo_id: int = 1, name: str = "a/b", **given: object) -> Repository:
@@ -70,8 +73,9 @@ def test_the_days_held_add_up_to_the_total_at_any_instant(
     assert weeks.cells.sum() == world.total(one, instant)
     assert (weeks.cells >= 0).all()
     assert weeks.first == sunday_of(one.created_at.date())
-    assert weeks.first + timedelta(7 * len(weeks.cells)) == sunday_of(instant.date()) + timedelta(7)
-    after_today = (instant.date() - weeks.first).days + 1
+    today = STAR_DAYS.day_of(instant)
+    assert weeks.first + timedelta(7 * len(weeks.cells)) == sunday_of(today) + timedelta(7)
+    after_today = (today - weeks.first).days + 1
     assert not weeks.cells.reshape(-1)[after_today:].any()
 
 
@@ -98,6 +102,28 @@ def test_the_past_is_restated_and_totals_are_not() -> None:
     read = [int(world.held(one, MIDNIGHT + timedelta(n)).cells.reshape(-1)[first_day]) for n in (2, 3)]
     assert read == [5, 3]
     assert [world.total(one, MIDNIGHT + timedelta(n)) for n in (1, 2, 3)] == [15, 15, 14]
+
+
+def test_the_same_stars_are_counted_by_the_days_of_the_worlds_zone() -> None:
+    one = repository(given=np.array([24, 0, 24], np.int32))
+    shown = {}
+    for zone in ("America/Los_Angeles", "UTC", "Asia/Tokyo"):
+        world = World([one], arrive=(0, 24), zone=ZoneInfo(zone))
+        begins = world.days.begins_at(FIRST_DAY)
+        shown[zone] = begins.hour, [world.total(one, begins + timedelta(hours=h)) for h in (0, 6, 24, 60)]
+        assert world.held(one, begins + timedelta(hours=6)).cells.sum() == 16
+    totals = [10, 16, 34, 46]
+    assert shown == {"America/Los_Angeles": (8, totals), "UTC": (0, totals), "Asia/Tokyo": (15, totals)}
+
+
+@pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 8), 23), (date(2025, 11, 2), 25)])
+def test_no_star_is_lost_or_counted_twice_where_the_clock_is_changed(day: date, hours: int) -> None:
+    world = World([repository(first_day=day, given=np.array([hours, 0], np.int32))], arrive=(0, 25))
+    begins = world.days.begins_at(day)
+    (one,) = world.repositories
+    assert [world.total(one, begins + timedelta(hours=h)) for h in range(hours + 2)] == [
+        10 + min(h, hours) for h in range(hours + 2)
+    ]
 
 
 def test_a_day_comes_between_the_hours_of_arrival() -> None:

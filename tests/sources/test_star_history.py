@@ -20,11 +20,12 @@ from reposignal_pipeline.sample.github_world import ALWAYS, Repository, World
 from reposignal_pipeline.sources.discovery import Member
 from reposignal_pipeline.sources.github import Answer, GitHub
 from reposignal_pipeline.sources.schemas import STAR_HISTORY, STAR_HISTORY_READS, WEEKDAYS
+from reposignal_pipeline.sources.star_days import STAR_DAYS
 from reposignal_pipeline.sources.star_history import Ask, Plan, fresh_weeks, parse_page, plan, read
 from reposignal_pipeline.warehouse import Warehouse
 
 DAY = dt.timedelta(days=1)
-NOW = dt.datetime(2026, 2, 26, 6)  # a Thursday
+NOW = dt.datetime(2026, 2, 26, 9)  # a Thursday
 TODAY = NOW.date()
 SUNDAY = dt.date(2026, 2, 22)
 ASK = Ask(7, "a/b", 1, stars_total=100)
@@ -194,13 +195,14 @@ class Home:
         self.warehouse = Warehouse(settings)
         self.members = [Member(n, f"R_{n}", f"o/r{n}", "search", 100 * n, 0, dt.date(2020, 1, 1)) for n in range(1, 71)]
 
-    def plan(self, first: dt.date, last: dt.date, *, today: dt.date = TODAY, **more: int) -> Plan:
+    def plan(self, first: dt.date, last: dt.date, *, now: dt.datetime = NOW, **more: int) -> Plan:
         with self.warehouse.connected() as connection:
-            return plan(connection, self.members, first, last, today=today, **more)
+            return plan(connection, self.members, first, last, now=now, **more)
 
     def keep(self, asks: list[Ask], at: dt.datetime, pages: dict[int, list[dict[str, Any]]] | None = None) -> int:
         """Load what these asks answered at `at`; return how many weeks were new."""
-        sunday = at.date() - DAY * (at.isoweekday() % 7)
+        today = STAR_DAYS.day_of(at)
+        sunday = today - DAY * (today.isoweekday() % 7)
         new = 0
         with self.warehouse.connected() as connection:
             for ask in asks:
@@ -247,7 +249,7 @@ def test_a_normal_day_asks_for_those_whose_total_moved_and_a_seventh_of_the_quie
     home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
     moved = {3: 400, 9: 950}
     home.members = [Member(**{**vars(m), "stars_total": moved.get(m.repo_id, m.stars_total)}) for m in home.members]
-    planned = home.plan(TODAY, TODAY, today=TODAY + DAY)
+    planned = home.plan(TODAY, TODAY, now=NOW + DAY)
     assert moved.keys() <= {ask.repo_id for ask in planned.asks}
     assert "10 due for their weekly reading" in planned.in_words
     assert planned.left_out == 70 - len(planned.asks)
@@ -258,7 +260,7 @@ def test_everybody_is_read_again_within_a_week_and_the_budget_holds(home: Home) 
     home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
     read: set[int] = set()
     for n in range(1, 8):
-        planned = home.plan(TODAY + (n - 1) * DAY, TODAY + (n - 1) * DAY, today=TODAY + n * DAY, budget=10)
+        planned = home.plan(TODAY + (n - 1) * DAY, TODAY + (n - 1) * DAY, now=NOW + n * DAY, budget=10)
         assert len(planned.asks) <= 10
         home.keep(planned.asks, NOW + n * DAY)
         read |= {ask.repo_id for ask in planned.asks}
@@ -267,8 +269,8 @@ def test_everybody_is_read_again_within_a_week_and_the_budget_holds(home: Home) 
 
 def test_a_normal_day_asked_for_again_asks_nothing(home: Home) -> None:
     home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
-    home.keep(home.plan(TODAY, TODAY, today=TODAY + DAY).asks, NOW + DAY)
-    assert home.plan(TODAY, TODAY, today=TODAY + DAY).asks == []
+    home.keep(home.plan(TODAY, TODAY, now=NOW + DAY).asks, NOW + DAY)
+    assert home.plan(TODAY, TODAY, now=NOW + DAY).asks == []
 
 
 def test_a_clock_that_was_put_back_hides_no_load(home: Home) -> None:
@@ -285,7 +287,7 @@ def test_a_clock_that_was_put_back_hides_no_load(home: Home) -> None:
 def test_the_budget_goes_to_what_moved_most_for_its_size(home: Home) -> None:
     home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
     home.members = [Member(**{**vars(m), "stars_total": (m.stars_total or 0) + m.repo_id}) for m in home.members]
-    planned = home.plan(TODAY, TODAY, today=TODAY + DAY, budget=13)
+    planned = home.plan(TODAY, TODAY, now=NOW + DAY, budget=13)
     chosen = {ask.repo_id for ask in planned.asks}
     assert len(chosen) == 13
     assert len(chosen & {68, 69, 70}) == 3
@@ -303,7 +305,7 @@ def test_who_refused_today_is_asked_again_tomorrow(home: Home) -> None:
             rows = parse_page(ask, answer({}, 404)).reads
             insert(connection, "star_history_reads", pa.Table.from_pylist(rows, STAR_HISTORY_READS))
     assert home.plan(YESTERDAY, YESTERDAY).asks == []
-    assert len(home.plan(TODAY, TODAY, today=TODAY + DAY).asks) == 70
+    assert len(home.plan(TODAY, TODAY, now=NOW + DAY).asks) == 70
 
 
 def test_a_backfill_asks_only_for_the_pages_that_lack(home: Home) -> None:
@@ -320,7 +322,7 @@ def test_a_backfill_that_rereads_asks_for_everything_once(home: Home) -> None:
     two_years = TODAY - 730 * DAY
     home.keep(home.plan(two_years, YESTERDAY).asks, NOW)
     with home.warehouse.connected() as connection:
-        later = {"today": TODAY + DAY, "reread": True}
+        later = {"now": NOW + DAY, "reread": True}
         asks = plan(connection, home.members, two_years, YESTERDAY, **later).asks
         assert len(asks) == 4 * 70
     home.keep(asks, NOW + DAY)
@@ -337,7 +339,7 @@ def test_a_week_is_stored_again_only_when_it_says_something_new(home: Home) -> N
     ask = Ask(1, "o/r1", 1)
     assert home.keep([ask], NOW) == 30
     assert home.keep([ask], NOW + dt.timedelta(hours=1)) == 0
-    assert home.keep([ask], NOW + DAY) == 1  # one more of its days has ended
+    assert home.keep([ask], NOW + DAY) == 1  # one more of its days is known
     restated = weeks(30)
     restated[4] = week(SUNDAY - 28 * DAY, 3, 0, 0, 0, 0, 0, 1)
     assert home.keep([ask], NOW + DAY, {1: restated}) == 1
@@ -347,9 +349,77 @@ def test_a_week_is_stored_again_only_when_it_says_something_new(home: Home) -> N
 def test_an_etag_is_sent_only_with_the_week_that_it_confirms(home: Home) -> None:
     home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
     home.members = [Member(**{**vars(m), "stars_total": 0}) for m in home.members]
-    asks = home.plan(TODAY, TODAY, today=TODAY + DAY).asks
+    asks = home.plan(TODAY, TODAY, now=NOW + DAY).asks
     assert {ask.etag for ask in asks} == {'W/"x"'}
     for ask in asks:
         assert ask.newest
         assert ask.newest["week"] == SUNDAY
         assert [ask.newest[day] for day in WEEKDAYS] == [1, 2, 3, 4, 5, 0, 0]
+
+
+def test_a_day_is_planned_once_it_is_known(home: Home) -> None:
+    """At 06:00 UTC yesterday has not ended for GitHub: what is asked for then reads to the day before."""
+    early = NOW - dt.timedelta(hours=3)
+    first = home.plan(YESTERDAY, YESTERDAY, now=early)
+    assert len(first.asks) == 70  # never read: their past is worth it
+    home.keep(first.asks, early)
+    assert home.plan(YESTERDAY, YESTERDAY, now=early).asks == []
+    later = home.plan(YESTERDAY, YESTERDAY)
+    assert later.in_words.startswith("10 pages of repositories: 10 due for their weekly reading")
+    home.keep(later.asks, NOW)
+    assert home.plan(YESTERDAY, YESTERDAY).asks == []
+
+
+def test_what_an_earlier_version_believed_too_early_is_read_again(home: Home) -> None:
+    """Homes hold readings of 06:00 UTC that claim to cover yesterday."""
+    asks = home.plan(YESTERDAY, YESTERDAY).asks
+    early = NOW - dt.timedelta(hours=3)
+    home.keep(asks, early)
+    with home.warehouse.connected() as connection:
+        connection.execute("update pipeline.star_history.star_history_reads set last_day = ?", [YESTERDAY])
+    assert len(home.plan(YESTERDAY - 30 * DAY, YESTERDAY).asks) == 70
+    home.members = [Member(**{**vars(m), "stars_total": 0}) for m in home.members]
+    assert len(home.plan(YESTERDAY, YESTERDAY).asks) == 70
+    # the same numbers, read once the day is known, are a reading of it
+    assert home.keep([Ask(1, "o/r1", 1)], NOW) == 1
+
+
+class Unchanged:
+    """An API that answers 304 to an ETag, and else a page that the test gives."""
+
+    def __init__(self, at: dt.datetime, content: list[dict[str, Any]]) -> None:
+        self.at, self.content = at, content
+        self.etags: list[str | None] = []
+
+    async def get(self, path: str, params: dict[str, Any], *, etag: str | None = None) -> Answer:
+        self.etags.append(etag)
+        return answer(self.content, 304 if etag else 200, at=self.at)
+
+
+@pytest.mark.parametrize(
+    ("stored_at", "asked_at", "is_asked_in_full", "known_to"),
+    [
+        # on a Wednesday and on the Thursday after it, the newest week is all that can have more known days
+        (NOW - DAY, NOW, False, YESTERDAY),
+        # at 08:10 UTC the new week has begun, and the Saturday before it is not known yet
+        (dt.datetime(2026, 2, 22, 8, 10), dt.datetime(2026, 2, 23, 9), True, SUNDAY),
+        (dt.datetime(2026, 2, 22, 8, 30), dt.datetime(2026, 2, 23, 9), False, SUNDAY),
+        # at 07:00 UTC it is still Saturday for GitHub
+        (dt.datetime(2026, 2, 21, 9), dt.datetime(2026, 2, 22, 7), False, SUNDAY - 2 * DAY),
+    ],
+)
+def test_an_answer_of_304_confirms_the_days_that_are_known_by_then(
+    stored_at: dt.datetime, asked_at: dt.datetime, is_asked_in_full: bool, known_to: dt.date
+) -> None:
+    today = STAR_DAYS.day_of(stored_at)
+    sunday = today - DAY * (today.isoweekday() % 7)
+    newest = {"week": sunday, "total": 0, "fetched_at": stored_at} | dict.fromkeys(WEEKDAYS, 0)
+    ask = Ask(7, "a/b", 1, etag='W/"x"', newest=newest)
+    api = Unchanged(asked_at, [week(sunday - 7 * n * DAY, *[0] * 7) for n in range(30)])
+
+    async def reads() -> list[Any]:
+        return [row async for some in read(api, [ask]) for row in some.reads]  # type: ignore[arg-type]
+
+    (reading,) = asyncio.run(reads())
+    assert (len(api.etags) == 2) == is_asked_in_full
+    assert reading["last_day"] == known_to

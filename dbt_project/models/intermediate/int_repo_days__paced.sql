@@ -164,7 +164,7 @@ paced as (
 ),
 
 -- Where the totals give no pace, the star history may, as far as it was known by then: as first read, and read
--- before the day after had ended.
+-- before the day after had ended (UTC), since the cycle of a day is made on the day after. Star days have 23 to 25 hours.
 unpaced as (
 
     select
@@ -177,13 +177,26 @@ unpaced as (
 
 ),
 
+lengths as (
+
+    select
+        day,
+        {{ star_day_hours('day') }} / 24.0 as days_long
+    from (
+        select unnest(generate_series(min(first_day) - 27, max(last_day), interval 1 day))::date as day
+        from unpaced
+    ) as calendar
+
+),
+
 cells as (
 
     select
         unpaced.repo_key,
         star_days.day,
         star_days.stars_gained,
-        star_days.fetched_at
+        star_days.fetched_at,
+        lengths.days_long
     from {{ ref('int_star_days__read') }} as star_days
     inner join {{ ref('int_repos__identified') }} as identified on star_days.repo_id = identified.repo_id
     inner join unpaced
@@ -191,6 +204,7 @@ cells as (
             identified.repo_key = unpaced.repo_key
             and star_days.day >= unpaced.first_day - 27
             and star_days.day <= unpaced.last_day
+    inner join lengths on star_days.day = lengths.day
     where {{ in_window('star_days.day', lookback=27) }} and star_days.reading = 1
 
 ),
@@ -202,9 +216,11 @@ spans as (
         sum(stars_gained) over week as gained_week,
         count(*) over week as cells_week,
         max(fetched_at) over week as known_week_at,
+        sum(days_long) over week as week_long,
         sum(stars_gained) over month as gained_month,
         count(*) over month as cells_month,
-        max(fetched_at) over month as known_month_at
+        max(fetched_at) over month as known_month_at,
+        sum(days_long) over month as month_long
     from cells
     window
         week as (
@@ -223,6 +239,9 @@ gains as (
     select
         day,
         repo_key,
+        days_long,
+        week_long,
+        month_long,
         case when fetched_at < day + 2 then stars_gained end as gained_day,
         case when cells_week = 7 and known_week_at < day + 2 then gained_week end as gained_week,
         case when cells_month = 28 and known_month_at < day + 2 then gained_month end as gained_month
@@ -244,10 +263,10 @@ final as (
         paced.is_waved,
         coalesce(
             round(paced.daily_change, 3),
-            case when not {{ is_left_out('paced') }} then gains.gained_day end
+            case when not {{ is_left_out('paced') }} then round(gains.gained_day / gains.days_long, 3) end
         )::double as velocity_24h,
-        coalesce(paced.velocity_7d, round(gains.gained_week / 7.0, 3))::double as velocity_7d,
-        coalesce(paced.velocity_28d, round(gains.gained_month / 28.0, 3))::double as velocity_28d,
+        coalesce(paced.velocity_7d, round(gains.gained_week / gains.week_long, 3))::double as velocity_7d,
+        coalesce(paced.velocity_28d, round(gains.gained_month / gains.month_long, 3))::double as velocity_28d,
         case
             when paced.daily_change is not null then 'net_change'
             when not {{ is_left_out('paced') }} and gains.gained_day is not null

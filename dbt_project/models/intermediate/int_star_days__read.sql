@@ -25,6 +25,7 @@ readings as (
 
     select
         weeks.*,
+        {{ last_known_star_day('weeks.fetched_at') }} as last_known,
         max(weeks.loaded_at) over (partition by weeks.repo_id, weeks.week) as week_loaded_at
     from weeks
     {% if is_incremental() %}
@@ -44,17 +45,29 @@ days as (
         week + unnest(range(7))::integer as day,
         unnest([sunday, monday, tuesday, wednesday, thursday, friday, saturday]) as stars_gained,
         fetched_at,
+        last_known,
         week_loaded_at
     from readings
 
 ),
 
--- a day counts once it has ended, and a reading that confirms the former one tells nothing
+-- A day counts once it is known: it had ended in GitHub's zone, and some slack had passed. Earlier versions took a UTC
+-- day's end for it, so a home can hold readings of a day that still grew. They are no readings of that day.
+-- A reading that confirms the former one tells nothing.
 told as (
 
     select * from days
-    where day < fetched_at::date and stars_gained is not null
+    where day <= last_known and stars_gained is not null
     qualify stars_gained is distinct from lag(stars_gained) over (partition by repo_id, day order by fetched_at)
+
+),
+
+compared as (
+
+    select
+        *,
+        coalesce(stars_gained > lag(stars_gained) over (partition by repo_id, day order by fetched_at), false) as is_rise
+    from told
 
 ),
 
@@ -65,10 +78,11 @@ final as (
         day,
         row_number() over by_day as reading,
         count(*) over (partition by repo_id, day) as readings,
+        bool_or(is_rise) over (partition by repo_id, day) as has_risen,
         fetched_at,
         stars_gained,
         week_loaded_at as loaded_at
-    from told
+    from compared
     window by_day as (partition by repo_id, day order by fetched_at)
     order by day, repo_id, fetched_at
 

@@ -212,7 +212,8 @@ joined as (
         end as stars_gained_source,
         archived.stars_gained as archive_stars_gained,
         gained.fetched_at,
-        gained.readings
+        gained.readings,
+        gained.has_risen
     from totals
     full join gained on totals.day = gained.day and totals.repo_key = gained.repo_key
     full join archived
@@ -249,6 +250,7 @@ final as (
                 case when joined.stars_total is null then 'total_not_observed' end,
                 case when joined.stars_gained is null then 'stars_gained_not_observed' end,
                 case when joined.readings > 1 then 'restated' end,
+                case when joined.has_risen then 'restated_upward' end,
                 case when joined.stars_gained_source = 'gh_archive' then 'not_netted' end,
                 case
                     when joined.stars_gained_source = 'gh_archive' and archive_coverage.coverage is null

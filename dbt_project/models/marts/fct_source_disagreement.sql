@@ -1,4 +1,4 @@
-{{ config(incremental_strategy='replace_touched_days') }}
+{{ config(incremental_strategy='replace_compared_days') }}
 -- depends_on: {{ ref('int_repo_days__touched') }}
 
 with
@@ -17,10 +17,10 @@ final as (
         full_name,
         source,
         other_source,
-        stars,
-        other_stars,
-        stars - other_stars as difference,
-        tolerance
+        round(stars, 3) as stars,
+        round(other_stars, 3) as other_stars,
+        round(stars - other_stars, 3) as difference,
+        round(tolerance, 3) as tolerance
     from gains
     where abs(stars - other_stars) > tolerance
     order by day, repo_key, source, other_source

@@ -1,4 +1,4 @@
-{{ config(incremental_strategy='replace_touched_days') }}
+{{ config(incremental_strategy='replace_compared_days') }}
 -- depends_on: {{ ref('int_repo_days__touched') }}
 
 with

@@ -134,7 +134,7 @@ created as (
 
     select
         repo_id,
-        min(created_at)::date as created_on
+        {{ star_day_of('min(created_at)') }} as created_on
     from {{ ref('int_repo_attributes__changed') }}
     where repo_id is not null
     group by repo_id
