@@ -1,0 +1,37 @@
+{{ config(severity='warn') }}
+-- GitHub documents no zone of its star days: ops_star_day_edge has what totals say, and this tells of another hour than
+-- that of star_day_zone (dbt_project.yml)
+with
+
+hours as (
+
+    select
+        edge_hour,
+        sum(readings) as readings,
+        sum(stars_off) as stars_off
+    from {{ ref('ops_star_day_edge') }}
+    group by edge_hour
+
+),
+
+configured as (
+
+    select
+        sum(readings) as readings,
+        sum(stars_off) as stars_off
+    from {{ ref('ops_star_day_edge') }}
+    where is_configured
+
+)
+
+select
+    hours.edge_hour as fitted_edge_hour,
+    hours.stars_off,
+    configured.stars_off as stars_off_as_set,
+    configured.readings
+from hours
+cross join configured
+where
+    configured.readings >= {{ constant('star_edge_readings_min') }}
+    and hours.stars_off * {{ constant('star_edge_ratio') }} < configured.stars_off
+qualify row_number() over (order by hours.stars_off asc) = 1
