@@ -383,7 +383,7 @@ def test_a_cycle_before_githubs_day_has_ended_says_when_to_run_it_again(tmp_path
         assert ran.returncode == 1
         assert_one_line(ran.stderr)
         assert "until 03-03 08:00 UTC (America/Los_Angeles); run it again from 08:30 UTC on" in ran.stderr
-        shown = f"select max(day) filter (stars_gained is not null), count(stars_total) from fct_repo_day"
+        shown = "select max(day) filter (stars_gained is not null), count(stars_total) from fct_repo_day"
         assert live.query(shown) == [(YESTERDAY - DAY, 4)]
         (status, reason) = live.query(
             f"select status, reason from ops_source_coverage where source = 'star_history' and day = date '{YESTERDAY}'"

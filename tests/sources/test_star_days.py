@@ -51,7 +51,15 @@ def read_at(world: World, at: dt.datetime) -> dict[dt.date, int]:
         }
         for n, days in enumerate(weeks.cells.tolist())
     ]
-    answer = Answer(200, content[::-1][:30], "/repos/a/b", is_moved=False, etag=None, links={}, answered_at=at)
+    answer = Answer(
+        200,
+        content[::-1][:30],
+        f"/repositories/{one.repo_id}/stargazers/history",
+        is_moved=False,
+        etag=None,
+        links={},
+        answered_at=at,
+    )
     reads = parse_page(Ask(one.repo_id, "a/b", 1), answer)
     assert reads.quarantine == []
     days = {row["week"] + n * DAY: row[name] for row in reads.weeks for n, name in enumerate(WEEKDAYS)}
