@@ -164,7 +164,7 @@ paced as (
 ),
 
 -- Where the totals give no pace, the star history may, as far as it was known by then: as first read, and read
--- before the day after had ended (UTC), since the cycle of a day is made on the day after. Star days have 23 to 25 hours.
+-- before the day after had ended (UTC), since the cycle of a day is made on the day after.
 unpaced as (
 
     select

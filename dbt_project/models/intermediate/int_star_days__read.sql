@@ -66,8 +66,9 @@ compared as (
 
     select
         *,
-        coalesce(stars_gained > lag(stars_gained) over (partition by repo_id, day order by fetched_at), false) as is_rise
+        coalesce(stars_gained > lag(stars_gained) over by_day, false) as is_rise
     from told
+    window by_day as (partition by repo_id, day order by fetched_at)
 
 ),
 
