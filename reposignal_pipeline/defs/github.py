@@ -78,7 +78,8 @@ class _Api:
         """Return the instant at which histories are read for the cycle of `day`: now, or as early as the sample can."""
         if self._set_clock is None:
             return utc_now()
-        now = STAR_DAYS.known_at(min(day, SAMPLE_LAST_DAY))
+        day = min(day, SAMPLE_LAST_DAY)
+        now = max(STAR_DAYS.known_at(day), dt.datetime.combine(day + DAY, SAMPLE_HOUR))
         self._set_clock(now)
         return now
 

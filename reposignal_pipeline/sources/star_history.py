@@ -273,6 +273,9 @@ def plan(
     sunday = _sunday_of(STAR_DAYS.day_of(now))
     common = {"last": last, "sunday": sunday, "weeks": WEEKS_A_PAGE}
     if is_normal_day:
+        if last < today - DAY:
+            # a later run of this day learns more from the same requests; only who was never read is worth one now
+            budget = 0
         share = max(-(-len(members) // REREAD_DAYS) - done, 0)
         parameters = {"share": share, "reread": REREAD_DAYS - 1, "budget": max(budget - made, 0)} | common
         asked = connection.execute(_DAILY, parameters).to_arrow_table()

@@ -364,6 +364,8 @@ def test_a_day_is_planned_once_it_is_known(home: Home) -> None:
     assert len(first.asks) == 70  # never read: their past is worth it
     home.keep(first.asks, early)
     assert home.plan(YESTERDAY, YESTERDAY, now=early).asks == []
+    tomorrow = {"first": TODAY, "last": TODAY}
+    assert home.plan(**tomorrow, now=early + DAY).asks == []  # the run after 08:30 learns more from the same requests
     later = home.plan(YESTERDAY, YESTERDAY)
     assert later.in_words.startswith("10 pages of repositories: 10 due for their weekly reading")
     home.keep(later.asks, NOW)
