@@ -32,7 +32,7 @@ from story import (
 MARTS = (
     "fct_repo_day", "fct_star_vintage", "fct_repo_signal_day", "fct_language_day", "dim_repo", "dim_repo_alias",
     "dim_universe", "ops_source_coverage", "ops_quarantine", "ops_archive_hour", "ops_source_agreement",
-    "fct_source_disagreement",
+    "fct_source_disagreement", "ops_star_day_edge",
 )  # fmt: skip
 EARLY, RECENT = range(ARCHIVED[0], -10), range(-10, ARCHIVED[-1] + 1)
 NEVER = moment(-999, 0)
@@ -228,8 +228,11 @@ def test_decay_is_low_coverage_and_no_fall(deep_story: BuiltHome) -> None:
         (1.0, "observed", None, 24),
         (0.3064, "partial", "0.62 % of the events are stars, 2.04 % were to be expected", 24),
     ]
-    compared = "select max(day) from ops_source_agreement where other_source = 'gh_archive'"
-    assert deep_story.query(compared) == [(day(4),)]
+    compared = (
+        "select source, max(day) from ops_source_agreement where other_source = 'gh_archive' group by source order by 1"
+    )
+    # a ranking file of 04:00 tells of hours that lie in the day before
+    assert deep_story.query(compared) == [("net_change", day(5)), ("star_history", day(4))]
 
 
 HOLIDAY, HOLE = dt.date(2025, 4, 21), dt.date(2025, 5, 5)

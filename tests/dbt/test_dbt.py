@@ -18,6 +18,7 @@ DAILY_MARTS = ("fct_repo_day", "fct_repo_signal_day", "fct_language_day")
 MARTS = (
     *DAILY_MARTS, "fct_star_vintage", "dim_repo", "dim_repo_alias", "dim_universe", "ops_source_coverage",
     "ops_quarantine", "ops_archive_hour", "ops_source_agreement", "fct_source_disagreement", "signal_weight",
+    "ops_star_day_edge",
     "fct_language_vertical_day", "fct_language_reach_day", "dim_topic_vertical",
 )  # fmt: skip
 LAYER_NAMES = {
@@ -211,6 +212,9 @@ SINGULAR_PLANTS = {
         "update {universe} set repo_id = 999 where rowid = 0",
         "update {keyed} set repo_key = repo_key + 1 where {first_of_keyed} repo_id is not null)",
     ],
+    "assert_star_days_end_at_the_hour_that_is_set": [
+        "insert into {edge} values (date '2026-04-01', 0, false, 1000, 1), (date '2026-04-01', 8, true, 1000, 9000)",
+    ],
     "assert_universe_stays_do_not_overlap": [
         "update {universe} set left_on = entered_on - 1 where rowid = 0",
         "insert into {universe} select * replace (entered_on + 1 as entered_on) from {universe} where rowid = 0",
@@ -221,6 +225,7 @@ SHORT = {
     "repo": "fct_repo_day", "signal": "fct_repo_signal_day", "language": "fct_language_day",
     "coverage": "ops_source_coverage", "dim": "dim_repo", "alias": "dim_repo_alias", "vintage": "fct_star_vintage",
     "universe": "dim_universe", "agreement": "ops_source_agreement",
+    "edge": "ops_star_day_edge",
     "authenticated": "pipeline.intermediate.int_repo_days__authenticated",
     "keyed": "pipeline.intermediate.int_repos__keyed", "stars": "pipeline.gh_archive.gh_archive",
 }  # fmt: skip
