@@ -34,4 +34,6 @@ cross join configured
 where
     configured.readings >= {{ constant('star_edge_readings_min') }}
     and hours.stars_off * {{ constant('star_edge_ratio') }} < configured.stars_off
-qualify row_number() over (order by hours.stars_off asc) = 1
+-- not `qualify row_number() ... = 1`: without a partition DuckDB 1.5.5 makes a row of NULLs of no rows
+order by hours.stars_off
+limit 1
