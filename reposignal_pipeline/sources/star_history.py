@@ -97,11 +97,11 @@ class Reads:
         self.quarantine += other.quarantine
 
 
-# What a repository answered for good today is not asked again today.
 # Readings of earlier versions claim days that had not ended: what a reading covers depends on when it was made, too.
 # `least` passes over NULLs: a reading that covers nothing has no last day.
 _READ_TO = f"case when last_day is not null then least(last_day, {STAR_DAYS.last_known_sql('fetched_at')}) end"
 
+# What a repository answered for good today is not asked again today.
 _STATE = f"""
     create or replace temp table members as
     select
