@@ -1,36 +1,122 @@
-"""The `dbt` that runs call: dbt itself, with the project as it was parsed last.
+"""dbt inside the calling process: one import and one parsing of the project serve every invocation.
 
-dbt parses the whole project anew for every other value of `--vars`, and each build has another window. Nothing in the
-project depends on a variable while it is parsed, so the parsing that `defs.resources` asked for, without any, serves.
+Here: invoking dbt. Not here: what to build, and what Dagster shows of it (`defs.warehouse`).
+
+dbt parses the whole project again for every new value of `--vars`, and each build has another window. Nothing in the
+project depends on a variable at parse time, so each invocation reuses the project as it was parsed without variables.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.artifacts.schemas.run import RunExecutionResult
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import extended_mashumuro_decoder
+from dbt_common.events.base_types import EventMsg
+
+PARSED_PROJECT = "partial_parse.msgpack"
 
 
-def main() -> int:
-    """Run dbt with this process's arguments and return its exit status."""
-    arguments = sys.argv[1:]
-    done = dbtRunner(manifest=_parsed() if arguments[:1] == ["build"] else None).invoke(arguments)
-    if done.success:
-        return 0
-    return 2 if done.exception else 1
+class DbtError(Exception):
+    """An invocation that dbt could not carry out; the message is one line."""
 
 
-def _parsed() -> Manifest | None:
+def invoke(
+    arguments: Sequence[str],
+    *,
+    project_dir: Path,
+    target_path: Path,
+    parsed: Path,
+    on_event: Callable[[EventMsg], None] | None = None,
+) -> RunExecutionResult:
+    """Run dbt, close its database connections, and return how each node ended.
+
+    Args:
+        arguments: command and options, as on dbt's command line.
+        project_dir: folder of `dbt_project.yml` and `profiles.yml`.
+        target_path: folder for what dbt compiles.
+        parsed: the parsed project; without it, dbt parses the project.
+        on_event: called with each event that dbt logs, from dbt's threads.
+
+    Raises:
+        DbtError: if dbt could not carry out the invocation.
+        KeyboardInterrupt: if a signal interrupts dbt, after dbt cancelled its query.
+    """
+    folders = {
+        "--project-dir": project_dir,
+        "--profiles-dir": project_dir,
+        "--target-path": target_path,
+        "--log-path": target_path,
+    }
+    options = [text for name, folder in folders.items() for text in (name, str(folder))]
+    runner = dbtRunner(manifest=_manifest(parsed), callbacks=[on_event] if on_event else None)
+    with _in_the_same_folder(), _interruptible(), _closing_connections():
+        done = runner.invoke([*arguments, *options])
+    if isinstance(done.exception, KeyboardInterrupt):
+        raise done.exception
+    if done.exception:
+        raise DbtError(_one_line(str(done.exception))) from done.exception
+    assert isinstance(done.result, RunExecutionResult)
+    return done.result
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _manifest(parsed: Path) -> Manifest | None:
+    """Return the parsed project, a new copy for each invocation: dbt compiles into it."""
     try:
-        found = (Path(os.environ["DBT_TARGET_PATH"]) / "partial_parse.msgpack").read_bytes()
-        return Manifest.from_msgpack(found, decoder=extended_mashumuro_decoder)
-    except Exception:  # not there, cut off by a kill, of another dbt: dbt parses by itself
+        return Manifest.from_msgpack(parsed.read_bytes(), decoder=extended_mashumuro_decoder)
+    except Exception:  # missing, cut off by a kill, or written by another dbt: dbt parses the project itself
         return None
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@contextmanager
+def _in_the_same_folder() -> Iterator[None]:
+    """Return to the current folder: dbt changes to that of its project."""
+    before = Path.cwd()
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Turn signals into the one exception upon which dbt cancels its query; Dagster raises one of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _closing_connections() -> Iterator[None]:
+    """Close the files: the adapter keeps them open, and a process opens a DuckDB file only once per configuration."""
+    try:
+        yield
+    finally:
+        with suppress(Exception):  # raised if dbt opened none
+            DuckDBConnectionManager.env().close()  # type: ignore[no-untyped-call]
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]

@@ -12,7 +12,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,6 @@ STAYS = "what was loaded stays, and the same command continues from there"
 
 HOLDER_SECONDS = 30.0
 """how long to wait for a program that is not ours: an analyst may never close it"""
-ORPHAN_SECONDS = 600.0
-"""The dbt of a killed run continues to its end: it holds the files, but nobody holds the lock any more."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _FULL = r"No space left on device|database or disk is full|Disk quota exceeded|max_temp_directory_size"
@@ -47,17 +45,6 @@ class Holder:
     process: str
     """number, or empty if DuckDB cannot tell"""
     program: str
-
-    @property
-    def is_orphan(self) -> bool:
-        """Return whether it is the dbt of a run."""
-        with suppress(OSError):
-            return b"reposignal-dbt" in Path(f"/proc/{self.process or 'none'}/cmdline").read_bytes()
-        return False
-
-    @property
-    def patience_seconds(self) -> float:
-        return ORPHAN_SECONDS if self.is_orphan else HOLDER_SECONDS
 
     def __str__(self) -> str:
         if not self.process:

@@ -28,10 +28,10 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
+from reposignal_pipeline import trouble
 from reposignal_pipeline.analysis.weekly import WeeklyTable
 from reposignal_pipeline.config import Settings
 from reposignal_pipeline.sources import gh_archive, rankings, schemas
-from reposignal_pipeline.trouble import holder_of
 
 MARTS = "marts"
 """what a writer writes, if no raw tables: everything else"""
@@ -537,14 +537,14 @@ def unlocked(opened: Callable[[], T]) -> T:
         try:
             return opened()
         except duckdb.IOException as error:
-            holder = holder_of(str(error))
+            holder = trouble.holder_of(str(error))
             if holder is None:
                 raise
             waited = time.monotonic() - begun
-            if waited > holder.patience_seconds:
+            if waited > trouble.HOLDER_SECONDS:
                 raise HeldError(holder.way_out) from None
             if waited > SAY_AFTER_SECONDS and not said:
-                console.warning("waiting up to %.0f seconds for %s", holder.patience_seconds, holder)
+                console.warning("waiting up to %.0f seconds for %s", trouble.HOLDER_SECONDS, holder)
                 said = True
             time.sleep(POLL_SECONDS)
 

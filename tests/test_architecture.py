@@ -19,7 +19,6 @@ TOUCH_THE_ENVIRONMENT = {
     "defs/resources.py",
     "defs/runs.py",
     "cli.py:_demo",
-    "dbt_program.py",
     "defs/warehouse.py:marts",
     "lake/catalog.py:ready",
 }

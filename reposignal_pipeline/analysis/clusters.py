@@ -13,20 +13,16 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import igraph
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_matrix, triu
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer, TfidfTransformer
-from sklearn.metrics import adjusted_rand_score
-from sklearn.metrics.cluster import contingency_matrix
-from sklearn.neighbors import NearestNeighbors
 
 from reposignal_pipeline.analysis.weekly import WeeklyTable
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Array = npt.NDArray[Any]
 
@@ -262,6 +258,8 @@ def word_lists(repos: pd.DataFrame) -> list[list[str]]:
     Args:
         repos: with topics (lists or missing), description and language.
     """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     languages = {language.lower() for language in repos["language"].dropna()} | LANGUAGE_ALIASES
     ignored = ENGLISH_STOP_WORDS | BOILERPLATE | languages
     texts = zip(repos["topics"], repos["description"], strict=True)
@@ -308,6 +306,9 @@ class Vectors:
 
 def vectors(texts: Sequence[Sequence[str]]) -> Vectors:
     """Return the TF-IDF vectors of texts; of none if no word is known."""
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+
     counter = CountVectorizer(analyzer=list, min_df=RAREST, max_df=MOST_COMMON)
     try:
         counts = counter.fit_transform(texts)
@@ -347,6 +348,9 @@ def partition(matrix: csr_matrix, keys: Array) -> Partition:
         keys: of the rows, 64-bit whole numbers; which links a seed sees depends on them, not on places, so that a week
             with a few other repositories is divided alike.
     """
+    import igraph
+    from sklearn.metrics import adjusted_rand_score
+
     count = matrix.shape[0]
     links = _links(matrix)
     resolution = 1 + (RESOLUTION - 1) * min(count / RESOLVED_REPOS, 1)
@@ -364,6 +368,9 @@ def partition(matrix: csr_matrix, keys: Array) -> Partition:
 
 def _links(matrix: csr_matrix) -> Any:
     """Return the links to the nearest, each once, with their cosine."""
+    from scipy.sparse import triu
+    from sklearn.neighbors import NearestNeighbors
+
     count = matrix.shape[0]
     nearest = NearestNeighbors(n_neighbors=min(round(count**0.5), MOST_NEIGHBOURS, count - 1), metric="cosine")
     links = nearest.fit(matrix).kneighbors_graph(mode="distance")
@@ -383,6 +390,8 @@ def _seen(keys: Array, links: Any, seed: int) -> Array:
 
 
 def _divided(graph: Any, weights: Array, resolution: float, seed: int) -> Array:
+    import igraph
+
     igraph.set_random_number_generator(random.Random(seed))
     found = graph.community_leiden(
         objective_function="modularity", weights=weights.tolist(), resolution=resolution, n_iterations=ITERATIONS
@@ -393,6 +402,9 @@ def _divided(graph: Any, weights: Array, resolution: float, seed: int) -> Array:
 
 def _recurrence(cluster: Array, seeds: Sequence[Array]) -> tuple[Array, dict[int, float]]:
     """Return the share of the seeds that put each repository where it is, and how well each cluster comes back."""
+    from scipy.sparse import csr_matrix
+    from sklearn.metrics.cluster import contingency_matrix
+
     there, overlaps = np.zeros(len(cluster)), np.zeros(cluster.max() + 1)
     for found in seeds:
         common = contingency_matrix(cluster, found, sparse=True).tocoo()
@@ -537,6 +549,8 @@ def carried(week: dt.date, keys: pd.Series, found: Partition, past: Past) -> dic
 
     A known cluster is what it was by the most of it, one to one, over all clusters together.
     """
+    from scipy.optimize import linear_sum_assignment
+
     names = sorted(found.recurrence, key=lambda name: (-(found.cluster == name).sum(), name))
     before = past.members[past.members["repo_key"].isin(keys)]
     known = sorted(before["cluster"].unique().tolist())

@@ -1,4 +1,4 @@
-"""What the assets are given: the settings and the warehouse of this process, dbt and dlt."""
+"""What the assets use: the settings and the warehouse of this process, the parsed dbt project, and dlt."""
 
 import fcntl
 import json
@@ -12,10 +12,8 @@ from pathlib import Path
 
 import dagster as dg
 import dlt as dlthub
-from dagster_dbt import DbtCliResource, DbtProject
+from dagster_dbt import DbtProject
 from dagster_dlt import DagsterDltResource
-from dbt.version import get_installed_version
-from packaging.version import Version, parse
 
 from reposignal_pipeline.config import DBT_PROJECT_DIR, Settings, load_settings
 from reposignal_pipeline.defs.partitions import GITHUB_POOL, INGEST_POOL, WRITER_POOL
@@ -41,14 +39,6 @@ class WarehouseResource(dg.ConfigurableResource[Warehouse]):
         """Yield it to the steps of a run, which share one process, and release its locks when the run ends."""
         with closing(warehouse_of(load_settings())) as warehouse:
             yield warehouse
-
-
-class Dbt(DbtCliResource):
-    """dbt of this environment: no process of its own need be asked for its version in every run."""
-
-    @property
-    def _cli_version(self) -> Version:
-        return parse(get_installed_version().to_version_string(skip_matcher=True))
 
 
 def raw_pipeline(dataset: str) -> dlthub.Pipeline:
@@ -144,10 +134,5 @@ def defs() -> dg.Definitions:
         resources={
             "warehouse": WarehouseResource(),
             "dlt": DagsterDltResource(),
-            "dbt": Dbt(
-                project_dir=dbt_project,  # type: ignore[arg-type]
-                profiles_dir=str(DBT_PROJECT_DIR),
-                dbt_executable=str(Path(sys.executable).parent / "reposignal-dbt"),
-            ),
         },
     )

@@ -1,6 +1,7 @@
 """Raw tables into marts: one dbt invocation for all the days that the marts do not show yet.
 
 Languages over verticals are a second one: they read the weekly clusters, which are made of the first one's marts.
+Both run in the process of their run.
 """
 
 import datetime as dt
@@ -8,14 +9,18 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from functools import cache
 from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
-from dagster_dbt.errors import DagsterDbtCliRuntimeError
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
+from dagster_dbt.asset_utils import get_subset_selection_for_context
+from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
+from dbt_common.events.base_types import EventMsg
+from dbt_common.events.functions import msg_to_dict
 
+from reposignal_pipeline import dbt_program
 from reposignal_pipeline.config import load_settings
 from reposignal_pipeline.defs.gh_archive import GH_ARCHIVE
 from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
@@ -38,6 +43,8 @@ CLUSTER_SOURCE = "clusters"
 VERTICALS = f"source:{CLUSTER_SOURCE}+"
 MOST_OF_DBT = 260
 """characters of what dbt says, so that its log's name has room in the same line"""
+RESULTS = ("LogModelResult", "LogSeedResult", "LogTestResult")
+"""of dbt: the events that tell how a node ended"""
 LAYER_GROUPS = {"staging": "staging", "intermediate": "intermediate", "marts": "marts"}
 
 
@@ -76,6 +83,9 @@ class _Translator(DagsterDbtTranslator):
         return OWNERS
 
 
+_translator = _Translator()
+
+
 def dbt_build_args(rebuild: Rebuild | None, *, full_refresh: bool = False) -> list[str]:
     """Return the arguments of the dbt build of what loads have changed; all there is if None."""
     arguments = ["build", "--exclude-resource-type", "unit_test"]
@@ -103,13 +113,13 @@ def vertical_build_args(days: DayRange) -> list[str]:
 @dbt_assets(
     manifest=dbt_project.manifest_path,
     project=dbt_project,
-    dagster_dbt_translator=_Translator(),
+    dagster_dbt_translator=_translator,
     name="marts",
     exclude=VERTICALS,
     pool=WRITER_POOL,
 )
 def marts(
-    context: dg.AssetExecutionContext, config: BuildConfig, dbt: DbtCliResource, warehouse: dg.ResourceParam[Warehouse]
+    context: dg.AssetExecutionContext, config: BuildConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[Any]:
     """Rebuild the window of days that loads have changed, with the data tests of just those days."""
     with warehouse.rewriting(f"run {context.run_id}: marts", context.log):
@@ -122,7 +132,7 @@ def marts(
         context.log.info("rebuilding %s", rebuild or "nothing: no day was observed yet")
         if rebuild and rebuild.raw_snapshot is not None:
             os.environ[RAW_SNAPSHOT] = str(rebuild.raw_snapshot)
-        events = _built(dbt, dbt_build_args(rebuild, full_refresh=full_refresh), context)
+        events = _built(context, dbt_build_args(rebuild, full_refresh=full_refresh))
         if not context.is_subset:
             # a part of the models leaves new loads half built: they stay unpublished until all models are built
             warehouse.end_build(columns)
@@ -134,14 +144,12 @@ def marts(
 @dbt_assets(
     manifest=dbt_project.manifest_path,
     project=dbt_project,
-    dagster_dbt_translator=_Translator(),
+    dagster_dbt_translator=_translator,
     name="verticals",
     select=VERTICALS,
     pool=WRITER_POOL,
 )
-def verticals(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: dg.ResourceParam[Warehouse]
-) -> Iterator[Any]:
+def verticals(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[Any]:
     """Tell languages over verticals of the days whose repositories or clusters changed."""
     with warehouse.rewriting(f"run {context.run_id}: verticals", context.log):
         days = warehouse.begin_verticals()
@@ -153,7 +161,7 @@ def verticals(
                 yield dg.MaterializeResult(asset_key=key, metadata={"rebuilt": "nothing: no day of it is built yet"})
             return
         context.log.info("rebuilding %s", days)
-        events = _built(dbt, vertical_build_args(days), context)
+        events = _built(context, vertical_build_args(days))
         if not context.is_subset:
             warehouse.end_verticals()
         with warehouse.connected() as connection:
@@ -161,29 +169,65 @@ def verticals(
     yield from _counted(context, events, rows)
 
 
-def _built(dbt: DbtCliResource, arguments: list[str], context: dg.AssetExecutionContext) -> list[Any]:
-    """Return the events of a dbt build.
+def _built(context: dg.AssetExecutionContext, arguments: list[str]) -> list[Any]:
+    """Build what the context selects, and return Dagster's events of it.
 
     Raises:
-        dg.Failure: with the cause first, if the build fails.
+        dg.Failure: with the cause first, if a model or a data test fails.
     """
-    results = dbt_project.target_path / "run_results.json"
-    results.unlink(missing_ok=True)  # dbt writes none if it cannot start, and the former one would speak for it
-    invocation = dbt.cli(arguments, context=context, target_path=dbt_project.target_path)
+    selection, indirect_selection = get_subset_selection_for_context(
+        context,
+        _manifest(),
+        select=context.op.tags.get("dagster_dbt/select"),
+        exclude=context.op.tags.get("dagster_dbt/exclude"),
+        selector=None,
+        dagster_dbt_translator=_translator,
+        current_dbt_indirect_selection_env=None,
+    )
+    if indirect_selection:
+        selection += ["--indirect-selection", indirect_selection]
+    results: list[EventMsg] = []
+
+    def keep(message: EventMsg) -> None:
+        if message.info.name in RESULTS:
+            results.append(message)
+
+    said = ""
     try:
-        return list(invocation.stream())
-    except DagsterDbtCliRuntimeError as error:
-        found = []
-        with suppress(OSError, ValueError):  # dbt could not start, or wrote the file to a full disk
-            found = json.loads(results.read_text(encoding="utf-8"))["results"]
-        cause = failed_nodes(found) or str(error).rpartition("Errors parsed from dbt logs:")[2]
-        log = invocation.target_path / "dbt.log"
-        known = recognised([cause, str(error)], load_settings().home)
-        raise dg.Failure(known or f"{one_line(cause, MOST_OF_DBT)}; dbt's log: {log}") from error
+        result = dbt_program.invoke(
+            [*arguments, *selection],
+            project_dir=dbt_project.project_dir,
+            target_path=dbt_project.target_path,
+            parsed=dbt_project.target_path / dbt_program.PARSED_PROJECT,
+            on_event=keep,
+        )
+        nodes = [
+            {"unique_id": one.node.unique_id, "status": str(one.status), "message": one.message}
+            for one in result.results
+        ]
+        said = failed_nodes(nodes) or ""
+    except dbt_program.DbtError as error:
+        said = str(error)
+    if said:
+        known = recognised([said], load_settings().home)
+        log = dbt_project.target_path / "dbt.log"
+        raise dg.Failure(known or f"{one_line(said, MOST_OF_DBT)}; dbt's log: {log}")
+    return [
+        event
+        for message in results
+        for event in DbtCoreCliEventMessage(
+            raw_event=msg_to_dict(message), event_history_metadata={}
+        ).to_default_asset_events(_manifest(), _translator, context, dbt_project.target_path, dbt_project)
+    ]
+
+
+@cache
+def _manifest() -> Mapping[str, Any]:
+    return dict(json.loads(dbt_project.manifest_path.read_bytes()))
 
 
 def failed_nodes(results: list[dict[str, Any]]) -> str | None:
-    """Return what failed first in a dbt build, the cause before the node, as `run_results.json` has it."""
+    """Return what failed first in a dbt build, the cause before the node, as its results have it."""
     failed = [result for result in results if result["status"] in ("error", "fail", "runtime error")]
     if not failed:
         return None

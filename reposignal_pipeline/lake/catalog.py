@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 import duckdb
 
 from reposignal_pipeline.config import DBT_PROJECT_DIR, LakeSettings, Settings
-from reposignal_pipeline.trouble import ORPHAN_SECONDS
 from reposignal_pipeline.warehouse import (
     BUILD_SCHEMA,
     BY_MONTH,
@@ -87,8 +86,6 @@ class Lake(Warehouse):
         """Hold the lock of what is written, across machines; the catalog frees it when a process is gone."""
         self.settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
         with _locked(self.place, of, what, log):
-            if of == MARTS:
-                _wait_for_orphans(self.place)
             yield
 
     @contextmanager
@@ -443,26 +440,6 @@ def _session(place: LakeSettings, what: str) -> Any:
         else:
             session.autocommit = True
             return session
-
-
-def _wait_for_orphans(place: LakeSettings) -> None:
-    """Wait for the dbt of a killed run, which goes on to its end: it has no lock, but sessions in the catalog."""
-    deadline = time.monotonic() + ORPHAN_SECONDS
-    session = _session(place, "looks for orphans")
-    try:
-        with session.cursor() as cursor:
-            while time.monotonic() < deadline:
-                cursor.execute(
-                    "select count(*) from pg_stat_activity"
-                    " where application_name = %s and datname = current_database()",
-                    [DBT],
-                )
-                if cursor.fetchone() == (0,):
-                    return
-                time.sleep(0.5)
-    finally:
-        session.close()
-    raise LakeError("the dbt of a run that was killed is still writing: end it, or wait")
 
 
 def _holder(cursor: Any, of: str) -> str:

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +17,9 @@ import dlt
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from reposignal_pipeline import dbt_program
 from reposignal_pipeline.sources import gh_archive, schemas
 from reposignal_pipeline.sources.rankings import Day, rankings_source
 from tests.pipeline.homes import parsed_once
@@ -28,28 +27,6 @@ from tests.pipeline.homes import parsed_once
 ROOT = Path(__file__).resolve().parents[2]
 Rows = list[tuple[Any, ...]]
 TABLES = {**schemas.TABLES, "gh_archive": gh_archive.TABLES}
-
-# One process for a series of invocations: dbt takes some seconds to start. The project was parsed by another.
-_DRIVER = """
-import json, sys
-from pathlib import Path
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-from dbt.cli.main import dbtRunner
-from dbt.contracts.graph.manifest import Manifest
-from dbt.parser.manifest import extended_mashumuro_decoder
-parsed = Manifest.from_msgpack(Path(sys.argv[2]).read_bytes(), decoder=extended_mashumuro_decoder)
-statuses = {}
-for arguments in json.loads(sys.argv[1]):
-    if arguments[0] == "sql":
-        # dbt keeps the files open
-        DuckDBConnectionManager.env().handle().cursor().execute(arguments[1])
-        continue
-    done = dbtRunner(manifest=parsed).invoke([*arguments, "--profiles-dir", ".", "--quiet"])
-    if done.exception:
-        sys.exit(str(done.exception))
-    statuses |= {result.node.unique_id: [str(result.status), result.message] for result in done.result.results}
-print("\\n" + json.dumps(statuses))
-"""
 
 
 def window(
@@ -123,21 +100,29 @@ class BuiltHome:
 
         An invocation `["sql", STATEMENT]` runs a statement on the pipeline's file in between, as a load would.
         """
-        environment = os.environ | {
+        environment = {
             "REPOSIGNAL_PIPELINE_DB": str(self.pipeline_db),
             "REPOSIGNAL_MARTS_DB": str(self.marts_db),
-            "DBT_TARGET_PATH": str(self.folder / "target"),
             "DBT_LOG_PATH": str(self.folder / "log"),
-            "DBT_LOG_LEVEL_FILE": "none",  # an eighth of the time; what goes wrong is printed
+            "DBT_LOG_LEVEL_FILE": "none",  # an eighth of the time; pytest shows what dbt prints
         }
-        parsed = parsed_once() / "dbt" / "target" / "partial_parse.msgpack"
-        done = subprocess.run(
-            [sys.executable, "-c", _DRIVER, json.dumps(invocations), parsed],
-            cwd=ROOT / "dbt_project", env=environment, capture_output=True, text=True, timeout=600, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        statuses = json.loads(done.stdout.splitlines()[-1])
-        return {node: (status, message) for node, (status, message) in statuses.items()}
+        statuses: dict[str, tuple[str, str]] = {}
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in environment.items():
+                patched.setenv(name, value)
+            for arguments in invocations:
+                if arguments[0] == "sql":
+                    with duckdb.connect(str(self.pipeline_db)) as connection:
+                        connection.execute(arguments[1])
+                    continue
+                result = dbt_program.invoke(
+                    [*arguments, "--quiet"],
+                    project_dir=ROOT / "dbt_project",
+                    target_path=self.folder / "target",
+                    parsed=parsed_once() / "dbt" / "target" / dbt_program.PARSED_PROJECT,
+                )
+                statuses |= {one.node.unique_id: (str(one.status), str(one.message)) for one in result.results}
+        return statuses
 
     def built(self, *invocations: list[str]) -> BuiltHome:
         """Return this home after dbt invocations of which nothing failed; one `run` of everything if none is given."""

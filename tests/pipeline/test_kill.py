@@ -73,6 +73,7 @@ def test_a_backfill_killed_at_five_moments_ends_as_if_it_never_was(half: Home, w
         for moment, sign in signs.items():
             before = home.published.resolve()
             kill_when(home, sign)
+            assert_nobody_holds_the_warehouse(home)
             assert home.published.resolve() == before, moment
             assert home.query("select max(day) from fct_repo_day") == [(day_number(7),)], moment
         ran = home.run(*BACKFILL)
@@ -88,6 +89,12 @@ def test_a_backfill_killed_at_five_moments_ends_as_if_it_never_was(half: Home, w
     assert {status for _, status in killed} == {"failure"}
     assert len(killed) == len(signs)
     assert list((home.path / "releases").glob("*.making")) == []
+
+
+def assert_nobody_holds_the_warehouse(home: Home) -> None:
+    """Fail if a process that a killed run started still has its files open, as dbt would in a process of its own."""
+    for name in ("pipeline", "reposignal"):
+        duckdb.connect(str(home.path / "warehouse" / f"{name}.duckdb"), read_only=True).close()
 
 
 def home_counts(home: Home) -> tuple[int, int]:

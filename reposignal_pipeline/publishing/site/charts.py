@@ -2,6 +2,7 @@
 
 Here: what each kind of chart shows, its text alternative, and a store of drawings by what they show.
 Not here: the numbers (`contents`), the colours (`style.css`: a drawing names variables, so one serves light and dark).
+Altair and vl-convert are imported by what draws: most processes draw nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import altair as alt
-import vl_convert
 from markupsafe import Markup
+
+if TYPE_CHECKING:
+    import altair as alt
 
 WIDTH = 440
 """pixels of a drawing: two stand beside one another on a desktop, and one is shown at 80 % on a phone"""
@@ -178,6 +180,8 @@ def _drawings(specs: list[Spec]) -> Iterable[str]:
 
 def drawing(spec: Spec) -> str:
     """Return a Vega-Lite chart as SVG that scales with its place and holds no names of its own for a screen reader."""
+    import vl_convert
+
     form = json.dumps(spec | {"datasets": spec["datasets"] | {"rows": []}})
     vega = _compiled(form)
     filled = [one | {"values": spec["datasets"]["rows"]} if one["name"] == "rows" else one for one in vega["data"]]
@@ -187,6 +191,9 @@ def drawing(spec: Spec) -> str:
 @functools.lru_cache(maxsize=256)
 def _compiled(form: str) -> Spec:
     """Return a chart without rows as Vega: to compile it takes 7 ms, which many charts of one form share."""
+    import altair as alt
+    import vl_convert
+
     version_of_form = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
     vega: Spec = vl_convert.vegalite_to_vega(json.loads(form), vl_version=version_of_form)
     return vega
@@ -231,11 +238,15 @@ _SERIES = [f"var(--series-{number})" for number in range(1, 7)]
 
 
 def _weeks(dates: str) -> alt.X:
+    import altair as alt
+
     axis = alt.Axis(grid=False, tickCount=5, format=dates, labelOverlap="greedy", labelSeparation=10)
     return alt.X("week:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
 
 
 def _names(room: int) -> alt.Y:
+    import altair as alt
+
     axis = alt.Axis(grid=False, minExtent=room, labelLimit=room, ticks=False, domain=False)
     return alt.Y("name:N", sort=None, title=None, axis=axis)
 
@@ -263,11 +274,16 @@ def _template(build: Callable[..., Any]) -> Callable[..., Spec]:
     return built
 
 
-_ROWS = alt.NamedData(name="rows")
+def _rows() -> alt.NamedData:
+    import altair as alt
+
+    return alt.NamedData(name="rows")
 
 
 @_template
 def _lines(form: str, series: tuple[str, ...], dates: str) -> Any:
+    import altair as alt
+
     colour = alt.Color(
         "series:N",
         sort=list(series),
@@ -275,7 +291,7 @@ def _lines(form: str, series: tuple[str, ...], dates: str) -> Any:
         legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=2) if len(series) > 1 else None,
     )
     number = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form, tickCount=5))
-    base = alt.Chart(_ROWS).encode(x=_weeks(dates), y=number, color=colour)
+    base = alt.Chart(_rows()).encode(x=_weeks(dates), y=number, color=colour)
     dashes = alt.StrokeDash(
         "series:N", scale=alt.Scale(domain=list(series), range=[[1, 0], [5, 3], [2, 2]][: len(series)]), legend=None
     )
@@ -287,10 +303,12 @@ def _lines(form: str, series: tuple[str, ...], dates: str) -> Any:
 
 @_template
 def _bars_of_parts(parts: tuple[str, ...]) -> Any:
+    import altair as alt
+
     colours = alt.Scale(domain=list(parts), range=_SERIES[: len(parts)])
     month_and_day = alt.Axis(labelAngle=0, labelOverlap=True, labelExpr="slice(datum.label, 5)")
     return (
-        alt.Chart(_ROWS)
+        alt.Chart(_rows())
         .mark_bar(stroke="var(--paper)", strokeWidth=0.5)
         .encode(
             x=alt.X("week:O", title=None, axis=month_and_day),
@@ -303,9 +321,11 @@ def _bars_of_parts(parts: tuple[str, ...]) -> Any:
 
 @_template
 def _dots_with_intervals(room: int) -> Any:
+    import altair as alt
+
     names = _names(room)
     shares = alt.Axis(format=".0%", tickCount=5)
-    base = alt.Chart(_ROWS).encode(y=names)
+    base = alt.Chart(_rows()).encode(y=names)
     rules = base.mark_rule(strokeWidth=5, opacity=0.35, color=_SERIES[0]).encode(
         x=alt.X("low:Q", title=None, axis=shares, scale=alt.Scale(domainMin=0)), x2="high:Q"
     )
@@ -314,8 +334,10 @@ def _dots_with_intervals(room: int) -> Any:
 
 @_template
 def _line_in_band(top: float, dates: str) -> Any:
+    import altair as alt
+
     share = alt.Axis(format=".0%", tickCount=4)
-    base = alt.Chart(_ROWS).encode(x=_weeks(dates))
+    base = alt.Chart(_rows()).encode(x=_weeks(dates))
     area = base.mark_area(opacity=0.2, color=_SERIES[0]).encode(
         y=alt.Y("low:Q", title=None, axis=share, scale=alt.Scale(domain=[0, top])), y2="high:Q"
     )
@@ -324,9 +346,11 @@ def _line_in_band(top: float, dates: str) -> Any:
 
 @_template
 def _bars(room: int) -> Any:
+    import altair as alt
+
     names = _names(room)
     return (
-        alt.Chart(_ROWS)
+        alt.Chart(_rows())
         .mark_bar(height=12)
         .encode(
             y=names,
@@ -338,11 +362,13 @@ def _bars(room: int) -> Any:
 
 @_template
 def _told_and_came() -> Any:
+    import altair as alt
+
     ends = alt.InlineData(values=[{"told": 0, "came": 0}, {"told": 1, "came": 1}])
     told = alt.X("told:Q", title="probability told", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
     came = alt.Y("came:Q", title="share that came", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
     diagonal = alt.Chart(ends).mark_line(strokeDash=[4, 4], strokeWidth=1, color="var(--muted)").encode(x=told, y=came)
-    points = alt.Chart(_ROWS).encode(x=told, y=came)
+    points = alt.Chart(_rows()).encode(x=told, y=came)
     size = alt.Size("forecasts:Q", scale=alt.Scale(type="sqrt", range=[30, 300]), legend=None)
     return (
         diagonal
