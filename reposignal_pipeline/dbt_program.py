@@ -18,7 +18,7 @@ from types import FrameType
 
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.artifacts.schemas.run import RunExecutionResult
-from dbt.cli.main import dbtRunner
+from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import extended_mashumuro_decoder
 from dbt_common.events.base_types import EventMsg
@@ -51,6 +51,22 @@ def invoke(
         DbtError: if dbt could not carry out the invocation.
         KeyboardInterrupt: if a signal interrupts dbt, after dbt cancelled its query.
     """
+    runner = dbtRunner(manifest=_manifest(parsed), callbacks=[on_event] if on_event else None)
+    done = _carried_out(runner, arguments, project_dir, target_path)
+    assert isinstance(done.result, RunExecutionResult)
+    return done.result
+
+
+def parse(project_dir: Path, target_path: Path) -> None:
+    """Write the manifest and the parsed project below `target_path`.
+
+    Raises:
+        DbtError: if the project cannot be parsed.
+    """
+    _carried_out(dbtRunner(), ["parse", "--quiet"], project_dir, target_path)
+
+
+def _carried_out(runner: dbtRunner, arguments: Sequence[str], project_dir: Path, target_path: Path) -> dbtRunnerResult:
     folders = {
         "--project-dir": project_dir,
         "--profiles-dir": project_dir,
@@ -58,15 +74,13 @@ def invoke(
         "--log-path": target_path,
     }
     options = [text for name, folder in folders.items() for text in (name, str(folder))]
-    runner = dbtRunner(manifest=_manifest(parsed), callbacks=[on_event] if on_event else None)
     with _in_the_same_folder(), _interruptible(), _closing_connections():
         done = runner.invoke([*arguments, *options])
     if isinstance(done.exception, KeyboardInterrupt):
         raise done.exception
     if done.exception:
         raise DbtError(_one_line(str(done.exception))) from done.exception
-    assert isinstance(done.result, RunExecutionResult)
-    return done.result
+    return done
 
 
 def _one_line(text: str) -> str:

@@ -15,6 +15,7 @@ import dlt as dlthub
 from dagster_dbt import DbtProject
 from dagster_dlt import DagsterDltResource
 
+from reposignal_pipeline import dbt_program
 from reposignal_pipeline.config import DBT_PROJECT_DIR, Settings, load_settings
 from reposignal_pipeline.defs.partitions import GITHUB_POOL, INGEST_POOL, WRITER_POOL
 from reposignal_pipeline.lake.catalog import lake_environment, ready, warehouse_of
@@ -99,7 +100,7 @@ def _prepared(project: DbtProject) -> DbtProject:
     with (settings.dbt_dir / "parse.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second command on a new home would parse into the same folder
         if not _is_whole(project.manifest_path) or project.manifest_path.stat().st_mtime < newest:
-            project.preparer.prepare(project)
+            dbt_program.parse(project.project_dir, project.target_path)
     return project
 
 

@@ -67,6 +67,7 @@ def publish(warehouse: Warehouse, name: str) -> Release:
     _remove_others(releases, former)  # of runs that were killed or failed
     # changes are counted from the newest release: another home may have published since, and a found folder may be old
     is_newest = former is not None and former.name != FOUND and warehouse.is_newest_release(former.name)
+    known = former if is_newest else None
     changed = _changes(warehouse)
     making, path = releases / f"{name}.making", releases / name
     making.mkdir()
@@ -77,11 +78,11 @@ def publish(warehouse: Warehouse, name: str) -> Release:
                 table for (table,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()
             ]
             rows = {table: _count(connection, table) for table in tables}
-            months_written = _export(connection, tables, making / "parquet", former if is_newest else None, changed)
+            months_written = _export(connection, tables, making / "parquet", known, changed)
             connection.execute("checkpoint")
         (making / "reposignal.duckdb").chmod(0o444)
         with _opened(making / "reposignal.duckdb", settings, read_only=True) as connection:
-            site = build(connection, making, settings.home / "charts")
+            site = build(connection, making, settings.home / "charts", known)
         _flush(making)
         making.rename(path)
         _point(settings.published_dir, path)

@@ -28,7 +28,7 @@ from reposignal_pipeline.config import Profile, Settings
 from reposignal_pipeline.publishing.release import publish
 from reposignal_pipeline.publishing.site import charts, figures, numerals
 from reposignal_pipeline.publishing.site.contents import read
-from reposignal_pipeline.publishing.site.pages import CSV_ROWS, build
+from reposignal_pipeline.publishing.site.pages import CSV_ROWS, Site, build
 from reposignal_pipeline.publishing.site.serving import server
 from reposignal_pipeline.publishing.site.strangers import github_url, slugs, told
 from reposignal_pipeline.warehouse import Warehouse
@@ -440,6 +440,53 @@ def test_the_same_release_gives_the_same_bytes_and_draws_nothing_twice(built: Pa
     assert again.charts_drawn == again.charts == third.charts
     assert third.charts_drawn == 0
     assert len(list(charts_folder.iterdir())) == third.charts
+
+
+def test_what_did_not_change_is_linked_and_all_else_is_as_if_built_alone(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        made.create_tables(connection)
+        made.fill_tables(connection)
+
+        def release(name: str, former: Path | None = None) -> Path:
+            (tmp_path / name).mkdir()
+            sites[name] = build(connection, tmp_path / name, tmp_path / "charts", former)
+            return tmp_path / name
+
+        sites: dict[str, Site] = {}
+        first = release("first")
+        second = release("second", first)
+        assert written(first, second) == {"index.html", "data.html", "feed.xml", "index.json"}
+        assert sites["second"].files_written == 4
+        assert (sites["second"].pages, sites["second"].charts) == (sites["first"].pages, sites["first"].charts)
+        assert sites["second"].charts_drawn == 0
+
+        connection.execute("update weekly_article set title = 'Corrected' where week = ?", [made.WEEKS[-2]])
+        third = release("third", second)
+        assert {path for path in written(second, third) if path.startswith(("weeks", "repositories"))} == {
+            f"weeks/{made.WEEKS[-2]}/{name}" for name in ("index.html", "article.json")
+        }
+        # the page of a repository moves: so do the links of weeks in which nothing else changed
+        connection.execute("update fct_repo_signal_day set full_name = 'moved/chitu' where repo_key = 11")
+        fourth = release("fourth", third)
+        assert f"{WEEK}/index.html" in written(third, fourth)
+        assert f"{WEEK}/article.json" not in written(third, fourth)
+        assert contents(release("alone")) == contents(fourth)
+
+
+def written(former: Path, release: Path) -> set[str]:
+    """Return the files of a site that are not those of the former one."""
+    files = {file.relative_to(release / "site") for file in (release / "site").rglob("*") if file.is_file()}
+    return {
+        str(path)
+        for path in files
+        if not (former / "site" / path).exists() or not (former / "site" / path).samefile(release / "site" / path)
+    }
+
+
+def contents(release: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(release)): file.read_bytes() for file in (release / "site").rglob("*") if file.is_file()
+    }
 
 
 def test_many_charts_are_drawn_by_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

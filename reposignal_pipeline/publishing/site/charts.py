@@ -15,7 +15,7 @@ import multiprocessing
 import os
 import re
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -150,6 +150,13 @@ class Gallery:
             aside = self._file(key).with_suffix(".making")
             aside.write_text(svg, encoding="utf-8")
             aside.replace(self._file(key))
+
+    def keep(self, keys: Collection[str]) -> bool:
+        """Return whether all these drawings are there; if so, they are kept for pages that show them already."""
+        if not all(self._file(key).exists() for key in keys):
+            return False
+        self.shown.update(keys)
+        return True
 
     def svg(self, chart: Chart) -> Markup:
         """Return the drawing of a chart, named for those who do not see it."""

@@ -87,6 +87,11 @@ def _score(repository: Repository, weeks: list[dt.date], parts: list[str]) -> Ch
     return stacked("Signal score by component", text, [row for row in rows if row["part"] in names], names)
 
 
+def of_week(week: Week) -> dict[str, Chart | None]:
+    """Return the charts of a week, by the sections of its article that they belong to."""
+    return {"languages": of_languages_of(week), "clusters": of_clusters_of(week)}
+
+
 def of_languages_of(week: Week) -> Chart | None:
     """Return the languages of a week's 50 highest with their intervals."""
     rows = [

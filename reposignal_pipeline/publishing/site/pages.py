@@ -1,6 +1,7 @@
 """A release's contents as files: pages, the feed, JSON and CSV.
 
-Here: what is written where. Not here: what it says (`contents`, `figures`), how it looks (`templates`, `style.css`).
+Here: what is written where. Not here: what it says (`contents`, `figures`), how it looks (`templates`, `style.css`),
+and which files of the former release still hold (`shelf`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import datetime as dt
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,9 @@ from markupsafe import Markup
 
 from reposignal_pipeline.publishing.answers import write_csv
 from reposignal_pipeline.publishing.site import figures, numerals
-from reposignal_pipeline.publishing.site.charts import Chart, Gallery
-from reposignal_pipeline.publishing.site.contents import Contents, Repository, Table, Week, read
+from reposignal_pipeline.publishing.site.charts import EDITION, Chart, Gallery
+from reposignal_pipeline.publishing.site.contents import Cluster, Contents, Repository, Row, Table, Week, read
+from reposignal_pipeline.publishing.site.shelf import Links, Shelf, digest
 from reposignal_pipeline.publishing.site.strangers import cleaned, github_url, slugs, told
 
 HERE = Path(__file__).parent
@@ -43,133 +46,142 @@ class Site:
     """on all pages"""
     charts_drawn: int
     """of these, not known from before"""
+    files_written: int
+    """files that are not linked from the former release"""
 
 
-def build(connection: duckdb.DuckDBPyConnection, release: Path, charts: Path) -> Site:
+def build(connection: duckdb.DuckDBPyConnection, release: Path, charts: Path, former: Path | None = None) -> Site:
     """Return what was built below `release / "site"` of the release that the connection reads.
+
+    A file whose inputs are those of the former release is linked from there: a settled week is written once.
 
     Args:
         release: holds the Parquet files already; they are linked to.
         charts: folder that keeps drawings from one release to the next.
+        former: the release whose files may be linked.
     """
     contents = read(connection)
     gallery = Gallery(charts)
     target = release / "site"
     target.mkdir()
-    builder = _Builder(contents, gallery, target)
-    builder.draw()
+    builder = _Builder(contents, gallery, Shelf(target, former, _edition()))
     builder.write_pages()
     builder.write_data(connection, release)
+    builder.shelf.close(release)
     gallery.prune()
-    return Site(builder.pages, len(gallery.shown), gallery.drawn)
+    return Site(builder.pages, len(gallery.shown), gallery.drawn, builder.shelf.written)
 
 
 class _Builder:
-    def __init__(self, contents: Contents, gallery: Gallery, target: Path) -> None:
+    def __init__(self, contents: Contents, gallery: Gallery, shelf: Shelf) -> None:
         self.contents = contents
         self.gallery = gallery
-        self.target = target
+        self.shelf = shelf
         self.pages = 0
         self.slugs = slugs((one.repo_key, one.facts["full_name"]) for one in contents.repositories)
-        self.repository_charts = {
-            one.repo_key: figures.of_repository(one, contents.components) for one in contents.repositories
-        }
-        self.cluster_charts = {one.cluster: figures.of_cluster(one) for one in contents.clusters}
-        self.week_charts = {
-            week.week: {"languages": figures.of_languages_of(week), "clusters": figures.of_clusters_of(week)}
-            for week in contents.weeks
-        }
-        self.language_charts = figures.of_languages(contents.languages)
-        self.record_charts = figures.of_track_record(contents.track_record)
-        self.languages = {language.language: place for place, language in enumerate(contents.languages, start=1)}
+        self.as_of = max((week.as_of_date for week in contents.weeks if week.as_of_date), default=None)
+        self.links = Links(
+            slugs=self.slugs,
+            cluster_pages={one.cluster: True for one in contents.clusters},
+            language_places={language.language: place for place, language in enumerate(contents.languages, start=1)},
+        )
         self.templates = _templates(gallery)
-        self.templates.globals |= {
-            "slugs": self.slugs,
-            "cluster_pages": {one.cluster for one in contents.clusters},
-            "language_places": self.languages,
-            "as_of": max((week.as_of_date for week in contents.weeks if week.as_of_date), default=None),
-        }
-
-    def draw(self) -> None:
-        self.gallery.draw(self._charts())
-
-    def _charts(self) -> Iterator[Chart]:
-        for charts in (*self.repository_charts.values(), *self.cluster_charts.values(), self.record_charts):
-            yield from charts
-        for of_week in self.week_charts.values():
-            yield from filter(None, of_week.values())
-        yield from (chart for _, chart in self.language_charts)
+        self.templates.globals |= self.links.tables
 
     def write_pages(self) -> None:
         contents = self.contents
-        self._page("index.html", "index.html.j2", contents=contents, script=_script())
-        for newer, week, older in _neighbours(contents.weeks):
-            self._week(week, newer, older)
-        for repository in contents.repositories:
-            self._repository(repository)
-        for cluster in contents.clusters:
-            self._page(
-                f"clusters/{cluster.cluster}.html",
-                "cluster.html.j2",
-                cluster=cluster,
-                now=cluster.weeks[0],
-                charts=self.cluster_charts[cluster.cluster],
-            )
-        self._page(
-            "languages.html",
-            "languages.html.j2",
-            languages=contents.languages,
-            charts=self.language_charts,
-        )
-        self._page("track-record.html", "track-record.html.j2", record=contents.track_record, charts=self.record_charts)
+        # the list of weeks is on the index alone, which is written each time
+        self._page("index.html", "index.html.j2", None, as_of=self.as_of, contents=contents, script=_script())
+        planned = [*self._weeks(), *self._repositories(), *self._clusters(), *self._others()]
+        stale = [page for page in planned if not self._is_linked(page)]
+        charts = {page.path: page.charts() for page in stale}
+        self.gallery.draw(chart for shown in charts.values() for chart in _each(shown))
+        for page in stale:
+            shown = charts[page.path]
+            self._page(page.path, page.template, page.inputs, _keys(shown), charts=shown, **page.values())
         self._feed()
 
-    def _week(self, week: Week, newer: Week | None, older: Week | None) -> None:
+    def _is_linked(self, page: _Planned) -> bool:
+        known = self.shelf.known(page.path, page.inputs, self.links)
+        # a drawing that somebody deleted is drawn for its page
+        if known is None or not self.gallery.keep(known.charts):
+            return False
+        self.shelf.link(page.path)
+        self.pages += 1
+        return True
+
+    def _weeks(self) -> Iterator[_Planned]:
+        digests = {week.week: digest(week) for week in self.contents.weeks}
+        for newer, week, older in _neighbours(self.contents.weeks):
+            folder = f"weeks/{week.week}"
+            self._texts_of(week, digests[week.week])
+            yield _Planned(
+                f"{folder}/index.html",
+                "week.html.j2",
+                digest([digests[week.week], newer and newer.week, older and older.week]),
+                charts=partial(figures.of_week, week),
+                values=partial(_values_of_week, week, newer, older),
+            )
+
+    def _texts_of(self, week: Week, inputs: str) -> None:
         folder = f"weeks/{week.week}"
-        numbers = {claim["claim"]: number for number, claim in enumerate(week.claims, start=1)}
-        self._page(
-            f"{folder}/index.html",
-            "week.html.j2",
-            week=week,
-            newer=newer,
-            older=older,
-            numbers=numbers,
-            sentences=_by_sentence(week.claims),
-            charts=self.week_charts[week.week],
-        )
         if week.markdown is not None:
-            self._write(f"{folder}/article.md", week.markdown)
-        self._json(
+            self._file(f"{folder}/article.md", digest(week.markdown), lambda: str(week.markdown))
+        self._file(
             f"{folder}/article.json",
-            {
-                "week": week.week,
-                "as_of_date": week.as_of_date,
-                "title": week.title,
-                "summary": week.summary,
-                "document": week.document,
-                "claims": week.claims,
-                "repositories": week.leaders,
-                "languages": week.languages,
-                "clusters": week.clusters,
-                "breakouts": week.breakouts,
-            },
+            inputs,
+            lambda: _json(
+                {
+                    "week": week.week,
+                    "as_of_date": week.as_of_date,
+                    "title": week.title,
+                    "summary": week.summary,
+                    "document": week.document,
+                    "claims": week.claims,
+                    "repositories": week.leaders,
+                    "languages": week.languages,
+                    "clusters": week.clusters,
+                    "breakouts": week.breakouts,
+                }
+            ),
         )
 
-    def _repository(self, repository: Repository) -> None:
-        readings = repository.readings
-        expected = (readings[-1]["week"] - readings[0]["week"]).days // 7 + 1
-        self._page(
-            f"repositories/{self.slugs[repository.repo_key]}.html",
-            "repository.html.j2",
-            repository=repository,
-            facts=repository.facts,
-            now=readings[-1],
-            first=readings[0],
-            gaps=expected - len(readings),
-            expected=expected,
-            flagged=[row for row in reversed(readings) if set(row["dq_flags"] or ()) - {"stars_gained_not_observed"}],
-            components=self.contents.components,
-            charts=self.repository_charts[repository.repo_key],
+    def _repositories(self) -> Iterator[_Planned]:
+        components = self.contents.components
+        for repository in self.contents.repositories:
+            yield _Planned(
+                f"repositories/{self.slugs[repository.repo_key]}.html",
+                "repository.html.j2",
+                digest([repository, components, self.as_of]),
+                charts=partial(figures.of_repository, repository, components),
+                values=partial(_values_of_repository, repository, components, self.as_of),
+            )
+
+    def _clusters(self) -> Iterator[_Planned]:
+        for cluster in self.contents.clusters:
+            yield _Planned(
+                f"clusters/{cluster.cluster}.html",
+                "cluster.html.j2",
+                digest(cluster),
+                charts=partial(figures.of_cluster, cluster),
+                values=partial(_values_of_cluster, cluster),
+            )
+
+    def _others(self) -> Iterator[_Planned]:
+        languages, record = self.contents.languages, self.contents.track_record
+        yield _Planned(
+            "languages.html",
+            "languages.html.j2",
+            digest([languages, self.as_of]),
+            charts=lambda: figures.of_languages(languages),
+            values=lambda: {"languages": languages, "as_of": self.as_of},
+        )
+        yield _Planned(
+            "track-record.html",
+            "track-record.html.j2",
+            digest([record, self.as_of]),
+            charts=lambda: figures.of_track_record(record),
+            values=lambda: {"record": record, "as_of": self.as_of},
         )
 
     def _feed(self) -> None:
@@ -184,7 +196,7 @@ class _Builder:
         ]
         updated = entries[0]["updated"] if entries else "1970-01-01T00:00:00Z"
         feed = self.templates.get_template("feed.xml.j2").render(entries=entries, urn=NAMESPACE.urn, updated=updated)
-        self._write("feed.xml", feed)
+        self._file("feed.xml", None, lambda: feed)
 
     def write_data(self, connection: duckdb.DuckDBPyConnection, release: Path) -> None:
         """Write the tables as CSV, the page of all tables, and the index as JSON."""
@@ -192,6 +204,8 @@ class _Builder:
         self._page(
             "data.html",
             "data.html.j2",
+            None,
+            as_of=self.as_of,
             tables=self.contents.tables,
             downloads=downloads,
             parquet={
@@ -199,37 +213,40 @@ class _Builder:
                 for table in self.contents.tables
             },
         )
-        self._json(
+        self._file(
             "index.json",
-            {
-                "weeks": [
-                    {
-                        "week": week.week,
-                        "as_of_date": week.as_of_date,
-                        "title": week.title,
-                        "summary": week.summary,
-                        "page": f"weeks/{week.week}/index.html",
-                        "json": f"weeks/{week.week}/article.json",
-                    }
-                    for week in self.contents.weeks
-                ],
-                "repositories": [
-                    {
-                        "repo_key": one.repo_key,
-                        "full_name": one.facts["full_name"],
-                        "page": f"repositories/{self.slugs[one.repo_key]}.html",
-                    }
-                    for one in self.contents.repositories
-                ],
-                "clusters": [
-                    {
-                        "cluster": one.cluster,
-                        "label": one.weeks[0]["label"],
-                        "page": f"clusters/{one.cluster}.html",
-                    }
-                    for one in self.contents.clusters
-                ],
-            },
+            None,
+            lambda: _json(
+                {
+                    "weeks": [
+                        {
+                            "week": week.week,
+                            "as_of_date": week.as_of_date,
+                            "title": week.title,
+                            "summary": week.summary,
+                            "page": f"weeks/{week.week}/index.html",
+                            "json": f"weeks/{week.week}/article.json",
+                        }
+                        for week in self.contents.weeks
+                    ],
+                    "repositories": [
+                        {
+                            "repo_key": one.repo_key,
+                            "full_name": one.facts["full_name"],
+                            "page": f"repositories/{self.slugs[one.repo_key]}.html",
+                        }
+                        for one in self.contents.repositories
+                    ],
+                    "clusters": [
+                        {
+                            "cluster": one.cluster,
+                            "label": one.weeks[0]["label"],
+                            "page": f"clusters/{one.cluster}.html",
+                        }
+                        for one in self.contents.clusters
+                    ],
+                }
+            ),
         )
 
     def _csv(self, connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[str, str] | None:
@@ -240,25 +257,103 @@ class _Builder:
             if key is None:
                 return None
             extent, condition = f"the newest {key}", f' where {key} = (select max({key}) from "{table.name}")'
-        found = connection.sql(f'select * from "{table.name}"{condition} order by all')
-        path = self.target / "csv" / f"{table.name}.csv"
-        path.parent.mkdir(exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
-            write_csv(found, file, cleaned)
-        return f"csv/{table.name}.csv", extent
+        rows = f'from "{table.name}"{condition}'
+        path = f"csv/{table.name}.csv"
+        inputs = digest([[column["name"] for column in table.columns], _contents_of(connection, rows)])
+        if self.shelf.known(path, inputs, self.links):
+            self.shelf.link(path)
+        else:
+            with self.shelf.place(path, inputs).open("w", encoding="utf-8", newline="") as file:
+                write_csv(connection.sql(f"select * {rows} order by all"), file, cleaned)
+        return path, extent
 
-    def _page(self, path: str, template: str, **values: Any) -> None:
-        root = "../" * path.count("/")
-        self._write(path, self.templates.get_template(template).render(root=root, **values))
+    def _page(self, path: str, template: str, inputs: str | None, drawn: Sequence[str] = (), **values: Any) -> None:
+        """Write a page; of one that may be linked from the next release on, note what it was made of."""
+        with self.links.looked_up() as looked_up:
+            text = self.templates.get_template(template).render(root="../" * path.count("/"), **values)
+        self.shelf.place(path, inputs, looked_up, drawn).write_text(text, encoding="utf-8")
         self.pages += 1
 
-    def _json(self, path: str, value: Any) -> None:
-        self._write(path, json.dumps(cleaned(_plain(value)), ensure_ascii=False, indent=1) + "\n")
+    def _file(self, path: str, inputs: str | None, text: Callable[[], str]) -> None:
+        if inputs and self.shelf.known(path, inputs, self.links):
+            self.shelf.link(path)
+        else:
+            self.shelf.place(path, inputs).write_text(text(), encoding="utf-8")
 
-    def _write(self, path: str, text: str) -> None:
-        file = self.target / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+
+@dataclass(frozen=True)
+class _Planned:
+    """A page that is rendered, and whose charts are drawn, only if its inputs changed."""
+
+    path: str
+    template: str
+    inputs: str
+    charts: Callable[[], Any]
+    values: Callable[[], dict[str, Any]]
+
+
+def _values_of_week(week: Week, newer: Week | None, older: Week | None) -> dict[str, Any]:
+    return {
+        "week": week,
+        "newer": newer,
+        "older": older,
+        "numbers": {claim["claim"]: number for number, claim in enumerate(week.claims, start=1)},
+        "sentences": _by_sentence(week.claims),
+        "as_of": week.as_of_date,
+    }
+
+
+def _values_of_cluster(cluster: Cluster) -> dict[str, Any]:
+    now = cluster.weeks[0]
+    return {"cluster": cluster, "now": now, "as_of": now["as_of_date"]}
+
+
+def _values_of_repository(repository: Repository, components: list[Row], as_of: dt.date | None) -> dict[str, Any]:
+    readings = repository.readings
+    expected = (readings[-1]["week"] - readings[0]["week"]).days // 7 + 1
+    return {
+        "repository": repository,
+        "facts": repository.facts,
+        "now": readings[-1],
+        "first": readings[0],
+        "gaps": expected - len(readings),
+        "expected": expected,
+        "flagged": [row for row in reversed(readings) if set(row["dq_flags"] or ()) - {"stars_gained_not_observed"}],
+        "components": components,
+        "as_of": as_of,
+    }
+
+
+def _each(shown: Any) -> Iterator[Chart]:
+    """Yield the charts of a page, however its template names them."""
+    if isinstance(shown, Chart):
+        yield shown
+    elif isinstance(shown, dict):
+        yield from _each(list(shown.values()))
+    elif isinstance(shown, list | tuple):
+        for inner in shown:
+            yield from _each(inner)
+
+
+def _keys(shown: Any) -> list[str]:
+    return [chart.key for chart in _each(shown)]
+
+
+def _contents_of(connection: duckdb.DuckDBPyConnection, rows: str) -> tuple[Any, ...]:
+    """Return what changes if any row of a relation does, without sorting or fetching the rows."""
+    found = connection.execute(f"select count(*), bit_xor(hash(t)), sum(hash(t)::hugeint) from (select * {rows}) as t")
+    return tuple(str(value) for value in found.fetchone() or ())
+
+
+def _edition() -> str:
+    """Return what all pages depend on: templates, style, and the modules that write them."""
+    sources = sorted(path for path in HERE.rglob("*") if path.suffix in {".py", ".j2", ".css", ".js"})
+    texts = [(path.name, path.read_text(encoding="utf-8")) for path in [*sources, HERE.parent / "answers.py"]]
+    return digest([EDITION, texts])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(cleaned(_plain(value)), ensure_ascii=False, indent=1) + "\n"
 
 
 def _templates(gallery: Gallery) -> jinja2.Environment:
