@@ -86,7 +86,6 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "REPOSIGNAL_PIPELINE_DB": str(settings.pipeline_db),
         "REPOSIGNAL_MARTS_DB": str(settings.marts_db),
         "REPOSIGNAL_MEMORY_LIMIT": settings.memory_limit,
-        "DBT_LOG_PATH": str(settings.dbt_dir / "logs"),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
         **(lake_environment(settings.lake) if settings.lake else {}),

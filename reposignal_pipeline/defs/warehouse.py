@@ -210,7 +210,7 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str]) -> list[Any]
         said = str(error)
     if said:
         known = recognised([said], load_settings().home)
-        log = dbt_project.target_path / "dbt.log"
+        log = dbt_project.target_path / dbt_program.LOG
         raise dg.Failure(known or f"{one_line(said, MOST_OF_DBT)}; dbt's log: {log}")
     return [
         event

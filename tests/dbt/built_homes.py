@@ -103,8 +103,6 @@ class BuiltHome:
         environment = {
             "REPOSIGNAL_PIPELINE_DB": str(self.pipeline_db),
             "REPOSIGNAL_MARTS_DB": str(self.marts_db),
-            "DBT_LOG_PATH": str(self.folder / "log"),
-            "DBT_LOG_LEVEL_FILE": "none",  # an eighth of the time; pytest shows what dbt prints
         }
         statuses: dict[str, tuple[str, str]] = {}
         with pytest.MonkeyPatch.context() as patched:
@@ -116,7 +114,7 @@ class BuiltHome:
                         connection.execute(arguments[1])
                     continue
                 result = dbt_program.invoke(
-                    [*arguments, "--quiet"],
+                    arguments,
                     project_dir=ROOT / "dbt_project",
                     target_path=self.folder / "target",
                     parsed=parsed_once() / "dbt" / "target" / dbt_program.PARSED_PROJECT,

@@ -26,9 +26,7 @@ PROJECT = {
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DBT_LOG_LEVEL_FILE", "none")
-    monkeypatch.setenv("DBT_LOG_PATH", str(tmp_path / "log"))
+def project(tmp_path: Path) -> Path:
     for name, text in PROJECT.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -57,6 +55,9 @@ def test_nodes_that_fail_are_results_with_their_cause_and_free_the_file(project:
     said = {one.node.name: (str(one.status), str(one.message)) for one in result.results}
 
     assert said["good"][0] == "success"
+    log = (project / "target" / dbt_program.LOG).read_text()
+    assert "Failure in test never_one" in log
+    assert "\x1b" not in log
     assert said["never_one"] == ("fail", "Got 1 result, configured to fail if != 0")
     assert said["bad"][0] == "skipped"
     duckdb.connect(str(project / "tiny.duckdb"), read_only=True).close()
