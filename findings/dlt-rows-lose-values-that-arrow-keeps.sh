@@ -31,13 +31,13 @@ def rows(name, query):
 
 from decimal import Decimal
 
-value, odd = Decimal("0.12345678912345"), [float("nan"), float("inf")]
-load("rows", [{"n": 1, "d": value, "f": odd[0]}, {"n": 2, "d": value, "f": odd[1]}])
-load("arrow", pa.table({"n": [1, 2], "d": pa.array([value, value]), "f": odd}))
-query = "select d::varchar, typeof(d), f::varchar from raw.t order by n"
+value, floats = Decimal("0.12345678912345"), [float("nan"), float("inf"), 1.0]
+load("rows", [{"n": n, "d": value, "f": number} for n, number in enumerate(floats)])
+load("arrow", pa.table({"n": [0, 1, 2], "d": pa.array([value] * 3), "f": floats}))
+query = "select ltrim(d::varchar, '0'), typeof(d), f::varchar from raw.t order by n"
 from_rows, from_arrow = rows("rows", query), rows("arrow", query)
 print("from rows: ", from_rows)
 print("from Arrow:", from_arrow)
-assert from_rows == [("0.123456789", "DECIMAL(38,9)", None)] * 2
-assert from_arrow == [("0.12345678912345", "DECIMAL(14,14)", text) for text in ("nan", "inf")]
+assert from_rows == [(".123456789", "DECIMAL(38,9)", text) for text in (None, None, "1.0")]
+assert from_arrow == [(".12345678912345", "DECIMAL(14,14)", text) for text in ("nan", "inf", "1.0")]
 PYTHON
