@@ -69,7 +69,8 @@ def parse(project_dir: Path, target_path: Path) -> None:
     Raises:
         DbtError: if the project cannot be parsed.
     """
-    _carried_out(["parse"], project_dir, target_path)
+    # a command's first answer on a new home is no place for messages about parsing: the log has them
+    _carried_out(["parse"], project_dir, target_path, is_printed=False)
 
 
 def _carried_out(
@@ -78,6 +79,8 @@ def _carried_out(
     target_path: Path,
     manifest: Manifest | None = None,
     callbacks: Sequence[Callable[[EventMsg], None]] = (),
+    *,
+    is_printed: bool = True,
 ) -> dbtRunnerResult:
     folders = {
         "--project-dir": project_dir,
@@ -88,7 +91,7 @@ def _carried_out(
     options = [text for name, folder in folders.items() for text in (name, str(folder))]
     # dbt's own loggers format every debug event before they drop it: a sixth of a build's time
     silent = ["--log-level", "none", "--log-level-file", "none", "--no-use-colors"]
-    with _in_the_same_folder(), _interruptible(), _closing_connections(), _log(target_path / LOG) as log:
+    with _in_the_same_folder(), _interruptible(), _closing_connections(), _log(target_path / LOG, is_printed) as log:
         done = dbtRunner(manifest, [log, *callbacks]).invoke([*arguments, *options, *silent])
     if isinstance(done.exception, KeyboardInterrupt):
         raise done.exception
@@ -110,8 +113,8 @@ def _manifest(parsed: Path) -> Manifest | None:
 
 
 @contextmanager
-def _log(path: Path) -> Iterator[Callable[[EventMsg], None]]:
-    """Yield what prints dbt's messages and appends them to its log."""
+def _log(path: Path, is_printed: bool) -> Iterator[Callable[[EventMsg], None]]:
+    """Yield what appends dbt's messages to its log, and prints them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = RotatingFileHandler(path, maxBytes=MOST_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -119,7 +122,8 @@ def _log(path: Path) -> Iterator[Callable[[EventMsg], None]]:
     def write(event: EventMsg) -> None:
         if level := LEVELS.get(event.info.level):
             text = str(event.info.msg)  # type: ignore[attr-defined]
-            print(text)
+            if is_printed:
+                print(text)
             handler.handle(logging.LogRecord("dbt", level, "", 0, text, None, None))
 
     with closing(handler):
