@@ -21,7 +21,10 @@ repo_days as (
         count(*) as repos
     from {{ ref('fct_repo_day') }}
     -- a total that is in doubt takes no place among languages
-    where {{ in_window() }} and stars_total is not null and not coalesce(list_contains(dq_flags, 'total_doubtful'), false)
+    where
+        {{ in_window() }}
+        and stars_total is not null
+        and not coalesce(list_contains(dq_flags, 'total_doubtful'), false)
     group by day
 
 )
