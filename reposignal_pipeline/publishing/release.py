@@ -21,9 +21,10 @@ import duckdb
 
 from reposignal_pipeline.config import Settings
 from reposignal_pipeline.publishing.site.pages import Site, build
+from reposignal_pipeline.publishing.site.shelf import RECORD
 from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, Changes, Warehouse, changes
 
-RELEASED = frozenset({"reposignal.duckdb", "parquet", "site"})
+RELEASED = frozenset({"reposignal.duckdb", "parquet", "site", RECORD})
 """what a release holds"""
 FOUND = "found"
 """name of a release that a copy of the home left in the place of the link"""
