@@ -89,6 +89,8 @@ with app.setup:
         36: Picture("bars", "verticals_colonised", "language", "vertical_basis"),
         37: Picture("dots", "week", "numbers"),
         38: Picture("bars", "rows", "section"),
+        39: Picture("dots", ("former_probability", "probability"), "full_name"),
+        40: Picture("bars", "stars_off", "edge_hour"),
     }
 
 
