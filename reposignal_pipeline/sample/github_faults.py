@@ -314,13 +314,13 @@ def turned_to_zeros() -> Effect:
 
 @_kind(Scope.HISTORY, FIRST_PAGE)
 def future_days(stars: int = 9) -> Effect:
-    """Days after today hold stars. On a Saturday there are none."""
+    """Days that have begun in no zone hold stars: those after tomorrow by the zone of star days."""
 
     def effect(answer: Answer) -> None:
         if not answer.payload:
             return
         week = answer.payload[0]
-        week["days"][answer.weekday + 1 :] = [stars] * (6 - answer.weekday)
+        week["days"][answer.weekday + 2 :] = [stars] * max(5 - answer.weekday, 0)
         week["total"] = sum(week["days"])
 
     return effect

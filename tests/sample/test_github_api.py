@@ -111,7 +111,7 @@ def nodes(client: httpx.Client, *repositories: Repository, query: str = NODES, *
 
 def test_every_answer_carries_the_clock_and_the_limit(client: httpx.Client, api: GitHubApi) -> None:
     answer = client.get("/repos/acme/plain")
-    assert answer.headers["date"] == "Thu, 26 Feb 2026 12:00:00 GMT"
+    assert answer.headers["date"] == "Thu, 26 Feb 2026 20:00:00 GMT"
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
     assert answer.headers["x-github-request-id"]
     assert {name: answer.headers[f"x-ratelimit-{name}"] for name in ("limit", "remaining", "used", "resource")} == {
@@ -120,7 +120,7 @@ def test_every_answer_carries_the_clock_and_the_limit(client: httpx.Client, api:
         "used": "1",
         "resource": "core",
     }
-    assert int(answer.headers["x-ratelimit-reset"]) == 1772110800  # 13:00
+    assert int(answer.headers["x-ratelimit-reset"]) == 1772139600  # 21:00
     assert api.requests == [("GET", "/repos/acme/plain")]
     assert api.counts == {"repository": 1}
 
@@ -258,7 +258,7 @@ def test_a_batch_of_ids_is_answered_in_order(client: httpx.Client) -> None:
         "limit": 5000,
         "cost": 1,
         "remaining": 4999,
-        "resetAt": "2026-02-26T13:00:00Z",
+        "resetAt": "2026-02-26T21:00:00Z",
     }
 
 
@@ -343,9 +343,9 @@ def test_a_spent_limit_refuses_until_it_begins_anew() -> None:
         assert [len(nodes(client, PLAIN).get("errors", ())) for _ in range(4)] == [0, 0, 0, 1]
         spent = nodes(client, PLAIN)
         assert spent["errors"][0]["type"] == "RATE_LIMITED"
-        api.now = datetime(2026, 2, 26, 12, 59, 59)
+        api.now = datetime(2026, 2, 26, 20, 59, 59)
         assert client.get("/repos/acme/plain").status_code == 403
-        api.now = datetime(2026, 2, 26, 13)
+        api.now = datetime(2026, 2, 26, 21)
         assert client.get("/repos/acme/plain").headers["x-ratelimit-remaining"] == "2"
         assert client.get("/repos/acme/plain", headers={"Authorization": ""}).headers["x-ratelimit-limit"] == "60"
 
@@ -459,7 +459,7 @@ def test_a_slow_body_arrives_in_the_end(client: httpx.Client, api: GitHubApi) ->
 
 def test_the_clock_may_be_off(client: httpx.Client, api: GitHubApi) -> None:
     api.faults = [faults.clock_skew(seconds=-90)]
-    assert client.get(HISTORY).headers["date"] == "Thu, 26 Feb 2026 11:58:30 GMT"
+    assert client.get(HISTORY).headers["date"] == "Thu, 26 Feb 2026 19:58:30 GMT"
 
 
 def test_graphql_answers_in_part(client: httpx.Client, api: GitHubApi) -> None:
@@ -510,8 +510,8 @@ def test_weeks_that_cannot_be(client: httpx.Client, api: GitHubApi) -> None:
     right = client.get(HISTORY).json()
     api.faults = [faults.future_days(stars=4)]
     week = client.get(HISTORY).json()[0]
-    assert week["days"] == [*right[0]["days"][:5], 4, 4]
-    assert week["total"] == right[0]["total"] + 8
+    assert week["days"] == [*right[0]["days"][:6], 4]
+    assert week["total"] == right[0]["total"] + 4
     api.faults = [faults.sum_differs(by=2)]
     weeks = client.get(HISTORY).json()
     assert [week["total"] - sum(week["days"]) for week in weeks[:3]] == [0, 2, 0]
