@@ -69,7 +69,8 @@ _MARTS = f"""
     from (select range as repo_key from range(1, {REPOS} + 1)) as repos
     cross join range(date '{FIRST}', date '{LAST}' + 1, interval 1 day) as days (day)
     left join names using (repo_key);
-    create table fct_repo_day as select day, repo_key, 'rankings' as source from fct_repo_signal_day;
+    create table fct_repo_day as
+    select day, repo_key, 'rankings' as source, []::varchar[] as dq_flags from fct_repo_signal_day;
     create table fct_language_reach_day (
         day date, language varchar, vertical_basis varchar, repos_in_verticals bigint, verticals bigint,
         verticals_colonised bigint, verticals_colonised_28d_before bigint
@@ -456,7 +457,8 @@ def test_nothing_of_later_days_is_told(world: World) -> None:
         f" from fct_repo_signal_day where day >= date '{WEEK}'"
     )
     world.sql(
-        "delete from fct_repo_day; insert into fct_repo_day select day, repo_key, 'rankings' from fct_repo_signal_day"
+        "delete from fct_repo_day;"
+        " insert into fct_repo_day select day, repo_key, 'rankings', [] from fct_repo_signal_day"
     )
     world.count_weeks()
     world.outcome(world.forecast(22, WEEK - dt.timedelta(weeks=7), 0.8, is_backtest=True), False, late, 0.8)

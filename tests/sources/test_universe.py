@@ -337,12 +337,13 @@ def test_a_history_is_asked_for_by_id_once_the_name_is_given_up(api: GitHubApi) 
 def test_an_unchanged_page_costs_nothing_and_ends_the_days(api: GitHubApi) -> None:
     api.world.repositories[0].given[-40:] = 0
     first, _ = read_all(api, asks_of(api, 1, count=1))
-    newest = {name: first.weeks[0][name] for name in ("week", "total", *WEEKDAYS)}
+    newest = {name: first.weeks[0][name] for name in ("week", "total", "fetched_at", *WEEKDAYS)}
     one = first.reads[0]
     api.now = NOW + DAY
     again, _ = read_all(api, [Ask(one["repo_id"], one["full_name"], 1, etag=one["etag"], newest=newest)])
     assert api.statuses[304] == 1
-    assert [(row["status"], row["last_day"]) for row in again.reads] == [("unchanged", TODAY)]
+    # at 06:00 UTC, the day before is not over by the zone of star days
+    assert [(row["status"], row["last_day"]) for row in again.reads] == [("unchanged", YESTERDAY)]
     assert again.weeks[0]["fetched_at"].date() == TODAY + DAY
 
 
