@@ -11,10 +11,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import dagster as dg
 from rich.console import Console
@@ -270,6 +270,29 @@ def _incomplete(loading: dg.ExecuteInProcessResult) -> list[str]:
     ]
 
 
+class _Stderr:
+    """Standard error, without what Dagster writes there about its own record of runs: the log gets that."""
+
+    OF_THE_RECORD = ("Exception while storing event batch", "Falling back to storing multiple single-event")
+
+    def __init__(self, shown: TextIO, log: TextIO) -> None:
+        self._shown, self._log = shown, log
+
+    def write(self, text: str) -> int:
+        if not text.startswith(self.OF_THE_RECORD):
+            return self._shown.write(text)
+        with suppress(OSError):  # a full disk is why it writes
+            self._log.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shown, name)
+
+
+def _quiet_stderr(log: TextIO) -> redirect_stderr[TextIO]:
+    return redirect_stderr(cast(TextIO, _Stderr(sys.stderr, log)))
+
+
 def _execute(
     definitions: dg.Definitions,
     job: str,
@@ -291,7 +314,7 @@ def _execute(
         tags |= {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     settings = load_settings()
-    with _log(settings) as log, redirect_stdout(log):  # what dbt prints
+    with _log(settings) as log, redirect_stdout(log), _quiet_stderr(log):  # what dbt prints
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
             run_config=(config or {}) | quiet,

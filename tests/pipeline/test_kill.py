@@ -39,7 +39,7 @@ class Reader(threading.Thread):
 
 
 def lock_says(home: Home, step: str) -> bool:
-    return f": {step}," in (home.path / "warehouse" / "writer.lock").read_text()
+    return f": {step} (process" in (home.path / "warehouse" / "writer.lock").read_text()
 
 
 def kill_when(home: Home, sign: Callable[[], bool]) -> None:
