@@ -65,7 +65,7 @@ def told(ran: Ran) -> str:
 @pytest.fixture
 def published(tmp_path: Path) -> Home:
     """A home with a published copy of one table, in a path with signs that SQL and shells take for their own."""
-    home = Home(tmp_path / "a #1 home")
+    home = Home(tmp_path / "a (1) home")
     release = home.path / "releases" / "one"
     release.mkdir(parents=True)
     with duckdb.connect(str(release / "reposignal.duckdb")) as connection:
@@ -103,7 +103,7 @@ def test_the_home_of_a_user_that_is_none_is_told(tmp_path: Path) -> None:
         assert f"REPOSIGNAL_{name}=~nosuchuser/x: the system has no user '~nosuchuser'" in told(home.run("run"))
 
 
-@pytest.mark.parametrize("sign", ["?", "%", "'"])
+@pytest.mark.parametrize("sign", ["?", "%", "'", "#"])
 def test_a_home_in_a_path_that_libraries_cannot_use_is_told(tmp_path: Path, sign: str) -> None:
     home = tmp_path / f"a{sign} b"
     assert f"REPOSIGNAL_HOME={home}: libraries cannot use a path with {sign} in it" in told(Home(home).run("run"))

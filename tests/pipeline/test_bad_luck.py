@@ -38,7 +38,7 @@ def test_what_dbt_says_begins_with_the_cause() -> None:
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_same_command_continues(half: Home, tmp_path: Path) -> None:
-    with mounted(tmp_path / "a #1 disk", "size=150m") as disk:
+    with mounted(tmp_path / "a (1) disk", "size=150m") as disk:
         home = half.copied(disk / "home")
         filler = disk / "filler"
         with home.session() as session:
@@ -61,7 +61,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_continues(half: Home, tmp_
 
 @pytest.mark.slow
 def test_damaged_working_files_heal_or_say_what_to_delete(half: Home, tmp_path: Path) -> None:
-    home = half.copied(tmp_path / "a #1 home")
+    home = half.copied(tmp_path / "a (1) home")
     rankings, history = home.path / "dlt" / "rankings", home.path / "dagster" / "history"
     (rankings / "state.json").write_text('{"_state_version": 1, "_sta')
     for schema in rankings.glob("schemas/*.json"):
