@@ -223,7 +223,7 @@ def _path(name: str, text: str) -> Path:
 def _home(text: str) -> Path:
     home = _path("REPOSIGNAL_HOME", text)
     # Dagster takes what follows a "?" for parameters of its SQLite URLs, dlt a "%" for a place to fill in file names,
-    # and puts paths of files to load into SQL without doubling an apostrophe; dbt-duckdb cuts a path at "#", as of a URL
+    # and puts paths of files to load into SQL without doubling an apostrophe; dbt-duckdb cuts a path at "#"
     if sign := next((sign for sign in "?%'#" if sign in str(home)), None):
         raise ConfigError(f"REPOSIGNAL_HOME={home}: libraries cannot use a path with {sign} in it: name another home")
     try:
