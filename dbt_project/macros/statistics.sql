@@ -101,3 +101,10 @@
             then step * 24.0 / gap_hours
     end
 {%- endmacro %}
+
+
+{% macro exact_sum(column) -%}
+{#- A sum that does not depend on the order of its rows. DuckDB adds doubles in the order in which threads deliver
+    them, so the last bits of a sum differ between two runs and a rounded sum can differ in its last digit. -#}
+sum(({{ column }})::decimal(18, 6))
+{%- endmacro %}

@@ -69,7 +69,7 @@ counted as (
         coalesce(language, 'none') as language,
         count(*) as repos,
         -- NULL where no total of the language was read on two successive days
-        round(sum(net_delta_24h)) as stars_gained,
+        round({{ exact_sum('net_delta_24h') }})::double as stars_gained,
         count(net_delta_24h) as repos_with_gain
     from universes
     group by day, universe, coalesce(language, 'none')

@@ -16,10 +16,12 @@ final as (
         source,
         other_source,
         count(*) as repos,
-        -- a sum of doubles depends on the order of its terms
-        round(sum(stars), 3) as stars,
-        round(sum(other_stars), 3) as other_stars,
-        case when sum(other_stars) > 0 then round(sum(stars) / sum(other_stars), 4) end as ratio,
+        round({{ exact_sum('stars') }}, 3)::double as stars,
+        round({{ exact_sum('other_stars') }}, 3)::double as other_stars,
+        case
+            when {{ exact_sum('other_stars') }} > 0
+                then round(({{ exact_sum('stars') }} / {{ exact_sum('other_stars') }})::double, 4)
+        end as ratio,
         count(*) filter (where abs(stars - other_stars) > tolerance) as repos_disagreeing,
         {{ constant('agreement_share') }}::double as tolerance_share,
         {{ constant('agreement_stars') }}::bigint as tolerance_stars

@@ -97,7 +97,7 @@ final as (
             epoch({{ star_day_begins_at('day + 1') }} - (day + 1)::timestamp) / 3600
         ) as is_configured,
         count(*) as readings,
-        round(sum(stars_off), 3) as stars_off
+        round({{ exact_sum('stars_off') }}, 3)::double as stars_off
     from compared
     group by day, edge_hour
     order by day, edge_hour
