@@ -18,11 +18,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from reposignal_pipeline.config import SOURCES, ConfigError, Settings, load_settings
+from reposignal_pipeline.config import (
+    SAMPLE_CYCLES,
+    SAMPLE_FIRST_DAY,
+    SAMPLE_LAST_DAY,
+    SOURCES,
+    ConfigError,
+    Profile,
+    Settings,
+    load_settings,
+)
 from reposignal_pipeline.sources.names import FULL_NAME
 from reposignal_pipeline.trouble import STAYS, chain, described, one_line, recognised
 
 if TYPE_CHECKING:
+    from reposignal_pipeline.defs.runs import Done
     from reposignal_pipeline.lake.catalog import Lake
 
 
@@ -112,6 +122,7 @@ def _unforeseen(error: BaseException) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reposignal", description="Star histories turned into signal.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     def verb(name: str, run: Callable[[Settings, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -166,6 +177,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Version(argparse.Action):
+    """Looks the version up only if it is asked for: answers to questions need no package metadata."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"reposignal {version('reposignal')}")
+        parser.exit()
+
+
 def _day(text: str) -> dt.date:
     try:
         return dt.date.fromisoformat(text)
@@ -192,8 +213,6 @@ def _port(text: str) -> int:
 
 
 def _demo(settings: Settings, options: argparse.Namespace) -> int:
-    from reposignal_pipeline.config import SAMPLE_CYCLES, SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, Profile
-
     if settings.lake and not options.lake:
         raise CommandError(
             f"REPOSIGNAL_PROFILE={settings.profile.value} is for a lake: add --lake, or unset it for a demo in files"
@@ -206,11 +225,11 @@ def _demo(settings: Settings, options: argparse.Namespace) -> int:
     command = "reposignal" if shutil.which("reposignal") else os.path.relpath(sys.argv[0])
     whole = SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY
     cycles = SAMPLE_LAST_DAY - dt.timedelta(days=SAMPLE_CYCLES - 1), SAMPLE_LAST_DAY
-    status = _load({"rankings": whole, "repositories": cycles, "star_history": whole}, only_missing=True)
+    done = _load({"rankings": whole, "repositories": cycles, "star_history": whole}, only_missing=True)
     from reposignal_pipeline.publishing.answers import week_in_words
 
     print(week_in_words(settings, SAMPLE_LAST_DAY, command))
-    return status
+    return 1 if done.incomplete else 0
 
 
 def _run(settings: Settings, options: argparse.Namespace) -> int:
@@ -222,7 +241,32 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
         if options.source:
             raise CommandError(f"repositories of {day}: totals cannot be read after the fact, only yesterday's can")
         sources.remove("repositories")
-    return _load(dict.fromkeys(sources, (day, day)), only_missing=False)
+    _refuse_days_beyond_the_sample(settings, day, day)
+    return _loaded(settings, _load(dict.fromkeys(sources, (day, day)), only_missing=False))
+
+
+def _refuse_days_beyond_the_sample(settings: Settings, first: dt.date, last: dt.date) -> None:
+    if settings.profile.is_sample and not SAMPLE_FIRST_DAY <= first <= last <= SAMPLE_LAST_DAY:
+        raise CommandError(
+            f"{settings.home} holds the demo, whose days run from {SAMPLE_FIRST_DAY} to {SAMPLE_LAST_DAY};"
+            " live days want a home of their own: export REPOSIGNAL_HOME=$HOME/reposignal"
+        )
+
+
+def _loaded(settings: Settings, done: Done) -> int:
+    """Print what was loaded, what changed and where to look; return the exit status."""
+    lines = list(done.loaded.items())
+    if done.is_published:
+        lines += [
+            ("rebuilt", done.rebuilt),
+            ("published", f"{settings.published_db}   (reposignal sql, or read-only with any DuckDB client)"),
+            ("site", f"{settings.published_dir / 'site' / 'index.html'}   (open it in a browser)"),
+        ]
+    else:
+        lines.append(("published", "nothing: no day was observed yet"))
+    for subject, text in lines:
+        print(f"{subject:<12}  {text}")
+    return 1 if done.incomplete else 0
 
 
 def _refuse_unconfigured(settings: Settings, sources: Sequence[str]) -> None:
@@ -243,29 +287,43 @@ def _backfill(settings: Settings, options: argparse.Namespace) -> int:
         raise CommandError("--workers: files have one writer; several are for profile 'lake'")
     if options.workers > 1 and options.source not in ("rankings", "gh_archive"):
         raise CommandError(f"--workers: {options.source} is read within one budget of requests")
-    return _load(
+    _refuse_days_beyond_the_sample(settings, options.first, options.last)
+    done = _load(
         {options.source: (options.first, options.last)},
         only_missing=True,
         reread=options.reread,
         workers=options.workers,
     )
+    return _loaded(settings, done)
 
 
 def _load(
     loads: dict[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False, workers: int = 1
-) -> int:
+) -> Done:
+    """Return what was done; standard error tells what is missing all the same."""
     from reposignal_pipeline.home import ready_home
 
     ready_home(load_settings())  # before an orchestrator is imported
-    from reposignal_pipeline.defs.runs import LaunchError, load_days
+    with _progress():
+        from reposignal_pipeline.defs.runs import LaunchError, load_days
 
-    try:
-        incomplete = load_days(loads, only_missing=only_missing, reread=reread, workers=workers)
-    except LaunchError as error:
-        raise CommandError(str(error)) from None
-    for reason in incomplete:
+        try:
+            done = load_days(loads, only_missing=only_missing, reread=reread, workers=workers)
+        except LaunchError as error:
+            raise CommandError(str(error)) from None
+    for reason in done.incomplete:
         print(f"reposignal: {reason}", file=sys.stderr)
-    return 1 if incomplete else 0
+    return done
+
+
+@contextmanager
+def _progress() -> Iterator[None]:
+    """Show in a terminal how far the runs of this block are, from the import of the orchestrator on."""
+    from reposignal_pipeline.defs import progress
+
+    with progress.in_terminal():
+        progress.begin("start", stays=False)
+        yield
 
 
 def _sql(settings: Settings, options: argparse.Namespace) -> int:
@@ -312,12 +370,13 @@ def _site(settings: Settings, options: argparse.Namespace) -> int:
         except OSError as error:
             raise CommandError(f"port {options.serve} of 127.0.0.1: {error.strerror}") from None
     ready_home(settings)
-    from reposignal_pipeline.defs.runs import LaunchError, publish_again
+    with _progress():
+        from reposignal_pipeline.defs.runs import LaunchError, publish_again
 
-    try:
-        publish_again()
-    except LaunchError as error:
-        raise CommandError(str(error)) from None
+        try:
+            publish_again()
+        except LaunchError as error:
+            raise CommandError(str(error)) from None
     print(settings.published_dir / "site" / "index.html", flush=True)
     if served:
         print(f"http://127.0.0.1:{served.server_port}/site/  (Ctrl-C ends it)", flush=True)

@@ -103,6 +103,8 @@ class Settings:
     """per token; GitHub's own secondary limit, other servers have others"""
     memory_limit: str = "2GB"
     """of each DuckDB process; above it DuckDB spills to disk"""
+    is_begun: bool = False
+    """whether a run of this profile has begun to fill the home; then no other profile can"""
     lake: LakeSettings | None = None
     """None: the warehouse is two DuckDB files"""
     lake_workers: int = 4
@@ -187,13 +189,14 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise ConfigError(f"REPOSIGNAL_PROFILE={name!r} is not a profile; there are: {known}") from None
     if filled_by and filled_by != profile:
         raise ConfigError(
-            f"REPOSIGNAL_HOME={home} holds data of profile '{filled_by}', not '{profile}': name another home"
+            f"REPOSIGNAL_HOME={home} belongs to profile '{filled_by}', not '{profile}': name another home"
         )
     is_demo = profile.is_sample
     watchlist = given.get("REPOSIGNAL_WATCHLIST", str(SAMPLE_DIR / "watchlist.txt") if is_demo else None)
     return Settings(
         home=home,
         profile=profile,
+        is_begun=filled_by is not None,
         rankings_base=given.get(
             "REPOSIGNAL_RANKINGS_URL", str(SAMPLE_DIR / "rankings") if is_demo else RANKINGS_UPSTREAM
         ),

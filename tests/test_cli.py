@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import re
+import shlex
 import socket
 import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -86,6 +88,31 @@ def test_help_names_every_verb(tmp_path: Path) -> None:
     ran = Home(tmp_path).run("--help")
     assert ran.returncode == 0
     assert all(verb in ran.stdout for verb in ("demo", "run", "backfill", "sql", "explain", "doctor"))
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    ran = Home(tmp_path).run("--version")
+    assert (ran.returncode, ran.stdout) == (0, f"reposignal {version('reposignal')}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("run",), ("run", "--day", "2026-02-28"), ("backfill", "rankings", "--from", "2025-10-19", "--to", "2025-10-21")],
+)
+def test_a_home_of_the_demo_takes_no_day_beyond_the_sample(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    told = refused(Home(tmp_path / "home", profile="demo"), *arguments)
+    assert "holds the demo, whose days run from 2025-10-20 to 2026-02-27" in told
+    assert "REPOSIGNAL_HOME" in told
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(("profile", "command"), [("local", "`reposignal run`"), ("demo", "`reposignal demo`")])
+def test_of_a_home_that_is_begun_only_the_command_that_fills_it_is_named(
+    tmp_path: Path, profile: str, command: str
+) -> None:
+    (tmp_path / "profile").write_text(profile)
+    told = refused(Home(tmp_path, profile=""), "sql", "select 1")
+    assert told.endswith(f": run {command}\n")
 
 
 def test_an_unknown_profile_is_told(tmp_path: Path) -> None:
@@ -432,6 +459,19 @@ def test_a_day_without_a_reading_is_told_with_the_last_before(asked: Session) ->
     told = refused(asked, "explain", BREAKOUT, "--day", "2025-11-12")
     assert f"{BREAKOUT} was not observed on 2025-11-12; its last reading before is of 2025-11-11" in told
     assert "was not observed by 2025-10-01" in refused(asked, "explain", BREAKOUT, "--day", "2025-10-01")
+
+
+def test_the_demo_ends_with_commands_whose_answers_fit_the_terminal(demo: Home) -> None:
+    said = run_demo_once()[1].stdout
+    _, *suggested = re.split(r"^(?:Next:)? +(?=\S*reposignal )", said[said.index("Next:") :], flags=re.MULTILINE)
+    assert len(suggested) == 2
+    for command in suggested:
+        ran = Home(demo.path, profile="demo", extra={"COLUMNS": "80"}).run(*shlex.split(command)[1:])
+        assert ran.returncode == 0, ran.stderr
+        if " sql " in command:
+            assert "NULL" not in ran.stdout
+            assert "…" not in ran.stdout
+            assert "(5 rows)" in ran.stdout
 
 
 # doctor

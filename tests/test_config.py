@@ -48,7 +48,7 @@ def test_a_given_address_wins_over_the_default_of_every_profile(profile: Profile
 def test_a_home_keeps_the_profile_that_filled_it(tmp_path: Path) -> None:
     (tmp_path / PROFILE_MARK).write_text("demo\n")
     assert load_settings({"REPOSIGNAL_HOME": str(tmp_path)}).profile is Profile.DEMO
-    with pytest.raises(ConfigError, match=r"^REPOSIGNAL_HOME=.* holds data of profile 'demo', not 'local'"):
+    with pytest.raises(ConfigError, match=r"^REPOSIGNAL_HOME=.* belongs to profile 'demo', not 'local'"):
         load_settings({"REPOSIGNAL_HOME": str(tmp_path), "REPOSIGNAL_PROFILE": "local"})
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from reposignal_pipeline.analysis.clusters import CLUSTER_TABLES
 from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
+from reposignal_pipeline.defs import progress
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, weeks
 from reposignal_pipeline.publishing.article import ARTICLES, CLAIMS, as_json, written
 from reposignal_pipeline.publishing.findings import findings, first_week
@@ -104,7 +105,10 @@ def write_weeks(
     while start <= last:
         end = min(start + (WEEKS_AT_ONCE - 1) * WEEK, last)
         told = [start + n * WEEK for n in range((end - start).days // 7 + 1) if start + n * WEEK >= begin]
-        written_weeks = [_rows(marts, week, run_id) for week in told]
+        written_weeks = []
+        for week in told:
+            progress.reach((week - first) // WEEK, (last - first) // WEEK + 1, "weeks")
+            written_weeks.append(_rows(marts, week, run_id))
         articles = [article for article, _ in written_weeks]
         claims = [claim for _, of_week in written_weeks for claim in of_week]
         for table, found in ((ARTICLES, articles), (CLAIMS, claims)):

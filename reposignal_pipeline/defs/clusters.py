@@ -23,6 +23,7 @@ from reposignal_pipeline.analysis.clusters import (
     clusters_of,
 )
 from reposignal_pipeline.analysis.weekly import REPO_TRENDS
+from reposignal_pipeline.defs import progress
 from reposignal_pipeline.defs.identities import checked, specs_of
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, weeks
 from reposignal_pipeline.warehouse import Warehouse, append_rows, replace_weeks, row_counts
@@ -136,6 +137,7 @@ def weekly_clusters(
         warehouse.note_stale_verticals(connection, first + WEEK)
         week = first
         while week <= last:
+            progress.reach((week - first) // WEEK, (last - first) // WEEK + 1, "weeks")
             for table, frame in week_of_clusters(connection, week):
                 replace_weeks(connection, table, frame, week, week)
                 rows[table.name] += len(frame)

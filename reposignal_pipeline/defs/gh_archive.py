@@ -1,7 +1,6 @@
 """GH Archive's hourly files into raw tables: a day a partition, any range of days in one run."""
 
 import datetime as dt
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,9 +9,8 @@ import dagster as dg
 import dlt as dlthub
 import numpy as np
 from dagster_dlt import dlt_assets
-from rich.console import Console
-from rich.progress import Progress
 
+from reposignal_pipeline.defs import progress
 from reposignal_pipeline.defs.loading import IngestTranslator, Loader
 from reposignal_pipeline.defs.partitions import OWNERS, days, keys_to_dates
 from reposignal_pipeline.defs.resources import file_pool, ingest_backfills, raw_pipeline, settings
@@ -84,26 +82,29 @@ def gh_archive(
             actor_key(settings.actor_key_file),
             through=settings.warehouse_dir,
         )
-        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-            bar = progress.add_task("gh_archive", total=sum(len(hours_of(day)) for day in wanted))
-            for batch in batches(hours, known, context.run_id, kept_ids):
-                _load(loader, warehouse, batch)
-                outcomes.update(batch.tables["gh_archive_hours"]["status"].to_pylist())
-                unheard += batch.unheard
-                stars += batch.tables["gh_archive"].num_rows
-                progress.advance(bar, batch.hours)
-                context.log.info("loaded %s hours to %s", batch.hours, batch.ends_on)
-                for reason in batch.unheard:
-                    context.log.warning(reason)
+        hours_wanted, hours_read = sum(len(hours_of(day)) for day in wanted), 0
+        progress.reach(0, hours_wanted, "hours")
+        for batch in batches(hours, known, context.run_id, kept_ids):
+            _load(loader, warehouse, batch)
+            outcomes.update(batch.tables["gh_archive_hours"]["status"].to_pylist())
+            unheard += batch.unheard
+            stars += batch.tables["gh_archive"].num_rows
+            hours_read += batch.hours
+            progress.reach(hours_read, hours_wanted, "hours")
+            context.log.info("loaded %s hours to %s", batch.hours, batch.ends_on)
+            for reason in batch.unheard:
+                context.log.warning(reason)
     except UpstreamError as error:
         # what broke was asked for again already; a later run goes on with the days that are left
         raise dg.Failure(str(error)) from None
     if len(wanted) >= LONGEST_PLAUSIBLE_GAP_DAYS and set(outcomes) == {"missing"}:
         first = upstream.address(file_name(hours_of(wanted[0])[0]))
         raise dg.Failure(f"no file for any hour of {len(wanted)} days, the first {first}: is the address right?")
+    read = ", ".join(f"{count:,} {status}" for status, count in outcomes.items())
     yield dg.MaterializeResult(
         asset_key=GH_ARCHIVE,
         metadata={
+            "loaded": f"{stars:,} stars; hours: {read or 'none'}; days loaded before: {len(asked) - len(wanted):,}",
             "dagster/partition_row_count": stars,
             "days_asked": len(asked),
             "days_left_out": len(asked) - len(wanted),

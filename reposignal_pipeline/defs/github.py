@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime as dt
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -12,10 +11,9 @@ import dagster as dg
 import dlt as dlthub
 import duckdb
 from dagster_dlt import dlt_assets
-from rich.console import Console
-from rich.progress import Progress
 
 from reposignal_pipeline.config import DBT_PROJECT_DIR, SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY
+from reposignal_pipeline.defs import progress
 from reposignal_pipeline.defs.ingest import RANKINGS
 from reposignal_pipeline.defs.loading import IngestTranslator, Loader
 from reposignal_pipeline.defs.partitions import OWNERS, days, keys_to_dates
@@ -133,7 +131,7 @@ def repositories(
     """Make the cycle of every day of this run whose totals can be observed: yesterday's, as a rule."""
     asked = keys_to_dates(context.partition_key_range)
     if "repositories" not in settings.sources:
-        yield dg.MaterializeResult(asset_key=REPOSITORIES, metadata={"skipped": NOT_CONFIGURED})
+        yield dg.MaterializeResult(asset_key=REPOSITORIES, metadata={"loaded": NOT_CONFIGURED})
         return
     loader = Loader("repositories", partial(github_source, "repositories"), context, warehouse)
     rules = read_rules(DBT_PROJECT_DIR / "seeds" / "discovery_rules.csv")
@@ -158,6 +156,7 @@ def repositories(
             for tables in _each(runner, batches):
                 for table, rows in tables.items():
                     waiting[table] += rows
+                progress.reach(outcome.answered, len(outcome.tracked), f"repositories on {day}")
                 if len(waiting["repositories"]) >= ROWS_A_LOAD:
                     loader.load({table: loader.stamp(rows, day=day) for table, rows in waiting.items()})
                     waiting = {table: [] for table in waiting}
@@ -168,10 +167,12 @@ def repositories(
             if outcome.failure:
                 context.log.warning("%s: %s", day, outcome.reason)
                 break
+        totals = sum(outcome.states["public"] for outcome in outcomes.values())
         yield dg.MaterializeResult(
             asset_key=REPOSITORIES,
             metadata={
-                "dagster/partition_row_count": sum(outcome.states["public"] for outcome in outcomes.values()),
+                "loaded": f"{totals:,} totals; days: {len(outcomes):,}",
+                "dagster/partition_row_count": totals,
                 "days_asked": len(asked),
                 "days_observable": len(observable),
                 "cycles": {str(day): _told(outcome) for day, outcome in list(outcomes.items())[-31:]},
@@ -199,7 +200,7 @@ def star_history(
     """Read the pages that the days of this run lack: of yesterday alone, those that are worth a request."""
     asked = keys_to_dates(context.partition_key_range)
     if "star_history" not in settings.sources:
-        yield dg.MaterializeResult(asset_key=STAR_HISTORY, metadata={"skipped": NOT_CONFIGURED})
+        yield dg.MaterializeResult(asset_key=STAR_HISTORY, metadata={"loaded": NOT_CONFIGURED})
         return
     loader = Loader("star_history", partial(github_source, "star_history"), context, warehouse)
     with _api() as api, asyncio.Runner() as runner, _github(api, runner, config, context) as github:
@@ -214,19 +215,16 @@ def star_history(
         answered, unreadable = 0, []
         failure = None if tracked else "no repository is tracked yet: the totals come first"
         batches = read(github, planned.asks)
-        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-            pages = progress.add_task("star_history", total=len(planned.asks))
-            try:
-                for reads in _each(runner, batches):
-                    answers = {(row["repo_id"], row["page"]): row for row in reads.reads}
-                    answered += len(answers)
-                    unreadable += [
-                        row["reason"] for row in answers.values() if row["status"] in ("unreadable", "empty")
-                    ]
-                    _load_reads(loader, warehouse, reads)
-                    progress.update(pages, completed=answered)
-            except UpstreamError as error:
-                failure = f"{error}; {len(planned.asks) - answered:,} of {len(planned.asks):,} pages not reached"
+        progress.reach(0, len(planned.asks), "pages")
+        try:
+            for reads in _each(runner, batches):
+                answers = {(row["repo_id"], row["page"]): row for row in reads.reads}
+                answered += len(answers)
+                unreadable += [row["reason"] for row in answers.values() if row["status"] in ("unreadable", "empty")]
+                _load_reads(loader, warehouse, reads)
+                progress.reach(answered, len(planned.asks), "pages")
+        except UpstreamError as error:
+            failure = f"{error}; {len(planned.asks) - answered:,} of {len(planned.asks):,} pages not reached"
         if unreadable and not failure:
             failure = (
                 f"{len(unreadable):,} of {len(planned.asks):,} pages could not be read, the first: {unreadable[0]}"
@@ -256,6 +254,7 @@ def star_history(
         yield dg.MaterializeResult(
             asset_key=STAR_HISTORY,
             metadata={
+                "loaded": f"{answered:,} of {planned.in_words}",
                 "plan": planned.in_words,
                 "pages_answered": answered,
                 "failure": failure or "none",

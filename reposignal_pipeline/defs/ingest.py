@@ -1,16 +1,14 @@
 """Upstream files into raw tables: a day a partition, any range of days in one run."""
 
 import datetime as dt
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 from dagster_dlt import DagsterDltResource, dlt_assets
-from rich.console import Console
-from rich.progress import track
 
 from reposignal_pipeline.config import RANKINGS_FIRST_DAY
+from reposignal_pipeline.defs import progress
 from reposignal_pipeline.defs.loading import IngestTranslator
 from reposignal_pipeline.defs.partitions import OWNERS, days, keys_to_dates
 from reposignal_pipeline.defs.resources import (
@@ -69,8 +67,8 @@ def rankings(
         upstream = Upstream(settings.rankings_base)
         outcomes: list[Day] = []
         metadata: dict[str, Any] = {}
-        console = Console(stderr=True)
-        for load in track(loads, "rankings", console=console, disable=not sys.stderr.isatty()):
+        for load in loads:
+            progress.reach(len(outcomes), len(wanted), "days")
             readings = read_days(upstream, load)
             typed = typed_rows(readings)  # before the lock: others load meanwhile
             with warehouse.writing(f"run {context.run_id}: rankings", context.log, of="rankings"), warehouse.loading():
@@ -115,8 +113,12 @@ def _metadata(metadata: dict[str, Any], outcomes: list[Day], asked: int) -> dict
     by_status = {
         status: [day for day in outcomes if day.status == status] for status in ("observed", "missing", "refused")
     }
+    places = sum(day.places.get("distinct_places", 0) for day in outcomes)
+    counts = {status: len(group) for status, group in by_status.items()}
+    counts["loaded before"] = asked - len(outcomes)
     return metadata | {
-        "dagster/partition_row_count": sum(day.places.get("distinct_places", 0) for day in outcomes),
+        "loaded": f"{places:,} places; days: " + ", ".join(f"{n:,} {status}" for status, n in counts.items() if n),
+        "dagster/partition_row_count": places,
         "days_asked": asked,
         **{f"days_{status}": len(group) for status, group in by_status.items()},
         "days_left_out": asked - len(outcomes),

@@ -12,15 +12,16 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO, cast
+from uuid import uuid4
 
 import dagster as dg
-from rich.console import Console
-from rich.progress import track
 
 from reposignal_pipeline.config import FIRST_DAYS, Settings, load_settings
+from reposignal_pipeline.defs import progress
 from reposignal_pipeline.defs.partitions import INGEST_POOL
 from reposignal_pipeline.home import ready_dagster_home
 from reposignal_pipeline.lake.catalog import LakeError, check, ready, warehouse_of
@@ -34,13 +35,25 @@ PUBLISHING = ("daily", "weekly", "publish")
 ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
+@dataclass
+class Done:
+    """What a command did, in words."""
+
+    loaded: dict[str, str] = field(default_factory=dict)
+    """source -> what of it was loaded"""
+    incomplete: list[str] = field(default_factory=list)
+    """why something is missing all the same: refused files, repositories not reached"""
+    rebuilt: str = "nothing"
+    is_published: bool = False
+
+
 class LaunchError(Exception):
     """A run that could not be launched or failed; the message is one line."""
 
 
 def load_days(
     loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False, workers: int = 1
-) -> list[str]:
+) -> Done:
     """Load a range of days of each source, rebuild what depends on them, publish.
 
     Args:
@@ -48,9 +61,6 @@ def load_days(
         only_missing: leave out what already stands in the warehouse.
         reread: ask for star histories that stand already, too.
         workers: of a lake, processes that load parts of the range at the same time.
-
-    Returns:
-        The reasons why something is missing all the same: refused files, repositories not reached; empty if nothing is.
 
     Raises:
         LaunchError: if a run failed.
@@ -64,22 +74,24 @@ def load_days(
         from reposignal_pipeline.defs.resources import settings
         from reposignal_pipeline.defs.warehouse import marts, verticals
 
-        incomplete: list[str] = []
+        done = Done()
         for source, days in _in_order(loads):
             settings_of_run = {"only_missing": only_missing} | ({"reread": True} if reread else {})
             config = {"ops": {source: {"config": settings_of_run}}}
             if workers > 1:
-                incomplete += _load_apart(source, days, settings_of_run, workers)
+                done.incomplete += _load_apart(source, days, settings_of_run, workers)
+                done.loaded[source] = f"{days[0]} to {days[1]}, by {workers} workers"
                 continue
             loading = _execute(definitions, "ingest", instance, days, config=config, assets=[dg.AssetKey(source)])
-            incomplete += _incomplete(loading)
+            done.incomplete += _incomplete(loading)
+            done.loaded[source] = _in_words(loading, source)
         warehouse = warehouse_of(settings)
         what = f"reposignal {', '.join(f'{source} {first}..{last}' for source, (first, last) in loads.items())}"
-        if incomplete:
+        if done.incomplete:
             with warehouse.writing(what):
                 is_empty = not warehouse.has_readings()
             if is_empty:
-                return incomplete
+                return done
         with warehouse.rebuilding(what):
             _execute(definitions, "build", instance, assets=marts.keys)
             with warehouse.writing(what):
@@ -95,7 +107,12 @@ def load_days(
             else:  # else they wait for the clusters of these weeks: dbt starts once less
                 _execute(definitions, "build", instance, assets=verticals.keys)
                 _execute(definitions, "publish", instance)
-    return incomplete
+        done.is_published = True
+        if changed_from:
+            since = "all days" if changed_from == dt.date.min else f"days from {changed_from} on"
+            weeks = f", weeks from {first_week} on" if first_week and first_week <= last_week else ""
+            done.rebuilt = f"{since}{weeks}"
+    return done
 
 
 def ready_instance() -> None:
@@ -146,9 +163,12 @@ def _log_to(path: Path) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for handler in notices.handlers[:]:
         notices.removeHandler(handler)
-    shown = logging.StreamHandler()
-    shown.setFormatter(logging.Formatter("reposignal: %(message)s"))
-    notices.addHandler(shown)
+    notices.addHandler(_Notices())
+
+
+class _Notices(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        progress.say(f"reposignal: {record.getMessage()}")
 
 
 @contextmanager
@@ -185,11 +205,12 @@ def _load_apart(source: str, days: tuple[dt.date, dt.date], config: Mapping[str,
             for first, last in parts
         ]  # fmt: skip
         try:
-            console, is_quiet = Console(stderr=True), not sys.stderr.isatty()
-            told = [
-                process.communicate()[0]
-                for process in track(processes, f"{source}, {workers} workers", console=console, disable=is_quiet)
-            ]
+            progress.begin(source)
+            told: list[str] = []
+            for process in processes:
+                progress.reach(len(told), len(processes), "workers")
+                told.append(process.communicate()[0])
+            progress.end()
         except BaseException:
             for process in processes:
                 process.terminate()
@@ -270,6 +291,15 @@ def _incomplete(loading: dg.ExecuteInProcessResult) -> list[str]:
     ]
 
 
+def _in_words(loading: dg.ExecuteInProcessResult, source: str) -> str:
+    """Return what an ingest asset says of its load."""
+    for event in reversed(loading.all_events):
+        if event.is_step_materialization and event.asset_key == dg.AssetKey(source):
+            metadata = event.step_materialization_data.materialization.metadata
+            return str(metadata["loaded"].value)
+    return "nothing"
+
+
 class _Stderr:
     """Standard error, without what Dagster writes there about its own record of runs: the log gets that."""
 
@@ -314,9 +344,13 @@ def _execute(
         tags |= {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     settings = load_settings()
+    progress.begin(f"start of {job}", stays=False)
     with _log(settings) as log, redirect_stdout(log), _quiet_stderr(log):  # what dbt prints
+        run_id = str(uuid4())
+        instance.add_event_listener(run_id, _show_step)
         result = definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
+            run_id=run_id,
             run_config=(config or {}) | quiet,
             partition_key=str(first) if first and first == last else None,
             tags=tags,
@@ -328,6 +362,15 @@ def _execute(
         details = settings.dagster_home / "cli.log"
         raise LaunchError(f"{cause} (job {job}, run {result.run_id}; details in {details})")
     return result
+
+
+def _show_step(entry: dg.EventLogEntry) -> None:
+    """Show in the terminal which step begins or ends."""
+    event = entry.dagster_event
+    if event and event.is_step_start and event.step_key:
+        progress.begin(event.step_key)
+    elif event and (event.is_step_success or event.is_step_failure):
+        progress.end(is_done=event.is_step_success)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from dbt_common.events.functions import msg_to_dict
 
 from reposignal_pipeline import dbt_program
 from reposignal_pipeline.config import load_settings
+from reposignal_pipeline.defs import progress
 from reposignal_pipeline.defs.gh_archive import GH_ARCHIVE
 from reposignal_pipeline.defs.github import REPOSITORIES, STAR_HISTORY
 from reposignal_pipeline.defs.ingest import RANKINGS
@@ -191,6 +192,8 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str]) -> list[Any]
     def keep(message: EventMsg) -> None:
         if message.info.name in RESULTS:
             results.append(message)
+            data = message.data
+            progress.reach(len(results), getattr(data, "total", 0) or data.num_models, "nodes of dbt")
 
     said = ""
     try:

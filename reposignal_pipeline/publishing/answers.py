@@ -51,13 +51,19 @@ def opened(settings: Settings) -> duckdb.DuckDBPyConnection:
     """
     path = settings.published_db.resolve()
     if not path.exists():
-        raise AnswerError(f"nothing is published yet below {settings.home}: run `reposignal demo` or `reposignal run`")
+        raise AnswerError(f"nothing is published yet below {settings.home}: run {_fillers(settings)}")
     try:
         connection = duckdb.connect(str(path), read_only=True, config={"enable_external_access": "false"})
         connection.execute("set enable_progress_bar = false")  # it is drawn into standard output, among the rows
         return connection
     except duckdb.Error as error:
         raise AnswerError(line_of(error, settings.home)) from None
+
+
+def _fillers(settings: Settings) -> str:
+    """Return the commands that fill a home: of one that a profile has begun to fill, that of the profile alone."""
+    fillers = {True: f"`reposignal demo{' --lake' if settings.lake else ''}`", False: "`reposignal run`"}
+    return fillers[settings.profile.is_sample] if settings.is_begun else " or ".join(fillers.values())
 
 
 def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
@@ -433,6 +439,10 @@ def week_in_words(settings: Settings, day: dt.date, command: str) -> str:
         )
         language_names, language_rows = [name for name, *_ in languages.description or ()], languages.fetchall()
     published = settings.published_dir
+    suggested = (
+        "select full_name, signal_score, stars_gained from weekly_repo_trends"
+        f" where week = '{week}' order by rank limit 5"
+    )
     return "\n".join(
         [
             f"\nRepositories of the week of {week}, by signal (not by stars)\n",
@@ -444,7 +454,7 @@ def week_in_words(settings: Settings, day: dt.date, command: str) -> str:
             f"  parquet    {published / 'parquet'}",
             f"  site       {published / 'site' / 'index.html'}   (open it in a browser)",
             f"  runs       {settings.dagster_home}   (make dev shows them)",
-            f'\nNext:  {command} explain thu-pacman/chitu\n       {command} sql "from weekly_repo_trends limit 5"',
+            f'\nNext:  {command} explain thu-pacman/chitu\n       {command} sql "{suggested}"',
         ]
     )
 
