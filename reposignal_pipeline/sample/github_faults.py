@@ -11,8 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
+
+from reposignal_pipeline.sources.star_days import STAR_DAYS
 
 DOCUMENTATION = "https://docs.github.com/rest"
 SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
@@ -248,6 +251,19 @@ def null_nodes(every: int = 2) -> Effect:
 
 
 @_kind(Scope.GRAPHQL, GRAPHQL)
+def totals_turned_to_zeros(every: int = 1) -> Effect:
+    """Each `every`th repository has no stars, with status 200 and no error."""
+
+    def effect(answer: Answer) -> None:
+        for found in (answer.payload.get("data") or {}).values():
+            for node in (found if isinstance(found, list) else [found])[::every]:
+                if isinstance(node, dict) and "stargazerCount" in node:
+                    node["stargazerCount"] = 0
+
+    return effect
+
+
+@_kind(Scope.GRAPHQL, GRAPHQL)
 def partly_null(every: int = 2) -> Effect:
     """Each `every`th repository is null beside an error that is not the repository's fault."""
 
@@ -344,6 +360,18 @@ def sum_differs(by: int = 1) -> Effect:
 def not_a_sunday(days: int = 1) -> Effect:
     """The second week begins on a Monday."""
     return _changes_second_week(lambda week: week.update(week=week["week"] + days * 86_400))
+
+
+@_kind(Scope.HISTORY, HISTORY)
+def weeks_at_local_midnight() -> Effect:
+    """Each week is stamped with the instant at which its Sunday begins in the zone of star days."""
+
+    def effect(answer: Answer) -> None:
+        for week in answer.payload:
+            sunday = datetime.fromtimestamp(week["week"], UTC).date()
+            week["week"] = int(STAR_DAYS.begins_at(sunday).replace(tzinfo=UTC).timestamp())
+
+    return effect
 
 
 @_kind(Scope.HISTORY, HISTORY)

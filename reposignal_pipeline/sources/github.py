@@ -41,6 +41,8 @@ API_VERSION = b"2026-03-10"
 
 ANSWERS = frozenset({200, 202, 304, 403, 404, 409, 410, 422, 451})
 REFUSALS = {404: "not_found", 410: "not_found", 451: "dmca"}
+REFUSED_STATES = frozenset({*REFUSALS.values(), "blocked", "forbidden"})
+"""of a repository that is not given out"""
 TOO_LARGE = frozenset({"RESOURCE_LIMITS_EXCEEDED", "MAX_NODE_LIMIT_EXCEEDED"})
 # GitHub gives time-outs no type; the messages with one may quote names, which may say anything
 TIMED_OUT = re.compile(r"time-?out|timed ?out|respond to your request in time", re.IGNORECASE)

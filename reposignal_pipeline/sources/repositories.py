@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reposignal_pipeline.sources.github import ResourceLimitError
+from reposignal_pipeline.sources.github import REFUSED_STATES, ResourceLimitError
 from reposignal_pipeline.sources.schemas import REPOSITORIES, admitted, utc_now
 from reposignal_pipeline.sources.transport import UpstreamError, sort_out
 
@@ -27,6 +28,8 @@ BATCH = 100
 """what GraphQL takes in one `nodes(ids:)`"""
 BATCHES_AT_ONCE = 10
 """asked for side by side, and loaded together: what a killed run loses at most"""
+FEW_LOST = 5
+"""Fewer repositories than that may all be deleted, or lose their stars, on one day."""
 REST_LOOKUPS = 200
 """a run: more nodes than that do not vanish in a day, so the rest waits for the next one"""
 
@@ -58,6 +61,8 @@ class Asked:
     full_name: str
     repo_id: int | None = None
     node_id: str | None = None
+    stars_total: int | None = None
+    """of its last observation, if it was public then: what an answer that loses it is judged by"""
 
 
 @dataclass
@@ -84,18 +89,65 @@ async def observe(github: GitHub, asked: Sequence[Asked], lookups: Lookups) -> A
 
     Raises:
         UpstreamError: when the upstream answers no more, its quota is spent or no token is left; what was read has been
-            yielded by then.
+            yielded by then. Also when most repositories lost their stars, or are refused, at the same time.
     """
     # GraphQL wants a token; without one each repository is a REST request of the few there are
     ask, size = (_observed, BATCH) if github.has_tokens else (_observed_by_rest, 1)
     batches = [asked[start : start + size] for start in range(0, len(asked), size)]
+    tally: Counter[str] = Counter()
+
+    async def answered(batch: Sequence[Asked]) -> list[tuple[Asked, Row]]:
+        return list(zip(batch, await ask(github, batch, lookups), strict=True))
+
     for start in range(0, len(batches), BATCHES_AT_ONCE):
         some = batches[start : start + BATCHES_AT_ONCE]
-        answers = await asyncio.gather(*(ask(github, batch, lookups) for batch in some), return_exceptions=True)
-        rows, failure = sort_out(answers)
-        yield [row for batch in rows for row in batch]
+        answers, failure = sort_out(await asyncio.gather(*(answered(batch) for batch in some), return_exceptions=True))
+        pairs = [pair for batch in answers for pair in batch]
+        verdict = _lost_stars(pairs) or _refused_by_the_api(pairs, tally)
+        yield [row for _, row in pairs]
+        if verdict:
+            raise UpstreamError(verdict)
         if failure:
             raise failure
+
+
+def _lost_stars(pairs: list[tuple[Asked, Row]]) -> str | None:
+    """Return that most repositories lost most of their stars, if they did; then none of the answers is believed.
+
+    A source can turn to zeros for everybody, with status 200.
+    """
+    judged = [
+        (one.stars_total, row["stars_total"])
+        for one, row in pairs
+        if one.stars_total is not None and one.stars_total >= FEW_LOST and row["state"] == "public"
+    ]
+    lost = sum(2 * now < before for before, now in judged)
+    if lost < FEW_LOST or 2 * lost <= len(judged):
+        return None
+    verdict = f"totals fell to less than half for {lost:,} of {len(judged):,} repositories"
+    _make_unreadable(pairs, {"public"}, f"{verdict}, so none is believed")
+    return f"{verdict} since they were last read; nothing of them is kept"
+
+
+def _refused_by_the_api(pairs: list[tuple[Asked, Row]], tally: Counter[str]) -> str | None:
+    """Return that the API refuses, not the repositories, if most of those that were public are refused."""
+    tally.update(row["state"] for one, row in pairs if one.stars_total is not None)
+    refused = sum(tally[state] for state in REFUSED_STATES)
+    if refused < FEW_LOST or refused <= tally["public"]:
+        return None
+    _make_unreadable(pairs, REFUSED_STATES, "most repositories were refused")
+    return (
+        f"totals are refused for {refused:,} of {refused + tally['public']:,} repositories that were public when they"
+        " were last read: the API refuses, not the repositories"
+    )
+
+
+def _make_unreadable(pairs: list[tuple[Asked, Row]], states: Collection[str], cause: str) -> None:
+    """Replace answers of these states: they say nothing of a repository, and it is asked again today."""
+    for place, (one, row) in enumerate(pairs):
+        if row["state"] in states and one.stars_total is not None:
+            said = f"{row['stars_total']:,} stars" if row["state"] == "public" else row["reason"]
+            pairs[place] = (one, _absent(one, "unreadable", f"{said}: {cause}", row["observed_at"]))
 
 
 async def _observed(github: GitHub, batch: Sequence[Asked], lookups: Lookups) -> list[Row]:

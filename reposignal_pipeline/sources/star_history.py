@@ -23,7 +23,7 @@ import duckdb
 import pyarrow as pa
 
 from reposignal_pipeline.sources.discovery import Member
-from reposignal_pipeline.sources.github import QuotaSpentError, TokensRefusedError
+from reposignal_pipeline.sources.github import REFUSED_STATES, QuotaSpentError, TokensRefusedError
 from reposignal_pipeline.sources.schemas import GITHUB_BEGAN, STAR_HISTORY, WEEKDAYS, admitted, utc_now
 from reposignal_pipeline.sources.star_days import FIRST_ZONE, STAR_DAYS
 from reposignal_pipeline.sources.transport import UpstreamError, sort_out
@@ -393,9 +393,6 @@ def _is_lost(ask: Ask, reads: Reads) -> bool:
     return 2 * now < ask.held and ask.held - now > explained and not reads.quarantine
 
 
-REFUSALS = frozenset({"not_found", "blocked", "forbidden", "dmca"})
-
-
 def _refused_by_the_endpoint(answers: list[tuple[Ask, Reads]], tally: Counter[str], *, is_given_up: bool) -> str | None:
     """Return that the endpoint refuses, not the repositories, if most of those that are public were refused.
 
@@ -405,8 +402,8 @@ def _refused_by_the_endpoint(answers: list[tuple[Ask, Reads]], tally: Counter[st
     for place, (ask, reads) in enumerate(answers):
         if ask.is_public:
             (status, *_) = {reading["status"] for reading in reads.reads} or {"unreadable"}
-            tally["refused" if status in REFUSALS else "answered"] += 1
-            refused += [place] if status in REFUSALS else []
+            tally["refused" if status in REFUSED_STATES else "answered"] += 1
+            refused += [place] if status in REFUSED_STATES else []
     if not refused or not (is_given_up or tally["refused"] > tally["answered"]):
         return None
     ask, reads = answers[refused[0]]
@@ -458,7 +455,7 @@ async def _attempt(github: GitHub, ask: Ask, trouble: _Trouble) -> tuple[Ask, Re
             trouble.in_a_row = trouble.refused = 0
         elif ask.is_public:
             trouble.in_a_row += 1
-            trouble.refused += reads.reads[0]["status"] in REFUSALS
+            trouble.refused += reads.reads[0]["status"] in REFUSED_STATES
             trouble.last = UpstreamError(f"{FAILURES_IN_A_ROW} pages in a row {reads.reads[0]['reason']}")
         return ask, reads
 
@@ -564,7 +561,9 @@ def _week(
     at = entry.get("week") if isinstance(entry, dict) else None
     if type(at) is not int or not 0 <= at < 2**53:
         return None, None, "no week"
-    moment = dt.datetime.fromtimestamp(min(at, 4_000_000_000), dt.UTC)
+    moment = dt.datetime.fromtimestamp(min(at, 4_000_000_000), dt.UTC).replace(tzinfo=None)
+    if moment.time() != dt.time():  # GitHub stamps weeks in UTC; their days are those of the zone
+        moment = STAR_DAYS.local(moment)
     week, days = moment.date(), entry.get("days")
     if wrong := _misplaced(moment, begun_by, created_on) or _miscounted(days, entry.get("total")):
         return week, None, wrong
@@ -577,7 +576,7 @@ def _week(
 def _misplaced(moment: dt.datetime, begun_by: dt.date, created_on: dt.date | None) -> str | None:
     week = moment.date()
     if moment.time() != dt.time() or week.isoweekday() != 7:
-        return "a week that does not begin on a Sunday at 00:00 UTC"
+        return f"a week that does not begin on a Sunday at 00:00, neither in UTC nor in {STAR_DAYS.zone.key}"
     if week > begun_by:
         return "a week to come"
     # GitHub's days may begin up to a day off UTC's

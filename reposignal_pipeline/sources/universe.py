@@ -330,7 +330,11 @@ async def _cycle(
         yield {"universe_changes": [vars(change).copy() for change in changed]}
 
     gone = {change.repo_id for change in changed if change.change == "left"}
-    tracked = [Asked(one.full_name, one.repo_id, one.node_id) for one in known.members if one.repo_id not in gone]
+    tracked = [
+        Asked(one.full_name, one.repo_id, one.node_id, None if one.gone_days else one.stars_total)
+        for one in known.members
+        if one.repo_id not in gone
+    ]
     tracked += [
         Asked(change.full_name, change.repo_id, change.node_id) for change in changed if change.change == "entered"
     ]

@@ -214,6 +214,40 @@ def test_states_are_told_apart(home: Home, api: GitHubApi) -> None:
     assert rows == {one.repo_id: kind for one, kind in zip(api.world.repositories, told, strict=False)}
 
 
+def test_totals_that_turn_to_zeros_are_refused_as_a_whole(home: Home, api: GitHubApi) -> None:
+    home.cycle(api)
+    api.faults = [faults.totals_turned_to_zeros()]
+    outcome = home.cycle(api, TODAY)
+    assert outcome.status == "not_observed"
+    assert "totals fell to less than half for 250 of 250 repositories" in str(outcome.reason)
+    of_today = f"FROM repositories where day = '{TODAY}'"
+    assert home.rows(f"select state, count(*), count(stars_total) {of_today} group by 1") == [("unreadable", COUNT, 0)]
+    api.faults = []
+    assert home.cycle(api, TODAY).status == "observed"
+    assert home.rows(f"select count(*) {of_today} and stars_total > 0") == [(COUNT,)]
+
+
+def test_a_few_totals_of_zero_are_believed(home: Home, api: GitHubApi) -> None:
+    home.cycle(api)
+    api.faults = [faults.totals_turned_to_zeros(every=25)]
+    assert home.cycle(api, TODAY).status == "observed"
+    assert home.rows(f"select count(*) FROM repositories where day = '{TODAY}' and stars_total = 0") == [(10,)]
+
+
+def test_an_api_that_refuses_everybody_says_nothing_of_a_repository(home: Home, api: GitHubApi) -> None:
+    home.cycle(api)
+    before = [one.states for one in api.world.repositories]
+    for one in api.world.repositories:
+        one.states = (*one.states, (NOW, "not_found"))
+    outcome = home.cycle(api, TODAY)
+    assert outcome.status == "not_observed"
+    assert "the API refuses, not the repositories" in str(outcome.reason)
+    assert home.rows(f"select distinct state FROM repositories where day = '{TODAY}'") == [("unreadable",)]
+    for one, states in zip(api.world.repositories, before, strict=True):
+        one.states = states
+    assert home.cycle(api, TODAY).status == "observed"
+
+
 def test_who_is_gone_for_four_weeks_leaves(home: Home, api: GitHubApi) -> None:
     home.cycle(api, size=30)
     gone = api.world.repositories[-1]
@@ -318,6 +352,16 @@ def test_a_wrong_week_is_set_aside_and_the_others_stay(fault: Fault, api: GitHub
     reads, _ = read_all(api, asks_of(api, 1, 2))
     assert_true(api, reads, less=40)
     assert len(reads.quarantine) == 40
+
+
+def test_weeks_stamped_at_local_midnight_are_the_same_weeks(api: GitHubApi) -> None:
+    asks = asks_of(api, 1, 2)
+    expected, _ = read_all(api, asks)
+    api.faults = [faults.weeks_at_local_midnight()]
+    found, _ = read_all(api, asks)
+    assert found.quarantine == []
+    assert [week["week"] for week in found.weeks] == [week["week"] for week in expected.weeks]
+    assert_true(api, found)
 
 
 def test_an_empty_first_page_is_no_history(api: GitHubApi) -> None:
