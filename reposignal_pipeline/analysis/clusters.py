@@ -13,6 +13,8 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +53,8 @@ LANGUAGE_ALIASES = frozenset(
 WORD = re.compile(r"[a-z0-9][a-z0-9+#.-]*[a-z0-9+#]")
 REMARK = re.compile(r"\b\w+://\S+|\([^()]*\)")
 """Addresses, and what stands in brackets: of what state a thing is rather than what it is for."""
+TEXTS_KEPT = 2**14
+"""descriptions whose words are remembered, about 20 MB: from week to week few of them change"""
 LONGEST = 35
 """characters of a word, as GitHub allows in a topic; longer ones are noise"""
 MOST_CHARACTERS = 1000
@@ -258,12 +262,17 @@ def word_lists(repos: pd.DataFrame) -> list[list[str]]:
     Args:
         repos: with topics (lists or missing), description and language.
     """
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    languages = {language.lower() for language in repos["language"].dropna()} | LANGUAGE_ALIASES
-    ignored = ENGLISH_STOP_WORDS | BOILERPLATE | languages
+    ignored = _ignored(frozenset(language.lower() for language in repos["language"].dropna().unique()))
     texts = zip(repos["topics"], repos["description"], strict=True)
     return [[*_topic_words(topics, ignored), *_description_words(text, ignored)] for topics, text in texts]
+
+
+@lru_cache(maxsize=16)
+def _ignored(languages: frozenset[str]) -> frozenset[str]:
+    """Return the words that tell nothing: the same object for the same languages, which caches compare at once."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return ENGLISH_STOP_WORDS | BOILERPLATE | LANGUAGE_ALIASES | languages
 
 
 def _topic_words(topics: object, ignored: frozenset[str]) -> list[str]:
@@ -276,19 +285,22 @@ def _topic_words(topics: object, ignored: frozenset[str]) -> list[str]:
     return words
 
 
-def _description_words(text: object, ignored: frozenset[str]) -> list[str]:
-    if not isinstance(text, str):
-        return []
+def _description_words(text: object, ignored: frozenset[str]) -> tuple[str, ...]:
+    return _text_words(text, ignored) if isinstance(text, str) else ()
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def _text_words(text: str, ignored: frozenset[str]) -> tuple[str, ...]:
     words = WORD.findall(REMARK.sub(" ", text[:MOST_CHARACTERS].lower()))
-    return [said for word in words for said in _with_parts(word, ignored)]
+    return tuple(said for word in words for said in _with_parts(word, ignored))
 
 
 def _with_parts(word: str, ignored: frozenset[str]) -> list[str]:
     """Return a word, and the parts of a compound; nothing if it tells nothing."""
-    parts = [part for part in word.split("-") if len(part) > 1 and part not in ignored and not part.isdigit()]
-    if not parts or word in ignored or len(word) > LONGEST:
+    if word in ignored or len(word) > LONGEST:
         return []
-    return [word, *parts] if "-" in word else [word]
+    parts = [intern(part) for part in word.split("-") if len(part) > 1 and part not in ignored and not part.isdigit()]
+    return [intern(word), *parts] if parts and "-" in word else parts
 
 
 @dataclass(frozen=True)
@@ -349,12 +361,12 @@ def partition(matrix: csr_matrix, keys: Array) -> Partition:
             with a few other repositories is divided alike.
     """
     import igraph
-    from sklearn.metrics import adjusted_rand_score
 
     count = matrix.shape[0]
     links = _links(matrix)
     resolution = 1 + (RESOLUTION - 1) * min(count / RESOLVED_REPOS, 1)
-    graph, near = igraph.Graph(count, np.column_stack([links.row, links.col])), links.data
+    # igraph reads a list of pairs faster than an array
+    graph, near = igraph.Graph(count, list(zip(links.row.tolist(), links.col.tolist(), strict=True))), links.data
     seeds = [_divided(graph, near * _seen(keys, links, seed), resolution, seed) for seed in range(1, SEEDS + 1)]
     together = np.mean([found[links.row] == found[links.col] for found in seeds], axis=0)
     cluster = _divided(graph, near * together * (together > 0.5), resolution, 0)
@@ -362,7 +374,7 @@ def partition(matrix: csr_matrix, keys: Array) -> Partition:
     cluster = np.where(shares >= MIN_MEMBERSHIP, cluster, -1)
     names, sizes = np.unique(cluster, return_counts=True)
     cluster = np.where(np.isin(cluster, names[(names >= 0) & (sizes >= MIN_SIZE)]), cluster, -1)
-    stability = float(np.mean([adjusted_rand_score(*pair) for pair in itertools.combinations(seeds, 2)]))
+    stability = float(np.mean([adjusted_rand(*pair) for pair in itertools.combinations(seeds, 2)]))
     return Partition(cluster, shares, {name: recurrence[name] for name in set(cluster.tolist()) - {-1}}, stability)
 
 
@@ -400,21 +412,42 @@ def _divided(graph: Any, weights: Array, resolution: float, seed: int) -> Array:
     return np.array(found.membership)
 
 
+def _common(one: Array, other: Array) -> tuple[Array, Array, Array]:
+    """Return the pairs of clusters of two partitions that share members, in order, and how many they share."""
+    codes, counts = np.unique(one * (other.max() + 1) + other, return_counts=True)
+    rows, columns = np.divmod(codes, other.max() + 1)
+    return rows, columns, counts
+
+
+def adjusted_rand(one: Array, other: Array) -> float:
+    """Return the adjusted Rand index of two partitions, clusters numbered from 0 on: 1 if they are the same.
+
+    scikit-learn's `adjusted_rand_score` gives the same number; its checks take ten times as long as the counts.
+    """
+    together = int((_common(one, other)[2] ** 2).sum()) - len(one)
+    apart, other_apart = (int((np.bincount(of) ** 2).sum()) - len(one) - together for of in (one, other))
+    never = len(one) ** 2 - len(one) - together - apart - other_apart
+    if not apart and not other_apart:
+        return 1.0
+    return (
+        2.0
+        * (together * never - apart * other_apart)
+        / ((together + apart) * (apart + never) + (together + other_apart) * (other_apart + never))
+    )
+
+
 def _recurrence(cluster: Array, seeds: Sequence[Array]) -> tuple[Array, dict[int, float]]:
     """Return the share of the seeds that put each repository where it is, and how well each cluster comes back."""
-    from scipy.sparse import csr_matrix
-    from sklearn.metrics.cluster import contingency_matrix
-
     there, overlaps = np.zeros(len(cluster)), np.zeros(cluster.max() + 1)
+    sizes = np.bincount(cluster)
     for found in seeds:
-        common = contingency_matrix(cluster, found, sparse=True).tocoo()
-        sizes, sizes_found = np.bincount(cluster), np.bincount(found)
-        jaccard = csr_matrix(
-            (common.data / (sizes[common.row] + sizes_found[common.col] - common.data), (common.row, common.col))
-        )
-        overlaps += jaccard.max(axis=1).toarray().ravel()
-        best = np.asarray(jaccard.argmax(axis=1)).ravel()
-        there += best[cluster] == found
+        rows, columns, common = _common(cluster, found)
+        jaccard = common / (sizes[rows] + np.bincount(found)[columns] - common)
+        highest = np.maximum.reduceat(jaccard, np.searchsorted(rows, np.arange(len(sizes))))
+        is_highest = jaccard == highest[rows]
+        _, first = np.unique(rows[is_highest], return_index=True)
+        overlaps += highest
+        there += columns[is_highest][first][cluster] == found
     return there / len(seeds), dict(enumerate((overlaps / len(seeds)).tolist()))
 
 
@@ -426,12 +459,14 @@ def terms_of(counts: csr_matrix, words: Array, cluster: Array) -> dict[int, list
 
     Of terms that share a part only the first is there.
     """
-    classes = {name: cluster == name for name in np.unique(cluster).tolist()}
-    said = np.stack([np.asarray(counts[inside].sum(axis=0)).ravel() for inside in classes.values()])
-    rarity = np.log(1 + said.sum() / len(classes) / np.maximum(said.sum(axis=0), 1))
+    from scipy.sparse import csr_matrix
+
+    names, place = np.unique(cluster, return_inverse=True)
+    inside = csr_matrix((np.ones(len(cluster), dtype=np.int64), (place, np.arange(len(cluster)))))
+    said, said_by = (inside @ counts).toarray(), (inside @ counts.sign()).toarray()
+    rarity = np.log(1 + said.sum() / len(names) / np.maximum(said.sum(axis=0), 1))
     terms = {}
-    for (name, inside), often in zip(classes.items(), said, strict=True):
-        members = np.asarray(counts[inside].sign().sum(axis=0)).ravel()
+    for name, often, members in zip(names.tolist(), said, said_by, strict=True):
         score = np.round(often / max(often.sum(), 1) * rarity, 9) * (members >= LABEL_REPOS)
         order = np.argsort(-score, kind="stable")[: TERMS * 5]  # the words are in order of the alphabet
         terms[name] = _apart({str(words[place]): int(members[place]) for place in order if score[place] > 0})
@@ -441,15 +476,16 @@ def terms_of(counts: csr_matrix, words: Array, cluster: Array) -> dict[int, list
 
 def _apart(counts: dict[str, int]) -> list[str]:
     """Return the first terms of those that share no part; of machine and machine-learning the whole, if half say it."""
+    parts = {term: _parts(term) for term in counts}
+    compounds = [term for term in counts if "-" in term]
     chosen: list[str] = []
     said: set[str] = set()
     for word, count in counts.items():
         part = word.removesuffix("s")
-        wholes = (term for term in counts if part in _parts(term) and "-" in term and 2 * counts[term] >= count)
-        term = next(wholes, word)
-        if not _parts(term) & said:
+        term = next((term for term in compounds if part in parts[term] and 2 * counts[term] >= count), word)
+        if not parts[term] & said:
             chosen.append(term)
-            said |= _parts(term)
+            said |= parts[term]
     return chosen[:TERMS]
 
 
@@ -557,11 +593,8 @@ def carried(week: dt.date, keys: pd.Series, found: Partition, past: Past) -> dic
     now = pd.DataFrame({"name": found.cluster, "repo_key": keys})
     common = now.merge(before, on="repo_key").groupby(["name", "cluster"]).size()
     sizes, sizes_before = now.groupby("name").size(), before.groupby("cluster").size()
-    overlap = np.zeros((len(names), len(known)))
-    for row, name in enumerate(names):
-        for column, cluster in enumerate(known):
-            both = common.get((name, cluster), 0)
-            overlap[row, column] = both / (sizes[name] + sizes_before[cluster] - both)
+    both = common.unstack(fill_value=0).reindex(index=names, columns=known, fill_value=0).to_numpy(float)
+    overlap = both / (sizes.reindex(names).to_numpy()[:, None] + sizes_before.reindex(known).to_numpy() - both)
     overlap[overlap < MIN_OVERLAP] = 0
     pairs = zip(*linear_sum_assignment(overlap, maximize=True), strict=True)
     ids = {names[row]: int(known[column]) for row, column in pairs if overlap[row, column] > 0}
@@ -604,36 +637,46 @@ def _facts(
     merged = _merged(members, past)
     known = past.clusters.sort_values("week").groupby("cluster").last()
     labels = _labels(terms, known)
+    of_clusters = members.groupby("cluster")
+    gained = of_clusters["stars_gained"].sum(min_count=1)
+    bases = of_clusters["stars_gained_basis"].agg(["first", "nunique"])
+    sizes, as_of = of_clusters.size(), of_clusters["as_of_date"].max()
+    sizes_before = past.members.groupby("cluster").size()
+    entrants = of_clusters["is_entrant"].sum() if past.first_week else None
+    recent = _recent(universe, past)
     facts = []
     for cluster in sorted(terms):
-        of_cluster = members[members["cluster"] == cluster]
+        of_cluster = of_clusters.get_group(cluster)
         is_new = cluster not in known.index
-        before = past.members.loc[past.members["cluster"] == cluster, "repo_key"]
-        gained = of_cluster["stars_gained"].sum(min_count=1)
-        bases = of_cluster["stars_gained_basis"].dropna().unique()
+        came = None if entrants is None else int(entrants[cluster])
         fact = {
             "week": universe.week,
             "cluster": cluster,
             "label": labels[cluster],
             "terms": terms[cluster],
-            "as_of_date": of_cluster["as_of_date"].max(),
-            "size": len(of_cluster),
-            "stars_gained": gained,
-            "stars_gained_basis": None if pd.isna(gained) else bases[0] if len(bases) == 1 else "mixed",
+            "as_of_date": as_of[cluster],
+            "size": int(sizes[cluster]),
+            "stars_gained": gained[cluster],
+            "stars_gained_basis": _basis(gained[cluster], *bases.loc[cluster]),
             "growth": growth(of_cluster),
             "universe_growth": universe.growth,
-            "entrants": int(of_cluster["is_entrant"].sum()) if past.first_week else None,
-            "leavers": int((~before.isin(of_cluster["repo_key"])).sum()) if past.first_week else None,
+            "entrants": came,
+            # who is no entrant was there before
+            "leavers": None if came is None else int(sizes_before.get(cluster, 0) - (sizes[cluster] - came)),
             "stability": round(recurrence[cluster], 6),
             "born_on": universe.week if is_new else known["born_on"][cluster],
             "split_from": _split_from(of_cluster, set(members["cluster"]), past) if is_new else None,
             "merged_from": merged.get(cluster, []),
         }
-        facts.append(fact | {"status": _status(fact, universe, past)})
+        facts.append(fact | {"status": _status(fact, recent, universe, past)})
     return _rows(CLUSTERS, facts).astype(
         {"stars_gained": "Int64", "entrants": "Int64", "leavers": "Int64", "split_from": "Int64"}
         | dict.fromkeys(("growth", "universe_growth"), "Float64")
     )
+
+
+def _basis(gained: Any, first: Any, bases: int) -> str | None:
+    return None if pd.isna(gained) else str(first) if bases == 1 else "mixed"
 
 
 def _labels(terms: dict[int, list[str]], known: pd.DataFrame) -> dict[int, str]:
@@ -676,21 +719,33 @@ def _merged(members: pd.DataFrame, past: Past) -> dict[int, list[int]]:
     return merged
 
 
-def _status(fact: dict[str, Any], universe: _Universe, past: Past) -> str | None:
+def _recent(universe: _Universe, past: Past) -> pd.DataFrame:
+    """Return the median of each cluster's share of the repositories, and how many it took in, in the last weeks."""
+    recent = past.clusters[past.clusters["week"] >= pd.Timestamp(universe.week - RECENT)]
+    of_week = pd.DataFrame(
+        {
+            "cluster": recent["cluster"],
+            "share": recent["size"] / recent["repos"],
+            "merged": recent["merged_from"].map(len).astype(int),
+        }
+    )
+    return of_week.groupby("cluster").agg({"share": "median", "merged": "sum"})
+
+
+def _status(fact: dict[str, Any], recent: pd.DataFrame, universe: _Universe, past: Past) -> str | None:
     """Return what a cluster does, by the rules in the column's comment."""
     if past.first_week is None:
         return None
-    recent = past.clusters[past.clusters["week"] >= pd.Timestamp(universe.week - RECENT)]
-    recent = recent[recent["cluster"] == fact["cluster"]].sort_values("week")
     if pd.Timestamp(fact["born_on"]) > pd.Timestamp(max(past.first_week, universe.week - RECENT)):
         return "forming"
-    if len(recent):
-        change = (fact["size"] / universe.repos) / (recent["size"] / recent["repos"]).median() - 1
+    was_there = fact["cluster"] in recent.index
+    if was_there:
+        change = (fact["size"] / universe.repos) / recent["share"][fact["cluster"]] - 1
         if abs(change) >= CHANGE:
             return "growing" if change > 0 else "shrinking"
     pace = fact["growth"] or 0
     has_pace = pace > 0 and pace > CONSOLIDATING_PACE * (universe.growth or 0)
-    has_merged = bool(fact["merged_from"]) or recent["merged_from"].map(len).sum() > 0
+    has_merged = bool(fact["merged_from"]) or (was_there and recent["merged"][fact["cluster"]] > 0)
     return "consolidating" if has_pace or has_merged else "steady"
 
 
