@@ -379,18 +379,36 @@ def partition(matrix: csr_matrix, keys: Array) -> Partition:
 
 
 def _links(matrix: csr_matrix) -> Any:
-    """Return the links to the nearest, each once, with their cosine."""
-    from scipy.sparse import triu
-    from sklearn.neighbors import NearestNeighbors
+    """Return the links to the nearest, each once, with their cosine.
+
+    Most pairs share no word, so the cosines are a sparse matrix. The links are those of scikit-learn's brute
+    `NearestNeighbors`, which makes a dense matrix of all pairs.
+    """
+    from scipy.sparse import coo_matrix, triu
+    from sklearn.preprocessing import normalize
 
     count = matrix.shape[0]
-    nearest = NearestNeighbors(n_neighbors=min(round(count**0.5), MOST_NEIGHBOURS, count - 1), metric="cosine")
-    links = nearest.fit(matrix).kneighbors_graph(mode="distance")
-    links.data = 1 - links.data
-    links.data[links.data < LEAST_SIMILAR] = 0
-    links = triu(links.maximum(links.T), k=1).tocsr()
-    links.eliminate_zeros()
-    return links.tocoo()
+    most = min(round(count**0.5), MOST_NEIGHBOURS, count - 1)
+    unit = normalize(matrix)
+    pairs = (unit @ unit.T).tocoo()
+    row, column = pairs.row, pairs.col
+    distance = np.where(row == column, 0, np.clip(1 - pairs.data, 0, 2))
+    order = np.lexsort((distance, row))
+    row, column, distance = row[order], column[order], distance[order]
+    starts = np.searchsorted(row, np.arange(count + 1))
+    is_taken = np.arange(len(row)) - starts[row] <= most  # a repository itself is in the first place
+    last = starts[:-1] + most
+    is_full = last + 1 < starts[1:]
+    for one in np.flatnonzero(is_full)[distance[last[is_full]] == distance[last[is_full] + 1]]:
+        # which of the equally near are taken is up to the selection among all
+        place = slice(starts[one], starts[one + 1])
+        distances = np.ones(count)
+        distances[column[place]] = distance[place]
+        is_taken[place] = np.isin(column[place], np.argpartition(distances, most)[: most + 1])
+    is_taken &= 1 - distance >= LEAST_SIMILAR
+    is_taken &= row != column
+    links = coo_matrix((1 - distance[is_taken], (row[is_taken], column[is_taken])), (count, count)).tocsr()
+    return triu(links.maximum(links.T), k=1).tocsr().tocoo()
 
 
 def _seen(keys: Array, links: Any, seed: int) -> Array:
