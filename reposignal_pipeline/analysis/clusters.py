@@ -272,7 +272,7 @@ def _ignored(languages: frozenset[str]) -> frozenset[str]:
     """Return the words that tell nothing: the same object for the same languages, which caches compare at once."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    return ENGLISH_STOP_WORDS | BOILERPLATE | LANGUAGE_ALIASES | languages
+    return frozenset(BOILERPLATE | LANGUAGE_ALIASES | languages | ENGLISH_STOP_WORDS)
 
 
 def _topic_words(topics: object, ignored: frozenset[str]) -> list[str]:

@@ -11,6 +11,7 @@ import datetime as dt
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,17 @@ from reposignal_pipeline.analysis.forecast import (
     SUPERSEDED,
     THRESHOLDS,
     TRACK_RECORD,
+    Hashes,
     Model,
     TooShortError,
-    ended,
     fingerprint,
     fit,
     further,
+    has_ended,
     quarter_of,
     reliability,
     reliability_png,
+    row_hashes,
     scores,
     walk_forward,
 )
@@ -100,6 +103,7 @@ FRAME = f"""
         where
             day between $first::date - {MEMORY_DAYS + 7} and $last::date + {HORIZON_DAYS + LATE_DAYS}
             and repo_key % $parts = 0
+            and repo_key // $parts % $pieces = $piece
 
     ),
 
@@ -585,15 +589,22 @@ def frame(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date, 
         connection: with the marts as its default database.
         parts: of so many repositories one.
     """
-    return connection.execute(FRAME, {"first": first, "last": last, "parts": parts}).df()
+    pieces = 1 + (last - first) // WEEK // (2 * WEEKS_AT_ONCE)  # bounds memory
+    known = {"first": first, "last": last, "parts": parts, "pieces": pieces}
+    frames = [connection.execute(FRAME, known | {"piece": piece}).df() for piece in range(pieces)]
+    return frames[0] if pieces == 1 else pd.concat(frames).sort_values(["issued_on", "repo_key"], ignore_index=True)
 
 
 def whole_past(connection: duckdb.DuckDBPyConnection, last: dt.date) -> pd.DataFrame:
     """Return the frame of every Monday up to `last`, of a part of the repositories where it would be too large."""
+    first, parts = _extent(connection, last)
+    return frame(connection, first, last, parts)
+
+
+def _extent(connection: duckdb.DuckDBPyConnection, last: dt.date) -> tuple[dt.date, int]:
+    """Return the first Monday of the past up to `last`, and of how many repositories a frame of it has room for one."""
     row = connection.execute("select min(day), count(*) from fct_repo_signal_day where day < $1", [last]).fetchone()
-    if not row or row[0] is None:
-        return frame(connection, last, last)
-    return frame(connection, week_of(row[0]), last, parts=1 + row[1] // 7 // FRAME_ROWS)
+    return (week_of(row[0]), 1 + row[1] // 7 // FRAME_ROWS) if row and row[0] else (last, 1)
 
 
 # --- models: files of the home
@@ -644,7 +655,6 @@ class Speakers:
         self._changed_from = changed_from or dt.date.max
         self._own = {model.fitted_to_day: model for model in known_models(folder)}
         self._shipped = [Model.from_json(SHIPPED.read_text(encoding="utf-8"))]
-        self._past: pd.DataFrame | None = None
         self._settled: set[dt.date] = set()
         """quarters that need no other model than what there is"""
 
@@ -655,18 +665,33 @@ class Speakers:
             self._settled.add(quarter)
             if own is None or own.fitted_to_day < quarter or self._is_out_of_date(own):
                 with suppress(TooShortError):
-                    self._own[quarter] = own = fit(self._whole_past(), quarter)
+                    self._own[quarter] = own = fit(self._past, quarter, self._hashes)
                     save(own, self._folder)
         return own or speaker(self._shipped, issued_on)
 
+    def rows(self, first: dt.date, last: dt.date) -> pd.DataFrame:
+        """Return the rows of the Mondays from `first` to `last` that have a threshold.
+
+        A run of more than a year fits models in any case. It asks for all its rows once, where they are not too many.
+        """
+        is_long = self._last - self._changed_from > WEEKS_AT_ONCE * WEEK
+        if is_long and _extent(self._connection, self._last)[1] == 1:
+            found = self._past[self._past["issued_on"].between(pd.Timestamp(first), pd.Timestamp(last))]
+        else:
+            found = frame(self._connection, first, last)
+        return found[found["threshold"].notna()]
+
     def _is_out_of_date(self, model: Model) -> bool:
         day = model.fitted_to_day
-        return self._changed_from < day and fingerprint(ended(self._whole_past(), day)) != model.past
+        return self._changed_from < day and fingerprint(self._hashes[has_ended(self._past, day)]) != model.past
 
-    def _whole_past(self) -> pd.DataFrame:
-        if self._past is None:
-            self._past = whole_past(self._connection, self._last)
-        return self._past
+    @cached_property
+    def _past(self) -> pd.DataFrame:
+        return whole_past(self._connection, self._last)
+
+    @cached_property
+    def _hashes(self) -> Hashes:
+        return row_hashes(self._past)
 
 
 # --- the ledger
@@ -681,7 +706,7 @@ def issue(
     its Monday, so that the order in which days were loaded does not matter; its former version goes to `SUPERSEDED`,
     and its outcome is graded again.
     """
-    forecasts = _probabilities(connection, speakers, first, last)
+    forecasts = _probabilities(speakers, first, last)
     connection.register("told", forecasts)
     with transaction(connection):
         for table in (FORECASTS, OUTCOMES, SUPERSEDED):
@@ -767,22 +792,21 @@ REPLACED = f"""
 """
 
 
-def _probabilities(
-    connection: duckdb.DuckDBPyConnection, speakers: Speakers, first: dt.date, last: dt.date
-) -> pd.DataFrame:
+def _probabilities(speakers: Speakers, first: dt.date, last: dt.date) -> pd.DataFrame:
     """Return a row for each Monday, repository and threshold that a model speaks of, with its probability."""
-    rows = frame(connection, first, last)
-    rows = rows[rows["threshold"].notna()]
+    rows = speakers.rows(first, last)
     told = []
     for day in sorted(rows["issued_on"].dt.date.unique()):
         of_monday = rows[rows["issued_on"] == pd.Timestamp(day)]
         model = speakers.of(day)
         if model:
-            likely = of_monday[model.probabilities(of_monday) >= FURTHER_FROM]
-            for event, asked in ((EVENT, of_monday), (FURTHER_EVENT, further(likely))):
+            probability = model.probabilities(of_monday)
+            beyond = further(of_monday[probability >= FURTHER_FROM])
+            further_probability = model.probabilities(beyond)
+            for event, asked, of in ((EVENT, of_monday, probability), (FURTHER_EVENT, beyond, further_probability)):
                 told.append(
                     asked[["issued_on", "repo_key", "full_name", "threshold", "as_of_date", "stars_total"]].assign(
-                        event=event, probability=np.round(model.probabilities(asked), 6), model_version=model.version
+                        event=event, probability=np.round(of, 6), model_version=model.version
                     )
                 )
     empty = rows.head(0).assign(event="", probability=0.0, model_version="")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.bccache import Bucket
 
 from reposignal_pipeline.analysis.weekly import WeeklyTable
 from reposignal_pipeline.publishing.answers import without_controls
@@ -258,12 +259,30 @@ class _Markers:
         return Marked(f"{', '.join(firsts)} {conjunction} {last}" if firsts else last)
 
 
+class _Compiled(jinja2.BytecodeCache):
+    """Templates as this process compiled them: the environment of the next article compiles none again."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 def _environment(finalize: Callable[[object], object]) -> jinja2.Environment:
     # no autoescaping: strangers' text never enters the rendered prose, and Markdown has its own escapes
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
         finalize=finalize,
+        bytecode_cache=_COMPILED,
         trim_blocks=True,
         lstrip_blocks=True,
     )
