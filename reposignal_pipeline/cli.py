@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from reposignal_pipeline.config import (
+    GH_ARCHIVE_UPSTREAM,
     SAMPLE_CYCLES,
     SAMPLE_FIRST_DAY,
     SAMPLE_LAST_DAY,
@@ -273,6 +274,12 @@ def _refuse_unconfigured(settings: Settings, sources: Sequence[str]) -> None:
     for source in sources:
         if source in ("repositories", "star_history") and source not in settings.sources:
             raise CommandError(f"{source} is not configured: set GITHUB_TOKEN, or REPOSIGNAL_WATCHLIST without one")
+    if "gh_archive" in sources and "gh_archive" not in settings.sources:
+        if settings.profile.is_sample:
+            raise CommandError(
+                "gh_archive is not configured: the sample has no files of it; live days want a home of their own"
+            )
+        os.environ["REPOSIGNAL_GH_ARCHIVE_URL"] = GH_ARCHIVE_UPSTREAM  # who names the archive means this one
 
 
 def _backfill(settings: Settings, options: argparse.Namespace) -> int:

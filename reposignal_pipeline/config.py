@@ -93,8 +93,8 @@ class Settings:
     """base address of the daily ranking files; may carry credentials, so show it through `transport.shown`"""
     github_api_base: str | None = GITHUB_API
     """None is the embedded sample's API"""
-    gh_archive_base: str = GH_ARCHIVE_UPSTREAM
-    """base address of the hourly event files; may carry credentials, so show it through `transport.shown`"""
+    gh_archive_base: str | None = None
+    """base address of the hourly event files, None if no run reads them; show it through `transport.shown`, too"""
     github_tokens: tuple[str, ...] = field(default=(), repr=False)
     watchlist: Path | None = None
     """file of `owner/name` lines, tracked besides what discovery finds"""
@@ -112,17 +112,17 @@ class Settings:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Return the sources of a normal day.
+        """Return the sources that are configured: those of a normal day.
 
         GitHub's API wants a token, a watchlist or an address of its own. A day of the archive is gigabytes of which
-        today's capture is a small part, so it is for backfills unless an address of its own says otherwise.
+        today's capture is a small part, so it wants an address, which a command that names it sets for itself.
         """
         asks_github = self.github_tokens or self.watchlist or self.github_api_base != GITHUB_API
         asked = {
             "star_history": asks_github,
             "repositories": asks_github,
             "rankings": True,
-            "gh_archive": self.gh_archive_base != GH_ARCHIVE_UPSTREAM,
+            "gh_archive": self.gh_archive_base is not None,
         }
         return tuple(source for source in SOURCES if asked[source])
 
@@ -200,7 +200,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         rankings_base=given.get(
             "REPOSIGNAL_RANKINGS_URL", str(SAMPLE_DIR / "rankings") if is_demo else RANKINGS_UPSTREAM
         ),
-        gh_archive_base=given.get("REPOSIGNAL_GH_ARCHIVE_URL", GH_ARCHIVE_UPSTREAM),
+        gh_archive_base=given.get("REPOSIGNAL_GH_ARCHIVE_URL"),
         github_api_base=given.get("REPOSIGNAL_GITHUB_API_URL", None if is_demo else GITHUB_API),
         # the sample's API knows no other token, and a real one has no business there
         github_tokens=(SAMPLE_TOKEN,) if is_demo else _tokens(given.get("GITHUB_TOKEN", "")),

@@ -53,7 +53,7 @@ from reposignal_pipeline.analysis.forecast import (
 )
 from reposignal_pipeline.config import Settings
 from reposignal_pipeline.defs.identities import checked, specs_of
-from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, week_of, weeks
+from reposignal_pipeline.defs.partitions import DAYS_OF_WEEK, OWNERS, WRITER_POOL, week_of, weeks
 from reposignal_pipeline.warehouse import (
     Warehouse,
     append_rows,
@@ -861,7 +861,10 @@ _DEPS: dict[str, list[str]] = {
     specs=[
         dg.AssetSpec(
             table.name,
-            deps=[dg.AssetDep(name) for name in _DEPS[table.name]],
+            deps=[
+                dg.AssetDep(name, partition_mapping=DAYS_OF_WEEK if name == "rankings" else None)
+                for name in _DEPS[table.name]
+            ],
             description=table.comment,
             group_name="forecasts",
             owners=OWNERS,

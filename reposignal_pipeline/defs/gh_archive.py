@@ -30,6 +30,9 @@ from reposignal_pipeline.sources.transport import Upstream, UpstreamError
 from reposignal_pipeline.warehouse import Warehouse
 
 GH_ARCHIVE = dg.AssetKey("gh_archive")
+NOT_CONFIGURED = (
+    "nothing: not configured. A day is gigabytes: set REPOSIGNAL_GH_ARCHIVE_URL, or call `reposignal backfill`"
+)
 LONGEST_PLAUSIBLE_GAP_DAYS = 30
 """The upstream's longest gap is 6 days; a longer range without any file means a wrong address."""
 
@@ -59,6 +62,10 @@ def gh_archive(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Load the days of this run, some stars at a time; what is loaded stays if the rest fails."""
     asked = keys_to_dates(context.partition_key_range)
+    if settings.gh_archive_base is None:
+        context.log.warning(NOT_CONFIGURED)
+        yield dg.MaterializeResult(asset_key=GH_ARCHIVE, metadata={"loaded": NOT_CONFIGURED})
+        return
     loader = Loader("gh_archive", gh_archive_source, context, warehouse)
     with loader.writing():
         only_missing = len(asked) > 1 if config.only_missing is None else config.only_missing

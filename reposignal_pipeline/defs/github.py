@@ -29,7 +29,7 @@ from reposignal_pipeline.warehouse import Warehouse
 
 REPOSITORIES, STAR_HISTORY = dg.AssetKey("repositories"), dg.AssetKey("star_history")
 DAY = dt.timedelta(days=1)
-NOT_CONFIGURED = "not configured: set GITHUB_TOKEN, or REPOSIGNAL_WATCHLIST for a few repositories without one"
+NOT_CONFIGURED = "nothing: not configured. Set GITHUB_TOKEN, or REPOSIGNAL_WATCHLIST for a few repositories without one"
 ROWS_A_LOAD = 3_000
 """A load costs about a second of CPU whatever its size, and a killed run loses at most one."""
 SAMPLE_HOUR = dt.time(0, 30)
@@ -131,6 +131,7 @@ def repositories(
     """Make the cycle of every day of this run whose totals can be observed: yesterday's, as a rule."""
     asked = keys_to_dates(context.partition_key_range)
     if "repositories" not in settings.sources:
+        context.log.warning(NOT_CONFIGURED)
         yield dg.MaterializeResult(asset_key=REPOSITORIES, metadata={"loaded": NOT_CONFIGURED})
         return
     loader = Loader("repositories", partial(github_source, "repositories"), context, warehouse)
@@ -200,6 +201,7 @@ def star_history(
     """Read the pages that the days of this run lack: of yesterday alone, those that are worth a request."""
     asked = keys_to_dates(context.partition_key_range)
     if "star_history" not in settings.sources:
+        context.log.warning(NOT_CONFIGURED)
         yield dg.MaterializeResult(asset_key=STAR_HISTORY, metadata={"loaded": NOT_CONFIGURED})
         return
     loader = Loader("star_history", partial(github_source, "star_history"), context, warehouse)

@@ -1,10 +1,11 @@
 """The two grains of time: UTC days, and weeks that begin on Monday, UTC."""
 
 import datetime as dt
+import warnings
 
 import dagster as dg
 
-from reposignal_pipeline.config import GH_ARCHIVE_FIRST_DAY
+from reposignal_pipeline.config import FIRST_DAYS, SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY, load_settings
 
 OWNERS = ["team:reposignal"]
 WRITER_POOL = "warehouse_writer"
@@ -20,10 +21,29 @@ def week_of(day: dt.date) -> dt.date:
     return day - dt.timedelta(days=day.weekday())
 
 
-days = dg.DailyPartitionsDefinition(start_date=GH_ARCHIVE_FIRST_DAY.isoformat(), timezone="UTC")
-weeks = dg.WeeklyPartitionsDefinition(
-    start_date=week_of(GH_ARCHIVE_FIRST_DAY).isoformat(), day_offset=1, timezone="UTC"
+def _span() -> tuple[dt.date, dt.date | None]:
+    """Return the first day that a configured source has, and the last one if there is one."""
+    settings = load_settings()
+    if settings.profile.is_sample:
+        return SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY
+    return min(FIRST_DAYS[source] for source in settings.sources), None
+
+
+_first, _last = _span()
+days = dg.DailyPartitionsDefinition(
+    start_date=_first.isoformat(),
+    end_date=(_last + dt.timedelta(days=1)).isoformat() if _last else None,
+    timezone="UTC",
 )
+weeks = dg.WeeklyPartitionsDefinition(
+    start_date=week_of(_first).isoformat(),
+    end_date=(week_of(_last) + dt.timedelta(weeks=1)).isoformat() if _last else None,
+    day_offset=1,
+    timezone="UTC",
+)
+with warnings.catch_warnings(action="ignore", category=dg.BetaWarning):
+    DAYS_OF_WEEK = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+"""some days of the first week and of the sample's last one are no partitions: by default Dagster refuses these weeks"""
 
 
 def keys_to_dates(keys: dg.PartitionKeyRange) -> list[dt.date]:

@@ -133,8 +133,9 @@ def _reachability(settings: Settings, newest: dt.date) -> Finding:
 
 def _archive_reachability(settings: Settings, newest: dt.date) -> list[Finding]:
     """Return whether a recent hour of the archive is there; it is asked only where it is read daily."""
-    if "gh_archive" not in settings.sources:
-        return [Finding("gh_archive", True, "not read daily: for backfills, unless REPOSIGNAL_GH_ARCHIVE_URL is set")]
+    if settings.gh_archive_base is None:
+        said = "the sample has none" if settings.profile.is_sample else "not read daily: for backfills"
+        return [Finding("gh_archive", True, f"{said}, unless REPOSIGNAL_GH_ARCHIVE_URL is set")]
     base = shown(settings.gh_archive_base)
     try:
         upstream = Upstream(settings.gh_archive_base)
