@@ -451,6 +451,73 @@ def test_too_short_a_history_is_said_to_be_the_reason(asked: Session) -> None:
     assert "no signal score: less than 28 days of history" in explained(asked, BREAKOUT, "--day", "2025-10-25")
 
 
+def test_an_explanation_gives_the_probability_that_the_article_gives(demo: Home, asked: Session) -> None:
+    told = demo.query(
+        """
+        select made.full_name, claims.shown, made.threshold, made.due_on
+        from fct_article_claim as claims
+        inner join fct_forecast as made
+            on claims.week = made.week
+            and starts_with(claims.sql_text, 'select probability from fct_forecast')
+            and contains(claims.sql_text, made.issued_on::varchar)
+            and contains(claims.sql_text, format('repo_key = {} and threshold = {}', made.repo_key, made.threshold))
+        where claims.week = date '2026-02-23' and made.event = 'stars_threshold'
+        """
+    )
+    assert "thu-pacman/chitu" in {full_name for full_name, *_ in told}
+    for full_name, probability, threshold, due_on in told:
+        assert f" {threshold:,} stars by {due_on}: {probability} (issued on 2026-03-02" in explained(
+            asked, str(full_name)
+        )
+
+
+def test_a_day_that_is_no_breakout_says_why(asked: Session) -> None:
+    rising = explained(asked, "synthetic-10/agent-jar")
+    assert "breakout: no (44 stars came where 18.4 were expected, and it takes 10 times as many" in rising
+    assert "the last one was on 2026-02-15)" in rising
+    assert "breakout: no (a single surprising day, and it takes two out of three)" in explained(
+        asked, "thu-pacman/chitu"
+    )
+
+
+def test_a_weeks_gain_its_days_and_the_totals_agree(demo: Home, asked: Session) -> None:
+    """A leap of a day can exceed the week's gain, which is a pace: the days that it is of reconcile the two."""
+    differing = demo.query(
+        """
+        with before as (
+            select trends.*, arg_max(days.stars_total, days.day) as total_before
+            from weekly_repo_trends as trends
+            inner join fct_repo_signal_day as days
+                on days.repo_key = trends.repo_key and days.day between as_of_date - 9 and as_of_date - 7
+            where trends.stars_gained_basis = 'net_change' and trends.dq_flags = []
+            group by all
+        )
+        select full_name, week from before
+        where abs(stars_total - total_before - stars_gained * velocity_7d_days / 7) > 0.51 * velocity_7d_days / 7
+        """
+    )
+    assert differing == []
+    assert "513.0 over the last night, 67.7 this week (532 in 7.9 days)" in explained(asked, "thu-pacman/chitu")
+
+
+def test_a_forecast_whose_threshold_was_reached_says_so_before_it_is_due(demo: Home) -> None:
+    """Whatever its page shows as stars held, no forecast of less waits as if it could still fail."""
+    page = (demo.published.parent / "site" / "repositories" / "synthetic-10--agent-jar.html").read_text()
+    reached = demo.query(
+        """
+        select count(*) from fct_forecast as made
+        where full_name = 'synthetic-10/agent-jar'
+            and not exists (from fct_forecast_outcome as graded where graded.forecast_id = made.forecast_id)
+            and exists (
+                from fct_repo_signal_day as days
+                where days.repo_key = made.repo_key and days.day >= made.issued_on and days.stars_total >= threshold
+            )
+        """
+    )
+    assert reached == [(page.count("reached on 2026-02-13, graded when due"),)]
+    assert reached != [(0,)]
+
+
 def test_an_unknown_repository_is_told(asked: Session) -> None:
     assert "no repository was ever seen under the name 'no/such'" in refused(asked, "explain", "no/such")
 

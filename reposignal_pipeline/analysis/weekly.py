@@ -36,8 +36,8 @@ class WeeklyTable:
 _WEEK = ("DATE", "Monday that begins the week, UTC.")
 _BASIS = (
     "VARCHAR",
-    "net_change: change of the observed total, stars taken back included; star_history: stars given and still held "
-    "when read; mixed: a sum of both; NULL with stars_gained.",
+    "net_change: change of the observed total at a pace of 7 days, stars taken back included; star_history: stars "
+    "given and still held when read; mixed: a sum of both; NULL with stars_gained.",
 )
 
 REPO_TRENDS = WeeklyTable(
@@ -57,6 +57,11 @@ REPO_TRENDS = WeeklyTable(
             "has an entry, read it first.",
         ),
         "stars_gained_basis": _BASIS,
+        "velocity_7d_days": (
+            "DOUBLE",
+            "Days between the two readings behind stars_gained: x stars_gained / 7 it is the change that was observed. "
+            "A day's leap can exceed stars_gained where this is more than 7; NULL with stars_gained.",
+        ),
         "dq_flags": (
             "VARCHAR[]",
             "Flags of fct_repo_day on the 7 days up to as_of_date that concern stars_gained: "
@@ -111,7 +116,8 @@ def repo_trends(closings: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         closings: one row per week x repo_key: the last reading of the week, with week, repo_key, full_name, language,
-            as_of_date, stars_total, velocity_7d (stars/day), velocity_7d_basis, growth_7d (share), growth_28d (share),
+            as_of_date, stars_total, velocity_7d (stars/day), velocity_7d_basis, velocity_7d_days, growth_7d (share),
+            growth_28d (share),
             velocity_24h (stars/day), signal_score, is_breakout (any day of the week), is_tracked and dq_flags (list).
     """
     trends = closings.sort_values(

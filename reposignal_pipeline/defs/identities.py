@@ -59,6 +59,7 @@ IDENTITIES = (
             or trends.signal_score is distinct from readings.signal_score
             or (trends.stars_gained is null) <> (readings.velocity_7d is null)
             or abs(trends.stars_gained - 7 * readings.velocity_7d) > 0.501
+            or trends.velocity_7d_days is distinct from readings.velocity_7d_days
             or abs(trends.growth_pct - 100 * readings.growth_7d) > 0.0001
         """,
     ),

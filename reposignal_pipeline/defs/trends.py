@@ -18,7 +18,7 @@ from reposignal_pipeline.analysis.weekly import (
 )
 from reposignal_pipeline.defs.identities import checked, specs_of
 from reposignal_pipeline.defs.ingest import RANKINGS
-from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, weeks
+from reposignal_pipeline.defs.partitions import DAYS_OF_WEEK, OWNERS, WRITER_POOL, weeks
 from reposignal_pipeline.warehouse import Warehouse, replace_weeks, row_counts
 
 WEEKS_AT_ONCE = 52
@@ -49,6 +49,7 @@ CLOSINGS = f"""
             arg_max(stars_total, day) as stars_total,
             max_by({{'v': velocity_7d}}, day).v as velocity_7d,
             max_by({{'v': velocity_7d_basis}}, day).v as velocity_7d_basis,
+            max_by({{'v': velocity_7d_days}}, day).v as velocity_7d_days,
             max_by({{'v': growth_7d}}, day).v as growth_7d,
             max_by({{'v': growth_28d}}, day).v as growth_28d,
             max_by({{'v': signal_score}}, day).v as signal_score,
@@ -82,7 +83,7 @@ CLOSINGS = f"""
         dg.AssetSpec(
             table.name,
             # the days themselves too: marts have no partitions, so only they tell a backfill which weeks it touches
-            deps=[dg.AssetDep("fct_repo_signal_day"), dg.AssetDep(RANKINGS)],
+            deps=[dg.AssetDep("fct_repo_signal_day"), dg.AssetDep(RANKINGS, partition_mapping=DAYS_OF_WEEK)],
             description=table.comment,
             group_name="trends",
             owners=OWNERS,

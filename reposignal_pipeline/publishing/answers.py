@@ -213,7 +213,8 @@ def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
         bearer, others = _bearers(connection, full_name, day)
         found = connection.execute(
             """
-            select * from fct_repo_signal_day
+            select *, max(day) filter (where is_breakout) over (order by day) as last_breakout
+            from fct_repo_signal_day
             where repo_key = ? and day <= coalesce(?, date '9999-12-31')
             order by day desc limit 1
             """,
@@ -307,13 +308,16 @@ def _bearers(
 
 
 def _forecast(connection: duckdb.DuckDBPyConnection, repo_key: int, day: dt.date) -> tuple[Any, ...] | None:
-    """Return threshold, probability, due day, issue day and model of the last forecast by `day`, or None."""
+    """Return threshold, probability, due day, issue day, reading and model of the last forecast from what `day` knows.
+
+    The Monday after a week issues them from the last reading of that week, which its article tells of, too.
+    """
     if _first(connection, "select 1 from duckdb_tables() where table_name = 'fct_forecast'", []) == (None,):
         return None
     return connection.execute(
         """
-        select threshold, probability, due_on, issued_on, model_version from fct_forecast
-        where repo_key = ? and issued_on <= ? and due_on >= ? order by issued_on desc, threshold limit 1
+        select threshold, probability, due_on, issued_on, as_of_date, model_version from fct_forecast
+        where repo_key = ? and as_of_date <= ? and due_on >= ? order by issued_on desc, threshold limit 1
         """,
         [repo_key, day, day],
     ).fetchone()
@@ -355,7 +359,8 @@ def _explained(
         rows.append((component, fact[f"{component}_points"], weight, source, reason))
     rows.append(("authenticity", fact["authenticity_points"], 0.0, _authenticity(fact), "review halves the score"))
     rows.append(("sum", fact["signal_score"], sum(weight for _, weight, _ in weights), "", ""))
-    breakout = {True: "a breakout", False: "no breakout", None: "not judged for a breakout"}[fact["is_breakout"]]
+    verdict, why = numbers.breakout(fact)
+    breakout = f"breakout: {verdict}{f' ({why})' if why else ''}"
     shown = (
         table(["component", "points", "of", "from", "why it counts"], rows).rsplit("\n", 1)[0].replace("NULL", "    ")
     )
@@ -364,7 +369,7 @@ def _explained(
         f"notes on how the total was read: {', '.join(told)}" if told else "nothing odd about how the total was read"
     )
     beside = "\n".join(f"  {name:<12} {text}" for name, text in _beside(fact, forecast))
-    return f"{head}\n{score}; {breakout}\n\n{shown}\n\nbeside the score\n{beside}\n\n{notes}"
+    return f"{head}\n{score}\n{breakout}\n\n{shown}\n\nbeside the score\n{beside}\n\n{notes}"
 
 
 def _authenticity(fact: dict[str, Any]) -> str:
@@ -378,9 +383,12 @@ def _authenticity(fact: dict[str, Any]) -> str:
 
 def _beside(fact: dict[str, Any], forecast: tuple[Any, ...] | None) -> list[tuple[str, str]]:
     """Return what is known besides the components: as name and words."""
+    over = {"24h": "over the last night", "7d": "this week", "28d": "this month"}
+    if days := fact.get("velocity_7d_days"):
+        over["7d"] += f" ({fact['velocity_7d'] * days:,.0f} in {days:.1f} days)"
     paces = [
         f"{fact[f'velocity_{span}']:,.1f} {words}"
-        for span, words in (("24h", "over the last night"), ("7d", "this week"), ("28d", "this month"))
+        for span, words in over.items()
         if fact[f"velocity_{span}"] is not None
     ]
     told = [("pace", f"stars/day: {', '.join(paces)}" if paces else "not known")]
@@ -402,12 +410,12 @@ def _beside(fact: dict[str, Any], forecast: tuple[Any, ...] | None) -> list[tupl
             )
         )
     if forecast:
-        threshold, probability, due_on, issued_on, model = forecast
+        threshold, probability, due_on, issued_on, as_of, model = forecast
         told.append(
             (
                 "forecast",
                 f"{threshold:,} stars by {due_on}: {numbers.probability(probability)}"
-                f" (issued on {issued_on} by {_cell(model)})",
+                f" (issued on {issued_on} from the reading of {as_of}, by {_cell(model)})",
             )
         )
     return told

@@ -54,10 +54,6 @@ SIZES = (
 )
 """one list each, else the largest crowd out the rest: stars a day go with size"""
 
-LEAP = 10
-"""times what was expected, in a day: what it takes to be a breakout, but for the second day"""
-LEAP_SURPRISE = 5
-"""standard deviations: beyond what thousands of repositories show by chance"""
 CLOSE = 0.03
 """of a threshold that is still missing: nearer, a forecast is no news; so it is where it is next to certain"""
 CERTAIN = 0.99
@@ -626,11 +622,11 @@ def _leaps(desk: Desk) -> list[Facts]:
     """Return days that would make a breakout had another followed, of repositories without one this week."""
     rows = desk.rows(
         f"""
-        select day, repo_key, full_name, velocity_7d, is_breakout is not null as is_judged
+        select day, repo_key, full_name, velocity_7d, velocity_7d_days, is_breakout is not null as is_judged
         from fct_repo_signal_day
         where
             day {desk.in_week} and signal_score is not null
-            and surprise >= {LEAP_SURPRISE} and velocity_24h >= {LEAP} * expected_change
+            and surprise >= {numbers.LEAP_SURPRISE} and velocity_24h >= {numbers.LEAP} * expected_change
             and repo_key not in (select repo_key from weekly_breakouts where {desk.of_week})
         qualify row_number() over (partition by repo_key order by velocity_24h desc, day) = 1
         order by velocity_24h desc, repo_key
@@ -646,6 +642,9 @@ def _leaps(desk: Desk) -> list[Facts]:
             "expected": desk.signal(row["repo_key"], row["day"], "expected_change", article.decimal),
             "pace": desk.signal(row["repo_key"], row["day"], "velocity_7d", article.decimal)
             if row["velocity_7d"] is not None
+            else None,
+            "pace_days": desk.signal(row["repo_key"], row["day"], "velocity_7d_days", article.decimal)
+            if row["velocity_7d_days"] is not None
             else None,
             "total": desk.trend(row["repo_key"], "stars_total", article.count),
             "is_under_review": _is_under_review(desk, row["repo_key"]),

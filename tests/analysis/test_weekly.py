@@ -17,6 +17,7 @@ ONE, TWO, THREE = WEEKS
 UNKNOWN = {
     "velocity_7d": None,
     "velocity_7d_basis": None,
+    "velocity_7d_days": None,
     "growth_7d": None,
     "growth_28d": None,
     "signal_score": None,
@@ -43,7 +44,7 @@ def closing(week: pd.Timestamp, repo_key: int, **known: Any) -> dict[str, Any]:
 def frame(*closings: dict[str, Any]) -> pd.DataFrame:
     """Return closings as the warehouse gives them: numbers as floats, NULL as NaN."""
     found = pd.DataFrame(list(closings))
-    numbers = ["velocity_24h", "velocity_7d", "growth_7d", "growth_28d", "signal_score"]
+    numbers = ["velocity_24h", "velocity_7d", "velocity_7d_days", "growth_7d", "growth_28d", "signal_score"]
     return found.astype(
         dict.fromkeys(numbers, "float64")
         | {"language": "object", "velocity_7d_basis": "object", "is_breakout": "object"}

@@ -78,7 +78,7 @@ SAID = {
     "growers": ["fatedier/frp gains 28.4 stars a day and holds 104,480"],
     "calls": [
         "thu-pacman/chitu gained 513 stars in a day, read on 27 February 2026",
-        "brings its week to 67.7 a day",
+        "brings its pace to 67.7 a day over 7.9 days",
         "It holds 2,846",
         "to pass 5,000 stars within 42 days",
         "to pass 10,000.",

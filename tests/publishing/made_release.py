@@ -53,9 +53,11 @@ _MARTS = """
     create table fct_repo_day (day date, repo_key bigint, dq_flags varchar[]);
     create table fct_repo_signal_day (
         day date, repo_key bigint, full_name varchar, language varchar, stars_total bigint, velocity_7d double,
-        velocity_28d double, growth_28d_points double, surprise_points double, authenticity_points double,
-        signal_score double, signal_rank integer, is_breakout boolean, authenticity varchar,
-        authenticity_reasons varchar[], model_version varchar
+        velocity_7d_days double, velocity_28d double, growth_28d_points double, surprise_points double,
+        authenticity_points double,
+        signal_score double, signal_rank integer, is_breakout boolean, breakout_held_back varchar, velocity_24h double,
+        expected_change double, surprise double, authenticity varchar, authenticity_reasons varchar[],
+        model_version varchar
     );
     create table fct_language_day (
         day date, universe varchar, language varchar, repos bigint, share double, share_low double, share_high double
@@ -117,7 +119,13 @@ def _readings(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date)
         }
         rank = None if score is None else place
         points = {} if score is None else {"growth_28d_points": score - 20, "surprise_points": 20.0}
-        pace = {"velocity_7d": 14.25, "velocity_28d": 9.5, "authenticity": "ok", "model_version": "signal-3"}
+        pace: dict[str, Any] = {
+            "velocity_7d": 14.25,
+            "velocity_7d_days": 7.0,
+            "velocity_28d": 9.5,
+            "authenticity": "ok",
+        }
+        pace |= {"velocity_24h": 12.0, "expected_change": 8.5, "surprise": 0.4, "model_version": "signal-3"}
         flags = ["gap_over_36h"] if number == 4 else ["stars_gained_not_observed"]
         _add(connection, "fct_repo_day", day=day, repo_key=key, dq_flags=flags)
         _add(connection, "fct_repo_signal_day", day=day, signal_rank=rank, **seen, **points, **pace)

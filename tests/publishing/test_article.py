@@ -57,6 +57,7 @@ _MARTS = f"""
         case when day::date >= date '{FIRST}' + 7 then repo_key end::double as velocity_7d,
         case when day::date >= date '{FIRST}' + 28 then repo_key end::double as velocity_28d,
         case when velocity_7d is not null then 'net_change' end as velocity_7d_basis,
+        case when velocity_7d is not null then 7.0 end::double as velocity_7d_days,
         velocity_7d * 7 / (stars_total - 7 * repo_key) as growth_7d,
         velocity_28d * 28 / (stars_total - 28 * repo_key) as growth_28d,
         growth_28d as growth_year,

@@ -14,9 +14,9 @@ from reposignal_pipeline.config import Profile, Settings
 from reposignal_pipeline.publishing.answers import AnswerError, explanation
 
 UNKNOWN = (
-    "signal_score, signal_rank, velocity_24h, velocity_7d, velocity_28d, growth_7d, growth_28d, growth_year,"
-    " fork_growth_28d, surprise, persistence, expected_change, day_index, authenticity, authenticity_reasons,"
-    " is_breakout, growth_28d_points, authenticity_points"
+    "signal_score, signal_rank, velocity_24h, velocity_7d, velocity_7d_days, velocity_28d, growth_7d, growth_28d,"
+    " growth_year, fork_growth_28d, surprise, persistence, expected_change, day_index, authenticity,"
+    " authenticity_reasons, is_breakout, breakout_held_back, growth_28d_points, authenticity_points"
 )
 
 

@@ -277,6 +277,10 @@ final as (
             when gains.gained_week is not null then 'star_history'
         end as velocity_7d_basis,
         case
+            when paced.velocity_7d is not null then round(paced.days_since_week_ago, 3)
+            when gains.gained_week is not null then round(gains.week_long, 3)
+        end::double as velocity_7d_days,
+        case
             when paced.velocity_28d is not null then 'net_change'
             when gains.gained_month is not null then 'star_history'
         end as velocity_28d_basis,

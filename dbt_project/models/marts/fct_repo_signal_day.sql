@@ -207,6 +207,7 @@ final as (
         scored.velocity_28d,
         scored.velocity_24h_basis as velocity_basis,
         scored.velocity_7d_basis,
+        scored.velocity_7d_days,
         scored.velocity_28d_basis,
         scored.acceleration,
         scored.growth_7d,

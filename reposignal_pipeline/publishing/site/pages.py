@@ -22,6 +22,7 @@ import duckdb
 import jinja2
 from markupsafe import Markup
 
+from reposignal_pipeline.publishing import numbers
 from reposignal_pipeline.publishing.answers import write_csv
 from reposignal_pipeline.publishing.site import figures, numerals
 from reposignal_pipeline.publishing.site.charts import EDITION, Chart, Gallery
@@ -315,6 +316,7 @@ def _values_of_repository(repository: Repository, components: list[Row], as_of: 
         "repository": repository,
         "facts": repository.facts,
         "now": readings[-1],
+        "breakout": numbers.breakout(readings[-1]),
         "first": readings[0],
         "gaps": expected - len(readings),
         "expected": expected,
