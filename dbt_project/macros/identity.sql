@@ -19,3 +19,12 @@
         > greatest({{ constant('rename_forks') }}, {{ constant('rename_forks_share') }} * {{ former }}.forks_total)
     )
 {%- endmacro %}
+
+{#- What two names of one repository may have in common, a row each; `words` is a hash of the description. -#}
+{% macro traits() -%}
+    unnest([
+        'name ' || split_part(name_key, '/', 2),
+        'owner ' || split_part(name_key, '/', 1),
+        'words ' || coalesce(words::varchar, '')
+    ])
+{%- endmacro %}

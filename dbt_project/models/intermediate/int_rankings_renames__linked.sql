@@ -4,7 +4,16 @@ with
 
 repo_days as (
 
-    select * from {{ ref('int_rankings_repo_days__merged') }}
+    select
+        day,
+        name_key,
+        language,
+        stars_total,
+        forks_total,
+        -- texts are only compared: as numbers of 64 bits, years of them fit into memory
+        length(description) as words_long,
+        case when description is not null then hash(description) end as words
+    from {{ ref('int_rankings_repo_days__merged') }}
     where {{ in_window(lookback=lookback) }}
 
 ),
@@ -28,33 +37,45 @@ pairs_of_days as (
 
 ),
 
+-- each reading beside those of its name on the days before and after it
+listed as materialized (
+
+    select
+        *,
+        lag({'day': day, 'stars_total': stars_total, 'forks_total': forks_total}) over by_name as former,
+        lead({'day': day, 'stars_total': stars_total, 'forks_total': forks_total}) over by_name as still
+    from repo_days
+    window by_name as (partition by name_key order by day)
+
+),
+
 -- names that are gone, and names that are listed with other counts: another repository may bear them
 leavers as materialized (
 
     select
-        repo_days.* exclude (day), -- noqa: RF02
+        listed.* exclude (day, former, still), -- noqa: RF02
         pairs_of_days.day,
         pairs_of_days.previous_day,
-        still.name_key is not null as is_listed
+        coalesce(listed.still.day = pairs_of_days.day, false) as is_listed
     from pairs_of_days
-    inner join repo_days on pairs_of_days.previous_day = repo_days.day
-    left join repo_days as still
-        on pairs_of_days.day = still.day and repo_days.name_key = still.name_key
-    where still.name_key is null or {{ counts_left('repo_days', 'still') }}
+    inner join listed on pairs_of_days.previous_day = listed.day
+    where
+        listed.still.day is distinct from pairs_of_days.day
+        or {{ counts_left('listed', 'listed.still') }}
 
 ),
 
 entrants as materialized (
 
     select
-        repo_days.*,
+        listed.* exclude (former, still), -- noqa: RF02
         pairs_of_days.previous_day,
-        former.name_key is not null as is_listed
+        coalesce(listed.former.day = pairs_of_days.previous_day, false) as is_listed
     from pairs_of_days
-    inner join repo_days on pairs_of_days.day = repo_days.day
-    left join repo_days as former
-        on pairs_of_days.previous_day = former.day and repo_days.name_key = former.name_key
-    where former.name_key is null or {{ counts_left('former', 'repo_days') }}
+    inner join listed on pairs_of_days.day = listed.day
+    where
+        listed.former.day is distinct from pairs_of_days.previous_day
+        or {{ counts_left('listed.former', 'listed') }}
 
 ),
 
@@ -71,10 +92,10 @@ namesakes as materialized (
         on
             entrants.day = older.day
             and entrants.name_key <> older.name_key
-            and entrants.description = older.description
+            and entrants.words = older.words
             and coalesce(entrants.language, '') = coalesce(older.language, '')
             and {{ counts_agree('older', 'entrants') }}
-    where not entrants.is_listed and length(entrants.description) >= {{ constant('rename_words') }}
+    where not entrants.is_listed and entrants.words_long >= {{ constant('rename_words') }}
 
 ),
 
@@ -90,9 +111,28 @@ twins as materialized (
 
 ),
 
-alike as materialized (
+-- a name, an owner or a text in common: as keys of a join, where all pairs of a day would be millions
+traits_of_leavers as (
 
     select
+        *,
+        {{ traits() }} as trait
+    from leavers
+
+),
+
+traits_of_entrants as (
+
+    select
+        *,
+        {{ traits() }} as trait
+    from entrants
+
+),
+
+alike as materialized (
+
+    select distinct
         entrants.day,
         entrants.previous_day,
         leavers.name_key as old_name_key,
@@ -107,29 +147,25 @@ alike as materialized (
         {{ counts_agree('leavers', 'entrants') }} as is_same_counts,
         split_part(leavers.name_key, '/', 2) = split_part(entrants.name_key, '/', 2) as is_same_name,
         split_part(leavers.name_key, '/', 1) = split_part(entrants.name_key, '/', 1) as is_same_owner,
-        coalesce(leavers.description = entrants.description, false) as is_same_description,
+        coalesce(leavers.words = entrants.words, false) as is_same_description,
         coalesce(
-            leavers.description = entrants.description
-            and length(leavers.description) >= {{ constant('rename_words') }},
+            leavers.words = entrants.words and leavers.words_long >= {{ constant('rename_words') }},
             false
         ) as is_same_text,
-        leavers.description is null and entrants.description is null as is_without_description
-    from leavers
-    inner join entrants
+        leavers.words is null and entrants.words is null as is_without_description
+    from traits_of_leavers as leavers
+    inner join traits_of_entrants as entrants
         on
             leavers.day = entrants.day
+            and leavers.trait = entrants.trait
             and leavers.name_key <> entrants.name_key
             and coalesce(leavers.language, '') = coalesce(entrants.language, '')
             and (
                 {{ counts_agree('leavers', 'entrants') }}
-                or (leavers.description = entrants.description and leavers.stars_total <= entrants.stars_total)
+                or (leavers.words = entrants.words and leavers.stars_total <= entrants.stars_total)
             )
     -- of a repository under two names only the newer one can leave
     anti join twins on leavers.previous_day = twins.day and leavers.name_key = twins.old_name_key
-    where
-        split_part(leavers.name_key, '/', 2) = split_part(entrants.name_key, '/', 2)
-        or split_part(leavers.name_key, '/', 1) = split_part(entrants.name_key, '/', 1)
-        or leavers.description is not distinct from entrants.description
 
 ),
 
