@@ -42,8 +42,8 @@ listed as materialized (
 
     select
         *,
-        lag({'day': day, 'stars_total': stars_total, 'forks_total': forks_total}) over by_name as former,
-        lead({'day': day, 'stars_total': stars_total, 'forks_total': forks_total}) over by_name as still
+        lag({ 'day': day, 'stars_total': stars_total, 'forks_total': forks_total }) over by_name as former,
+        lead({ 'day': day, 'stars_total': stars_total, 'forks_total': forks_total }) over by_name as still
     from repo_days
     window by_name as (partition by name_key order by day)
 
