@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -29,7 +30,7 @@ from reposignal_pipeline.config import (
     Settings,
     load_settings,
 )
-from reposignal_pipeline.sources.names import FULL_NAME
+from reposignal_pipeline.sources.names import FULL_NAME, NAME, name_in
 from reposignal_pipeline.trouble import STAYS, chain, described, one_line, recognised
 
 if TYPE_CHECKING:
@@ -166,7 +167,12 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument("query", nargs="?", default="-", help="SQL; - or nothing reads standard input")
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table")
     explain = verb("explain", _explain, "the signal score of a repository, component by component")
-    explain.add_argument("full_name", type=_full_name, metavar="OWNER/NAME")
+    explain.add_argument(
+        "full_name",
+        type=_repository,
+        metavar="REPOSITORY",
+        help="owner/name, a GitHub address, or a name that one owner has",
+    )
     explain.add_argument("--day", type=_day, help="YYYY-MM-DD (default: its last reading)")
     site = verb("site", _site, "build the site of the marts as they stand, and serve it on 127.0.0.1 if asked to")
     site.add_argument("--serve", type=_port, metavar="PORT", help="until Ctrl-C")
@@ -195,10 +201,11 @@ def _day(text: str) -> dt.date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day, YYYY-MM-DD") from None
 
 
-def _full_name(text: str) -> str:
-    if not FULL_NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not owner/name")
-    return text
+def _repository(text: str) -> str:
+    name = name_in(text) or text
+    if not FULL_NAME.fullmatch(name) and not re.fullmatch(NAME, name):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither owner/name, a name nor a GitHub address")
+    return name
 
 
 def _count(text: str) -> int:

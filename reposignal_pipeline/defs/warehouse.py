@@ -59,7 +59,14 @@ class BuildConfig(dg.Config):
 
 
 class _Translator(DagsterDbtTranslator):
-    def __init__(self) -> None:
+    """Names assets as dbt does.
+
+    Args:
+        group: of all of them; None is that of their layer.
+    """
+
+    def __init__(self, group: str | None = None) -> None:
+        self._group = group
         super().__init__(
             settings=DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_duplicate_source_asset_keys=True)
         )
@@ -76,6 +83,8 @@ class _Translator(DagsterDbtTranslator):
         return dg.AssetKey(dbt_resource_props["name"])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        if self._group:
+            return self._group
         if dbt_resource_props["resource_type"] == "seed":
             return "seeds"
         return LAYER_GROUPS[dbt_resource_props["fqn"][1]]
@@ -145,7 +154,8 @@ def marts(
 @dbt_assets(
     manifest=dbt_project.manifest_path,
     project=dbt_project,
-    dagster_dbt_translator=_translator,
+    # a group of their own: drawn with their layers, staging would come after marts
+    dagster_dbt_translator=_Translator("verticals"),
     name="verticals",
     select=VERTICALS,
     pool=WRITER_POOL,

@@ -35,6 +35,11 @@ _NO_FORMULA = {
     *("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone"),
 }
 
+NEAR = 3
+"""names that are suggested for one that is unknown"""
+NEAR_ENOUGH = 0.9
+"""Jaro-Winkler similarity of names that are suggested, 0-1"""
+
 BATCH_ROWS = 2_000
 """of an answer that are in memory at the same time"""
 
@@ -206,10 +211,14 @@ def _finite(text: str) -> str:
 def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
     """Return the score of a repository on a day, component by component, with the inputs.
 
+    Args:
+        full_name: owner/name, or a name that only one owner has.
+
     Raises:
         AnswerError: if the repository is unknown, or was not observed that day.
     """
     with opened(settings) as connection:
+        full_name = full_name if "/" in full_name else _full_name(connection, full_name)
         bearer, others = _bearers(connection, full_name, day)
         found = connection.execute(
             """
@@ -302,9 +311,43 @@ def _bearers(
         {"name": full_name, "day": day or dt.date.max},
     ).fetchall()
     if not rows:
-        raise AnswerError(f"no repository was ever seen under the name {_cell(full_name)!r}")
+        raise AnswerError(_unknown(connection, full_name))
     bearer, *others = (_Bearer(*row) for row in rows)
     return bearer, others
+
+
+def _full_name(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    """Return the only owner/name ever seen that ends with a name."""
+    rows = connection.execute(
+        """
+        select any_value(full_name) from dim_repo_alias
+        where lower(split_part(full_name, '/', 2)) = lower(?) group by lower(full_name) order by 1
+        """,
+        [name],
+    ).fetchall()
+    if not rows:
+        raise AnswerError(_unknown(connection, name))
+    if len(rows) > 1:
+        owners = ", ".join(_cell(found) for (found,) in rows[:NEAR])
+        raise AnswerError(
+            f"{len(rows):,} repositories have the name {_cell(name)!r}: {owners}{'' if len(rows) <= NEAR else ', ...'}"
+        )
+    return str(rows[0][0])
+
+
+def _unknown(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    part = "full_name" if "/" in name else "split_part(full_name, '/', 2)"
+    rows = connection.execute(
+        f"""
+        select full_name from dim_repo_alias
+        group by full_name
+        having max(jaro_winkler_similarity(lower({part}), lower($1))) >= {NEAR_ENOUGH}
+        order by max(jaro_winkler_similarity(lower({part}), lower($1))) desc, full_name limit {NEAR}
+        """,
+        [name],
+    ).fetchall()
+    near = f"; near to it: {', '.join(_cell(found) for (found,) in rows)}" if rows else ""
+    return f"no repository was ever seen under the name {_cell(name)!r}{near}"
 
 
 def _forecast(connection: duckdb.DuckDBPyConnection, repo_key: int, day: dt.date) -> tuple[Any, ...] | None:

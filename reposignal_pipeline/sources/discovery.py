@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reposignal_pipeline.sources.names import FULL_NAME
+from reposignal_pipeline.sources.names import FULL_NAME, name_in
 from reposignal_pipeline.sources.schemas import BOUNDS, GITHUB_BEGAN, PATTERNS
 from reposignal_pipeline.sources.transport import UpstreamError, shown
 
@@ -37,8 +37,6 @@ GONE_DAYS = 28
 """not public for that long is gone: visibility is toggled, names are transferred, and wipes are restored within days"""
 LEAD_PCT = 10
 """more stars than the member it displaces: two repositories side by side do not take turns"""
-
-_GITHUB_ADDRESS = re.compile(r"(?:[a-z+]+://)?(?:[^@/\s]+@)?(?:www\.)?github\.com[/:]", re.IGNORECASE)
 
 
 class DiscoveryError(Exception):
@@ -168,20 +166,12 @@ def read_watchlist(path: Path) -> tuple[list[str], list[str]]:
         text = re.sub(r"(?:^|\s)#.*", "", line.decode(errors="replace")).strip()
         if not text:
             continue
-        name = _name_in(text)
+        name = name_in(text)
         if name:
             names.setdefault(name.lower(), name)
         else:
             complaints.append(f"{path}, line {number}: {shown(text)[:80]!a} is neither owner/name nor a GitHub address")
     return list(names.values()), complaints
-
-
-def _name_in(text: str) -> str | None:
-    address = _GITHUB_ADDRESS.match(text)
-    if address:
-        text = "/".join(re.split(r"[?#]", text[address.end() :])[0].strip("/").split("/")[:2])
-    name = text.removesuffix(".git")
-    return name if FULL_NAME.fullmatch(name) else None
 
 
 async def search(github: GitHub, rules: Sequence[Rule], size: int, day: dt.date) -> Found:

@@ -10,3 +10,13 @@ import re
 OWNER = r"\.{0,99}[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}"
 NAME = r"\.{0,99}[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}"
 FULL_NAME = re.compile(f"{OWNER}/{NAME}")
+GITHUB_ADDRESS = re.compile(r"(?:[a-z+]+://)?(?:[^@/\s]+@)?(?:www\.)?github\.com[/:]", re.IGNORECASE)
+
+
+def name_in(text: str) -> str | None:
+    """Return the `owner/name` that a text is, or a GitHub address names; None if it is neither."""
+    address = GITHUB_ADDRESS.match(text)
+    if address:
+        text = "/".join(re.split(r"[?#]", text[address.end() :])[0].strip("/").split("/")[:2])
+    name = text.removesuffix(".git")
+    return name if FULL_NAME.fullmatch(name) else None

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def test_the_asset_graph_is_that_of_the_snapshot(local: dict[str, Any]) -> None:
     if RENEW:
         SNAPSHOT.write_text(json.dumps(local["graph"], indent=1) + "\n")
     assert local["graph"] == json.loads(SNAPSHOT.read_text())
+
+
+def test_no_group_comes_before_one_that_it_reads(local: dict[str, Any]) -> None:
+    """Else the lineage of groups draws what is first last."""
+    graph = local["graph"]
+    before: dict[str, set[str]] = {node["group"]: set() for node in graph.values()}
+    for node in graph.values():
+        before[node["group"]] |= {graph[key]["group"] for key in node["upstream"]} - {node["group"]}
+    assert len([*TopologicalSorter(before).static_order()]) == len(before)
 
 
 def test_every_asset_has_owners_and_a_description_and_kinds(local: dict[str, Any]) -> None:

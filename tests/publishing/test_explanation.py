@@ -75,6 +75,22 @@ def test_a_name_with_one_bearer_mentions_no_other(settings: Settings) -> None:
     assert "another repository" not in explanation(settings, "r/tool-next", None)
 
 
+@pytest.mark.parametrize("text", ["tool-next", "TOOL-NEXT"])
+def test_a_name_that_one_owner_has_is_enough(settings: Settings, text: str) -> None:
+    assert explanation(settings, text, None) == explanation(settings, "r/tool-next", None)
+
+
+@pytest.mark.parametrize(("text", "near"), [("r/tool-nxt", "r/tool-next"), ("archvied", "only/archived")])
+def test_a_mistyped_name_is_told_with_those_near_to_it(settings: Settings, text: str, near: str) -> None:
+    with pytest.raises(AnswerError, match=f"^no repository was ever seen under the name '{text}'; near to it: {near}"):
+        explanation(settings, text, None)
+
+
+def test_a_name_that_resembles_none_is_told_alone(settings: Settings) -> None:
+    with pytest.raises(AnswerError, match=r"^no repository was ever seen under the name 'quite/another'$"):
+        explanation(settings, "quite/another", None)
+
+
 def test_a_day_before_the_first_reading(settings: Settings) -> None:
     with pytest.raises(AnswerError, match=r"^r/tool was not observed by 2025-12-31$"):
         explanation(settings, "r/tool", dt.date(2025, 12, 31))

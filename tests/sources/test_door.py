@@ -314,9 +314,10 @@ def test_a_name_that_cannot_be_is_refused_at_every_door(name: str, capsys: pytes
     day = parse_day(NOW.date(), f"{HEADER}\n{line}\n".encode(), "file")
     assert len(typed_rows([day])) == 0
     assert day.set_aside
-    with pytest.raises(SystemExit):
-        main(["explain", name])
-    assert "is not owner/name" in capsys.readouterr().err
+    if "/" in name:  # a name alone may be one that a single owner has
+        with pytest.raises(SystemExit):
+            main(["explain", name])
+        assert "is neither owner/name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["a/b", "owner/.github", "owner/a..b", "o-w_n/..hidden", "o/" + "x" * 100])
