@@ -184,7 +184,7 @@ def test_walking_forward_beats_the_simpler_rules(predictions: pd.DataFrame) -> N
     assert found["probability"] > found["linear"] > found["base_rate"]
     assert found["base_rate"] <= 0
     assert found["probability"] > 0.7
-    assert set(predictions["model_version"]) == {"forecast-2+2022-10-01", "forecast-2+2023-01-01"}
+    assert set(predictions["model_version"]) == {"forecast-1+2022-10-01", "forecast-1+2023-01-01"}
 
 
 def test_a_quarter_is_told_by_the_past_of_its_first_day(past: pd.DataFrame, predictions: pd.DataFrame) -> None:

@@ -295,9 +295,9 @@ def test_a_model_is_fitted_again_when_its_past_was_loaded_late(
     assert past_of_the_model(monday) == short  # nothing before its day changed, so it is not looked at
     whole = past_of_the_model(dt.date(2024, 4, 29))
     assert whole != short
-    written = (tmp_path / "forecast-2+2024-07-01.json").stat().st_mtime_ns
+    written = (tmp_path / "forecast-1+2024-07-01.json").stat().st_mtime_ns
     assert past_of_the_model(dt.date(2024, 4, 29)) == whole
-    assert (tmp_path / "forecast-2+2024-07-01.json").stat().st_mtime_ns == written
+    assert (tmp_path / "forecast-1+2024-07-01.json").stat().st_mtime_ns == written
 
 
 # --- grades
@@ -425,7 +425,7 @@ def test_frame_and_grade_agree(marts: duckdb.DuckDBPyConnection, tmp_path: Path)
 
 def made(fitted_to: str) -> Model:
     shipped = vars(Model.from_json(SHIPPED.read_text(encoding="utf-8")))
-    return Model(**{**shipped, "fitted_to": fitted_to, "version": f"forecast-2+{fitted_to}"})
+    return Model(**{**shipped, "fitted_to": fitted_to, "version": f"forecast-1+{fitted_to}"})
 
 
 def test_the_newest_model_that_saw_nothing_of_the_monday_speaks(tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ def test_the_newest_model_that_saw_nothing_of_the_monday_speaks(tmp_path: Path) 
 
 def test_a_file_that_was_not_finished_is_no_model(tmp_path: Path) -> None:
     save(made("2024-04-01"), tmp_path)
-    (tmp_path / "forecast-2+2024-07-01.making").write_text("{")
+    (tmp_path / "forecast-1+2024-07-01.making").write_text("{")
     assert [model.fitted_to for model in known_models(tmp_path)] == ["2024-04-01"]
 
 
@@ -449,13 +449,13 @@ def test_a_home_with_a_past_speaks_for_itself(
     marts.execute("update fct_repo_day set stars_total = stars_total + 1300 where repo_key = 1")
     marts.execute("update fct_repo_signal_day set stars_total = stars_total + 1300 where repo_key = 1")
     issued(marts, tmp_path, dt.date(2024, 7, 22))
-    assert {path.name for path in tmp_path.iterdir()} == {"forecast-2+2024-07-01.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"forecast-1+2024-07-01.json"}
     (own,) = known_models(tmp_path)
     assert own.examples < 1_000
-    text = (tmp_path / "forecast-2+2024-07-01.json").read_text()
+    text = (tmp_path / "forecast-1+2024-07-01.json").read_text()
     marts.execute("delete from fct_forecast")
     issued(marts, tmp_path, dt.date(2024, 7, 22))
-    assert (tmp_path / "forecast-2+2024-07-01.json").read_text() == text
+    assert (tmp_path / "forecast-1+2024-07-01.json").read_text() == text
 
 
 # --- the record

@@ -165,7 +165,7 @@ def _forecasts(connection: duckdb.DuckDBPyConnection) -> None:
         issued = WEEKS[0] + dt.timedelta(weeks=number)
         due = issued + dt.timedelta(days=42)
         what = {"repo_key": 11, "full_name": "thu-pacman/chitu", "threshold": 5000, "horizon_days": 42}
-        told = {"probability": probability, "stars_total": 2500, "model_version": "forecast-2"}
+        told = {"probability": probability, "stars_total": 2500, "model_version": "forecast-1"}
         when = {"issued_on": issued, "due_on": due, "is_backtest": number == 0}
         _add(connection, "fct_forecast", forecast_id=str(number), **what, **told, **when)
         if happened is not None:
@@ -187,7 +187,7 @@ def _track_record(connection: duckdb.DuckDBPyConnection) -> None:
     scores = {"hit_rate": 0.75, "recall": 0.6, "brier": 0.03, "brier_skill": -0.1, "mean_lead_days": 20.0}
     for number, week in enumerate(WEEKS[-3:]):
         year = {"brier_skill_52w": 0.6 + number / 100, "reliability_52w": bins}
-        _add(connection, "weekly_track_record", week=week, model_version="forecast-2", **counts, **scores, **year)
+        _add(connection, "weekly_track_record", week=week, model_version="forecast-1", **counts, **scores, **year)
 
 
 QUERIED = [
