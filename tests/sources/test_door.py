@@ -201,8 +201,8 @@ def test_a_malformed_history_costs_at_most_its_weeks(content: Any) -> None:
     pa.Table.from_pylist(reads.quarantine, STAR_HISTORY_QUARANTINE)
     assert all(dt.date(2026, 1, 12) < row["week"] <= NOW.date() for row in reads.weeks)
     assert reads.reads
-    if isinstance(content, list) and len(content) >= 3:
-        assert len(reads.weeks) >= 3
+    said = [repr(week) for week in content] if isinstance(content, list) else []
+    assert len(reads.weeks) >= sum(repr(week) in said for week in weeks())
 
 
 @pytest.mark.parametrize(
