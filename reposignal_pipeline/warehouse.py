@@ -308,6 +308,7 @@ class Warehouse:
             stars_since, stars_first = self._note_star_weeks(connection, anew=since is not None)
             window = DayRange(min(filter(None, (first, stars_first, since, last))), last)
             connection.execute(f"insert into {BUILD_SCHEMA}.unpublished values (?)", [window.first])
+            connection.execute(f"insert into {BUILD_SCHEMA}.stale_weeks values (?)", [window.first])
             self.note_stale_verticals(connection, window.first)
             self._note_star_months(connection, stars_since, window.first)
             archived = self._note_archive_months(connection, since)
@@ -488,10 +489,32 @@ class Warehouse:
             connection.execute(f"delete from {BUILD_SCHEMA}.stale_verticals")
 
     def changed_from(self) -> dt.date | None:
-        """Return the first day that differs from the published copy; None if none does."""
+        """Return the first day that changed since the weeks that show it were renewed; None if none did.
+
+        A release does not settle that: a run that builds and publishes days, such as the daily one, renews no week.
+        """
         with self.connected() as connection:
-            day: dt.date | None = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.unpublished")[0]
+            day: dt.date | None = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.stale_weeks")[0]
         return day
+
+    def note_renewed_weeks(self, connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date) -> None:
+        """Note that every weekly table shows the weeks from Monday `first` to Monday `last` as the marts have them.
+
+        What changed on a day shows in all later weeks: it is settled only if no later week has ended. Days before the
+        first total show in no earlier week than that.
+        """
+        connection.execute(
+            f"""
+            delete from {BUILD_SCHEMA}.stale_weeks
+            where
+                (select max(day) from fct_repo_signal_day) < $next_end
+                and (
+                    first_day >= $first
+                    or $first <= (select min(day) from fct_repo_day where stars_total is not null)
+                )
+            """,
+            {"first": first, "next_end": last + dt.timedelta(days=13)},
+        )
 
 
 def tell_waiting(holder: str, log: logging.Logger | None) -> None:
@@ -653,6 +676,7 @@ _BUILD_TABLES = {
     "unpublished": "(first_day date)",
     "unpublished_month": "(month date)",
     "stale_verticals": "(first_day date)",
+    "stale_weeks": "(first_day date)",
     "star_weeks": "(built_to timestamp, building_to timestamp)",
     "relations": "(columns varchar)",
     "builds": "(builds bigint)",

@@ -72,6 +72,65 @@ def test_a_load_is_built_once(warehouse: Warehouse) -> None:
     assert warehouse.begin_build() == Rebuild(DayRange(later, later), NEVER, number=2)
 
 
+def days_built(warehouse: Warehouse, first: dt.date, last: dt.date) -> None:
+    with warehouse.connected() as connection:
+        connection.execute(
+            "create or replace table fct_repo_day as"
+            f" select unnest(generate_series(date '{first}', date '{last}', interval 1 day))::date as day,"
+            " 100 as stars_total"
+        )
+        connection.execute("create or replace table fct_repo_signal_day as from fct_repo_day")
+
+
+def test_a_release_of_another_run_leaves_the_weeks_of_a_load_to_be_renewed(warehouse: Warehouse) -> None:
+    monday = dt.date(2024, 3, 4)
+    for n in range(14):
+        observe(warehouse, monday + n * dt.timedelta(days=1), AT)
+    warehouse.begin_build()  # by a daily run, which ends with a release and renews no week
+    warehouse.end_build()
+    days_built(warehouse, monday, monday + dt.timedelta(days=13))
+    with warehouse.connected() as connection:
+        connection.execute(f"delete from {BUILD_SCHEMA}.unpublished")
+    warehouse.begin_build()
+    warehouse.end_build()
+    assert warehouse.changed_from() == monday
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "is_settled"),
+    [
+        (0, 1, True),
+        (1, 1, False),  # the first of both weeks is as it was
+        (0, 0, False),  # the second week shows the first one's days, too
+        (-1, 1, True),
+    ],
+)
+def test_renewed_weeks_settle_what_changed_in_them(
+    first: int, last: int, is_settled: bool, warehouse: Warehouse
+) -> None:
+    monday, week = dt.date(2024, 3, 4), dt.timedelta(weeks=1)
+    observe(warehouse, monday, AT)
+    observe(warehouse, monday + dt.timedelta(days=13), AT)
+    warehouse.begin_build()
+    warehouse.end_build()
+    days_built(warehouse, monday, monday + dt.timedelta(days=13))
+    with warehouse.connected() as connection:
+        warehouse.note_renewed_weeks(connection, monday + first * week, monday + last * week)
+    assert warehouse.changed_from() == (None if is_settled else monday)
+
+
+def test_star_histories_older_than_every_total_are_settled_by_its_week(warehouse: Warehouse) -> None:
+    monday = dt.date(2024, 3, 4)
+    observe(warehouse, monday, AT)
+    read_week(warehouse, dt.date(2019, 3, 3), AT, AT)
+    warehouse.begin_build(since=dt.date.min)
+    warehouse.end_build()
+    days_built(warehouse, monday, monday)
+    with warehouse.connected() as connection:
+        warehouse.note_renewed_weeks(connection, monday, monday)
+    assert warehouse.changed_from() is None
+
+
 def test_weeks_long_past_are_new_when_they_were_loaded_since(warehouse: Warehouse) -> None:
     observe(warehouse, DAY, AT)
     read_week(warehouse, dt.date(2026, 2, 22), AT, AT)

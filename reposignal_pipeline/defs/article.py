@@ -66,6 +66,7 @@ def weekly_article(
         with warehouse.asking(connection) as marts:
             articles, claims = write_weeks(connection, first, last, context.run_id, marts)
             wrong = list(untrue(connection, first, last, marts))
+        warehouse.note_renewed_weeks(connection, first, last)  # articles are the last of a week's tables
         counts = row_counts(connection, (ARTICLES.name, CLAIMS.name))
     for name, rows in ((ARTICLES.name, articles), (CLAIMS.name, claims)):
         yield dg.MaterializeResult(
