@@ -21,6 +21,8 @@ KEPT = {"REPOSIGNAL_REAL_DATA"}
 FOREIGN_PREFIXES = ("REPOSIGNAL_", "AWS_", "DAGSTER_", "DBT_", "DESTINATION__", "RUNTIME__")
 FOREIGN_NAMES = {"GITHUB_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 SESSION_HOME = pytest.StashKey[str]()
+MEMORY = Path("/dev/shm")
+ENOUGH_BYTES = 8 * 2**30
 
 # a busy machine is no failure, and a run leaves nothing behind in the tree
 settings.register_profile("hermetic", deadline=None, database=None)
@@ -33,11 +35,22 @@ def pytest_configure(config: pytest.Config) -> None:
         foreign = name.startswith(FOREIGN_PREFIXES) or name.upper() in FOREIGN_NAMES
         if foreign and name not in KEPT:
             del os.environ[name]
+    # a home waits some 500 times for the disk while a day is loaded; no test cuts the power
+    if "TMPDIR" not in os.environ and is_memory_enough():
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
     home = tempfile.mkdtemp(prefix="reposignal-tests-")
     config.stash[SESSION_HOME] = home
     os.environ["REPOSIGNAL_HOME"] = home
     if shared.VARIABLE not in os.environ:  # else this is a worker, and the run has one
         os.environ[shared.VARIABLE] = tempfile.mkdtemp(dir=home)
+
+
+def is_memory_enough() -> bool:
+    """Return whether the file system in memory takes what a run of all tests writes."""
+    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ENOUGH_BYTES:
+        return False
+    told = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(told["MemAvailable"].split()[0]) * 1024 >= ENOUGH_BYTES
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -233,15 +231,10 @@ def warehouse_in(home: LakeHome) -> Iterator[Lake]:
         os.environ.update(before)
 
 
-def impatient(seconds: float) -> list[str]:
-    """Return the command line of a `reposignal` that gives a silent catalog up after so many seconds."""
-    program = re.sub(
-        r"\s*\n\s*",
-        "; ",
-        f"""import sys
-        from reposignal_pipeline.lake import catalog
-        catalog.PATIENCE_SECONDS = {seconds}
-        from reposignal_pipeline.cli import main
-        sys.exit(main())""",
+def impatient(seconds: float) -> str:
+    """Return the program of a `reposignal` that gives a silent catalog up after so many seconds."""
+    return (
+        "import sys; from reposignal_pipeline.lake import catalog;"
+        f" catalog.PATIENCE_SECONDS = {seconds};"
+        " from reposignal_pipeline.cli import main; sys.exit(main())"
     )
-    return [sys.executable, "-c", program]

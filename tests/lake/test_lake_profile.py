@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import duckdb
@@ -11,7 +10,10 @@ import pytest
 from lakes import BUCKET, PATIENCE_SECONDS, LakeHome, impatient, new_lake, plain
 from servers import S3, Postgres
 
+from tests import warm
 from tests.pipeline.homes import Home, Ran, assert_alike, assert_one_line, backfill
+
+pytestmark = pytest.mark.slow
 
 ANALYST, ANALYST_PASSWORD = "analyst", "analysts-only"
 
@@ -137,18 +139,16 @@ def _told(home: LakeHome, content: bytes) -> bool:
 def without(home: LakeHome, *names: str) -> Ran:
     """Return how a command ends that lacks settings."""
     environment = {name: value for name, value in home.environment.items() if name not in names}
-    return _ran([*impatient(3), *backfill(1, 2)], environment)
+    return _ran(environment)
 
 
 def with_settings(home: LakeHome, **settings: str) -> Ran:
     """Return how a command ends that has other settings, and no patience."""
-    return _ran([*impatient(3), *backfill(1, 2)], home.environment | settings)
+    return _ran(home.environment | settings)
 
 
-def _ran(command: list[str], environment: dict[str, str]) -> Ran:
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
-    )
+def _ran(environment: dict[str, str]) -> Ran:
+    return warm.run(impatient(3), backfill(1, 2), environment, PATIENCE_SECONDS)
 
 
 def assert_refused(home: LakeHome, ran: Ran, *words: str) -> None:

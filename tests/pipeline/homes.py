@@ -21,6 +21,7 @@ from shutil import copytree
 
 import duckdb
 
+from tests import warm
 from tests.shared import made_once
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,8 @@ COMMAND = str(Path(sys.executable).with_name("reposignal"))
 Ran = subprocess.CompletedProcess[str]
 Rows = list[tuple[str, ...]]
 PATIENCE_SECONDS = 300
+OF_THE_ORCHESTRATOR = {"backfill", "demo", "lake", "run"}
+"""verbs that import it"""
 MADE = "columns(lambda name: name not in ('made_at', 'graded_at', 'run_id'))"
 
 FIRST = dt.date(2024, 3, 1)  # a Friday: 14 days touch three weeks
@@ -99,6 +102,8 @@ class Home:
 
     def run(self, *arguments: str, stdin: str = "") -> Ran:
         """Return how `reposignal ARGUMENTS` ended."""
+        if arguments[:1] and arguments[0] in OF_THE_ORCHESTRATOR:
+            return warm.run(warm.COMMAND, arguments, self.environment, PATIENCE_SECONDS)
         return subprocess.run(
             [COMMAND, *arguments],
             env=self.environment,
@@ -111,10 +116,8 @@ class Home:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Start a process that runs one command after the other: importing an orchestrator costs ten seconds."""
-        process = subprocess.Popen(
-            [sys.executable, "-c", _SESSION], env=self.environment, stdin=-1, stdout=-1, text=True, bufsize=1
-        )
+        """Start a process that runs one command after the other."""
+        process = warm.Process(_SESSION, (), self.environment, is_piped=True)
         try:
             yield Session(process)
         finally:
@@ -160,7 +163,7 @@ for line in sys.stdin:
 class Session:
     """A process of its own that runs commands on one home as it is told."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: warm.Process) -> None:
         self.process = process
 
     def run(self, *arguments: str) -> Ran:
@@ -211,17 +214,19 @@ class Served:
     """path and query of every request"""
     status: int | None = None
     """what to answer instead of files"""
+    pause: float = 0
+    """in seconds, before each answer"""
 
 
 @contextmanager
 def served(folder: Path, pause: float = 0) -> Iterator[Served]:
     """Serve a folder on the loopback, each answer after a pause in seconds."""
-    upstream = Served()
+    upstream = Served(pause=pause)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             upstream.asked.append(self.path)
-            time.sleep(pause)
+            time.sleep(upstream.pause)
             file = folder / self.path.partition("?")[0].rpartition("/")[2]
             found = upstream.status is None and file.is_file()
             content = file.read_bytes() if found else b""

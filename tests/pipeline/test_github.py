@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +23,10 @@ from reposignal_pipeline.sample import github_faults as faults
 from reposignal_pipeline.sample.github_api import GitHubApi
 from reposignal_pipeline.sample.github_world import World
 from reposignal_pipeline.sources.star_days import STAR_DAYS
+from tests import warm
 from tests.pipeline.homes import PATIENCE_SECONDS, Home, Ran, assert_one_line
+
+pytestmark = pytest.mark.slow
 
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2025, 6, 1)
@@ -71,7 +73,7 @@ class Running:
     home: Home
     api: GitHubApi
     world: World
-    process: subprocess.Popen[str]
+    process: warm.Process
 
     def run(self, now: dt.datetime, *arguments: str) -> Ran:
         """Return how a command at `now`, by both clocks, ended."""
@@ -126,11 +128,9 @@ def started(home: Home, api: GitHubApi, world: World) -> Iterator[Running]:
         live.process.communicate()
 
 
-def session(home: Home) -> subprocess.Popen[str]:
+def session(home: Home) -> warm.Process:
     """Return a process that takes commands and their times."""
-    return subprocess.Popen(
-        [sys.executable, "-c", _SESSION], env=home.environment, stdin=-1, stdout=-1, text=True, bufsize=1
-    )
+    return warm.Process(_SESSION, (), home.environment, is_piped=True)
 
 
 SOURCES = ("--source", "repositories", "--source", "star_history")
