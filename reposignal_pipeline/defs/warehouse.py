@@ -208,7 +208,8 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str]) -> list[Any]
     said = ""
     try:
         result = dbt_program.invoke(
-            [*arguments, *selection],
+            # the manifest is that of the parsed project already: writing it and the graph costs half a second a build
+            [*arguments, *selection, "--no-write-json"],
             project_dir=dbt_project.project_dir,
             target_path=dbt_project.target_path,
             parsed=dbt_project.target_path / dbt_program.PARSED_PROJECT,

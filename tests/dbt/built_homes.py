@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from reposignal_pipeline import dbt_program
 from reposignal_pipeline.sources import gh_archive, schemas
 from reposignal_pipeline.sources.rankings import Day, rankings_source
 from tests.pipeline.homes import parsed_once
+from tests.shared import VARIABLE, made_once
 
 ROOT = Path(__file__).resolve().parents[2]
 Rows = list[tuple[Any, ...]]
+SEEDED = "seeded"
 TABLES = {**schemas.TABLES, "gh_archive": gh_archive.TABLES}
 
 
@@ -113,14 +116,30 @@ class BuiltHome:
                     with duckdb.connect(str(self.pipeline_db)) as connection:
                         connection.execute(arguments[1])
                     continue
+                if arguments == ["seed"] and self.folder != Path(os.environ[VARIABLE], SEEDED):
+                    self._seed()
+                    continue
+                # half a second each, and nobody reads what these leave there
+                unread = ["--no-write-json"] if arguments[0] in ("run", "seed") else []
                 result = dbt_program.invoke(
-                    arguments,
+                    [*arguments, *unread],
                     project_dir=ROOT / "dbt_project",
                     target_path=self.folder / "target",
                     parsed=parsed_once() / "dbt" / "target" / dbt_program.PARSED_PROJECT,
                 )
                 statuses |= {one.node.unique_id: (str(one.status), str(one.message)) for one in result.results}
         return statuses
+
+    def _seed(self) -> None:
+        """Copy the seeds of a home in which dbt planted them: they are the same in each."""
+        seeded = BuiltHome(made_once(SEEDED, lambda folder: BuiltHome(folder).built(["seed"])))
+        with self.connect_raw() as connection:
+            connection.execute(f"attach '{seeded.pipeline_db}' as seeded (read_only)")
+            connection.execute("create schema if not exists seeds")
+            for (name,) in connection.execute(
+                "select table_name from duckdb_tables() where database_name = 'seeded' and schema_name = 'seeds'"
+            ).fetchall():
+                connection.execute(f"create or replace table seeds.{name} as from seeded.seeds.{name}")
 
     def built(self, *invocations: list[str]) -> BuiltHome:
         """Return this home after dbt invocations of which nothing failed; one `run` of everything if none is given."""
