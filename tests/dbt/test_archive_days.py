@@ -55,6 +55,7 @@ def same(home: BuiltHome, other: BuiltHome) -> None:
 # --- the order of loading does not matter
 
 
+@pytest.mark.slow
 def test_the_archive_first_and_newest_first(deep_story: BuiltHome, tmp_path: Path) -> None:
     """Ids have keys of their own, then the rankings know their names, then GitHub their ids; the past comes last."""
     home = BuiltHome(tmp_path / "home")
@@ -77,6 +78,7 @@ def test_the_archive_first_and_newest_first(deep_story: BuiltHome, tmp_path: Pat
     assert {id for id in own_keys if own_keys[id] != keys[id]} == {STEADY, LATE, LISTED}
 
 
+@pytest.mark.slow
 def test_the_archive_last_and_day_by_day(deep_story: BuiltHome, tmp_path: Path) -> None:
     home = BuiltHome(tmp_path / "home")
     home.load([ranking_day(number) for number in range(LAST + 1)])
@@ -95,6 +97,7 @@ def test_the_archive_last_and_day_by_day(deep_story: BuiltHome, tmp_path: Path) 
     same(home, deep_story)
 
 
+@pytest.mark.slow
 def test_a_build_killed_between_models_is_finished_by_the_next(deep_story: BuiltHome, tmp_path: Path) -> None:
     """Keys changed in the killed build are no news to the next one, but it has the same number."""
     home = BuiltHome(tmp_path / "home")
@@ -110,6 +113,7 @@ def test_a_build_killed_between_models_is_finished_by_the_next(deep_story: Built
     same(home, deep_story)
 
 
+@pytest.mark.slow
 def test_a_day_that_is_read_again_with_less_leaves_nothing(deep_story: BuiltHome, tmp_path: Path) -> None:
     """Names, keys and coverage are those of what is held now."""
     home = BuiltHome(tmp_path / "home")

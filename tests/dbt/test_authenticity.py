@@ -89,6 +89,7 @@ def judgements(home: BuiltHome, name: str) -> dict[int, tuple[str | None, list[s
     return {number: (authenticity, reasons) for number, authenticity, reasons in rows}
 
 
+@pytest.mark.slow
 def test_a_day_by_day_home_is_the_same(whole: BuiltHome, tmp_path: Path) -> None:
     """Half the days, then the rest, then archive days that come late; and until then nothing knew of them."""
     home = BuiltHome(tmp_path / "home")

@@ -300,6 +300,7 @@ def rows_of(home: BuiltHome, table: str, day: dt.date | None = None) -> list[tup
     return home.query(f"select * from {table} {where} order by all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("day", [dt.date(2025, 12, 20), dt.date(2026, 1, 23)], ids=str)
 def test_nothing_later_is_used(sample: BuiltHome, tmp_path: Path, day: dt.date) -> None:
     past = sample.raw_copy(tmp_path / "past", day).built(["seed"], ["run"])
@@ -309,6 +310,7 @@ def test_nothing_later_is_used(sample: BuiltHome, tmp_path: Path, day: dt.date) 
         assert rows == rows_of(sample, table, day), table
 
 
+@pytest.mark.slow
 def test_day_by_day_equals_all_at_once(sample: BuiltHome, tmp_path: Path) -> None:
     days = [day for day in generate.DAYS if day not in generate.MISSING_DAYS]
     home = sample.raw_copy(tmp_path / "daily")

@@ -186,6 +186,7 @@ def test_topics_of_later_days_do_not_reach_back(home: BuiltHome, tmp_path: Path)
         assert rows_of(past, table) == rows_of(home, table, f"day <= date '{day(last)}'"), table
 
 
+@pytest.mark.slow
 def test_day_by_day_equals_all_at_once(home: BuiltHome, tmp_path: Path) -> None:
     daily = raw_home(tmp_path / "daily")
     windows = [(0, 5), (6, 6), (7, 8), (8, 8)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from built_homes import BuiltHome, Rows, window
 from github_rows import histories
 from story import (
@@ -36,6 +37,7 @@ def marts_of(home: BuiltHome) -> dict[str, Rows]:
 # --- the order of loading does not matter
 
 
+@pytest.mark.slow
 def test_day_by_day_equals_all_at_once(story: BuiltHome, tmp_path: Path) -> None:
     daily = BuiltHome(tmp_path / "daily")
     daily.load([ranking_day(number) for number in range(LAST + 1)])
@@ -54,6 +56,7 @@ def test_day_by_day_equals_all_at_once(story: BuiltHome, tmp_path: Path) -> None
         assert rows == expected[table], table
 
 
+@pytest.mark.slow
 def test_rankings_of_earlier_years_join_what_github_told_first(story: BuiltHome, tmp_path: Path) -> None:
     """Ids are known first, under keys of the names they have now; then the rankings tell of a former name."""
     joined = BuiltHome(tmp_path / "joined")

@@ -12,6 +12,8 @@ from lakes import LakeHome, warehouse_in
 from reposignal_pipeline.lake.catalog import Lake
 from tests.pipeline.homes import Rows
 
+pytestmark = pytest.mark.slow
+
 COPY = "warehouse/marts-copy.duckdb"
 
 

@@ -53,7 +53,7 @@ def wait_for(sign: Callable[[], object], process: subprocess.Popen[str] | None =
         if process and process.poll() is not None:
             raise AssertionError(f"it ended before the sign: {process.communicate()}")
         assert time.monotonic() < deadline, "the sign never came"
-        time.sleep(0.01)
+        time.sleep(0.1)  # each look is a login, which costs both sides some milliseconds of two cores
 
 
 def holders(home: LakeHome) -> list[str]:

@@ -12,6 +12,8 @@ from lakes import LakeHome, plain
 
 from tests.pipeline.homes import MADE, Home, Rows, assert_alike, assert_one_line
 
+pytestmark = pytest.mark.slow
+
 
 def tables_of(file: Path) -> dict[str, Rows]:
     """Return what `Home.tables` returns, of the marts' own file."""

@@ -22,6 +22,8 @@ import pytest
 
 from tests.pipeline.homes import COMMAND, PATIENCE_SECONDS, Home, Ran, Rows, assert_alike, assert_one_line, served
 
+pytestmark = pytest.mark.slow
+
 FIRST = dt.date(2024, 2, 1)
 DAYS = 18
 LAST = FIRST + dt.timedelta(DAYS - 1)

@@ -24,6 +24,8 @@ from tests.pipeline.homes import (
     write_upstream,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Story:

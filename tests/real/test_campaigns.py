@@ -20,7 +20,7 @@ from built_homes import BuiltHome
 
 from reposignal_pipeline.sources.rankings import HEADER, parse_day
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 SIZES, LENGTHS = (50, 100, 200, 500, 1000, 2000, 5000), (1, 3, 7, 14)
 HOSTS = 30 * len(SIZES) * len(LENGTHS) * 2

@@ -16,7 +16,7 @@ from github_rows import observation, observed_day
 
 from reposignal_pipeline.sources.rankings import parse_day
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 DAY = dt.date(2022, 4, 15)
 SECONDARY = "vertical not in ('other', 'generative_ai')"  # the latter is of 2023

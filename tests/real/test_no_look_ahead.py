@@ -30,7 +30,7 @@ from reposignal_pipeline.defs.trends import CLOSINGS
 from reposignal_pipeline.sources.rankings import HEADER, parse_day
 from reposignal_pipeline.warehouse import append_rows
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 FIRST, LAST = dt.date(2023, 4, 1), dt.date(2024, 9, 30)
 LISTS = ["top-100-stars", "Go", "Python", "Vim-script"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from built_homes import BuiltHome
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 READINGS = """
     select

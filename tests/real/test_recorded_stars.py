@@ -17,6 +17,8 @@ from tests.pipeline.homes import Home, parsed_once
 from tests.pipeline.test_github import SOURCES, TOKEN, Running, started
 from tests.real.recorded_stars import FIRST, LAST, Recorded, recorded_stars
 
+pytestmark = pytest.mark.slow
+
 COUNT = int(os.environ.get("RECORDED_REPOSITORIES", "250"))
 NOW = dt.datetime(2026, 1, 1, 9)
 DAY = dt.timedelta(days=1)
