@@ -23,8 +23,9 @@ COMMAND = "import sys; from reposignal_pipeline.cli import main; sys.exit(main()
 
 _SERVER = """
 import contextlib, json, os, socket, sys, time
-import dagster, dagster_dbt, dagster_dlt, dlt, duckdb, pandas, pyarrow
-import dbt.adapters.duckdb, dbt.cli.main
+import dagster, dagster_dbt, dagster_dlt, dbt.cli.main, dlt, pandas, pyarrow
+# a fork has the threads of no library: DuckDB starts one when it is imported, and ends the process that lacks it
+assert "duckdb" not in sys.modules
 requests = socket.socket(fileno=int(sys.argv[1]))
 while True:
     request, files, _, _ = socket.recv_fds(requests, 1_000_000, 4)
