@@ -50,9 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             finally:
                 shutil.rmtree(home)
 
-        print(
-            "| what | former: wall s, CPU s, peak MB | this: wall s, CPU s, peak MB | CPU | wall |\n|---|---|---|---|---|"
-        )
+        print("| what | former: wall s, CPU s, peak MB | this: wall s, CPU s, peak MB | CPU | wall |")
+        print("|---|---|---|---|---|")
         days = (given.last - given.first).days + 1
         _row(f"{days} days from an empty home", 1, lambda side: backfill(side, base / side, given.first, given.last))
         _row("one more day", given.rounds, one_more_day)

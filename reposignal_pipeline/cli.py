@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from reposignal_pipeline.config import (
-    GH_ARCHIVE_UPSTREAM,
     SAMPLE_CYCLES,
     SAMPLE_FIRST_DAY,
     SAMPLE_LAST_DAY,
@@ -29,6 +28,7 @@ from reposignal_pipeline.config import (
     Profile,
     Settings,
     load_settings,
+    use_live_archive,
 )
 from reposignal_pipeline.sources.names import FULL_NAME, NAME, name_in
 from reposignal_pipeline.trouble import STAYS, chain, described, one_line, recognised
@@ -286,7 +286,7 @@ def _refuse_unconfigured(settings: Settings, sources: Sequence[str]) -> None:
             raise CommandError(
                 "gh_archive is not configured: the sample has no files of it; live days want a home of their own"
             )
-        os.environ["REPOSIGNAL_GH_ARCHIVE_URL"] = GH_ARCHIVE_UPSTREAM  # who names the archive means this one
+        use_live_archive()
 
 
 def _backfill(settings: Settings, options: argparse.Namespace) -> int:

@@ -252,6 +252,14 @@ def _filled_by(home: Path) -> Profile | None:
         raise ConfigError(f"{mark} does not name a profile: {way_out}") from None
 
 
+def use_live_archive() -> None:
+    """Set the address of GH Archive for this process and those that it starts: a command that names the source wants it.
+
+    Without an address the source is not configured, so that no other run reads a terabyte unasked.
+    """
+    os.environ["REPOSIGNAL_GH_ARCHIVE_URL"] = GH_ARCHIVE_UPSTREAM
+
+
 def _lake(given: Mapping[str, str], profile: Profile) -> LakeSettings:
     catalog, data = given.get("REPOSIGNAL_LAKE_CATALOG", ""), given.get("REPOSIGNAL_LAKE_DATA", "").rstrip("/")
     wanted = {
