@@ -253,7 +253,7 @@ def _filled_by(home: Path) -> Profile | None:
 
 
 def use_live_archive() -> None:
-    """Set the address of GH Archive for this process and those that it starts: a command that names the source wants it.
+    """Set the address of GH Archive for this process and its children, as a command that names the source wants.
 
     Without an address the source is not configured, so that no other run reads a terabyte unasked.
     """
