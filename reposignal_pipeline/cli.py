@@ -74,7 +74,10 @@ def _failed(error: BaseException, options: argparse.Namespace) -> int:
     """Tell the error of a verb that the verb did not expect, and return the exit status."""
     is_load = options.verb in (_demo, _run, _backfill)
     if any(isinstance(each, KeyboardInterrupt) for each in chain(error)):  # DuckDB wraps it
-        return _say(f"interrupted{'; ' + STAYS if is_load else ''}", 130)
+        status = _say(f"interrupted{'; ' + STAYS if is_load else ''}", 130)
+        if not is_load:
+            os._exit(status)  # the interpreter would close the connection of the query: see `answers.answer`
+        return status
     if isinstance(error, OSError) and error.filename is None and not is_load:  # who only answers writes nothing else
         _discard_output()
         return _say(f"standard output: {error.strerror}", 1)

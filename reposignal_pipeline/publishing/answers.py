@@ -11,12 +11,14 @@ import datetime as dt
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import duckdb
 
 from reposignal_pipeline.publishing import numbers
+from reposignal_pipeline.trouble import chain as causes
 from reposignal_pipeline.trouble import line_of
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
     Raises:
         AnswerError: if the query cannot be answered.
     """
-    with opened(settings) as connection:
+    with _closed_unless_interrupted(opened(settings)) as connection:
         try:
             statements = connection.extract_statements(query)
             if not statements:
@@ -98,6 +100,21 @@ def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
             write[form](relation, out)
         except duckdb.Error as error:
             raise AnswerError(_one_line(error)) from None
+
+
+@contextmanager
+def _closed_unless_interrupted(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Close a connection after use, unless an interrupt ended its query.
+
+    DuckDB 1.5.5 can then wait forever for the threads of the query. The file is open to read, so nothing is lost.
+    """
+    try:
+        yield connection
+    except BaseException as error:
+        if not any(isinstance(each, KeyboardInterrupt) for each in causes(error)):
+            connection.close()
+        raise
+    connection.close()
 
 
 def write_json(relation: duckdb.DuckDBPyRelation, out: TextIO) -> None:
