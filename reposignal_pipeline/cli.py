@@ -317,7 +317,7 @@ def _backfill(settings: Settings, options: argparse.Namespace) -> int:
 def _load(
     loads: dict[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False, workers: int = 1
 ) -> Done:
-    """Return what was done; standard error tells what is missing all the same."""
+    """Load days, print to standard error why something is still missing, and return what was done."""
     from reposignal_pipeline.home import ready_home
 
     ready_home(load_settings())  # before an orchestrator is imported

@@ -49,8 +49,8 @@ def is_memory_enough() -> bool:
     """Return whether the file system in memory takes what a run of all tests writes."""
     if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ENOUGH_BYTES:
         return False
-    told = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(told["MemAvailable"].split()[0]) * 1024 >= ENOUGH_BYTES
+    memory = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(memory["MemAvailable"].split()[0]) * 1024 >= ENOUGH_BYTES
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -30,6 +30,8 @@ SHOWN = 10
 TOLD_FROM = (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, *CLUSTER_TABLES)
 DAILY = ("fct_repo_signal_day", "fct_language_reach_day", "fct_language_vertical_day", "ops_source_coverage")
 """the days themselves too, as for the weekly trends: they tell a backfill which weeks it touches"""
+RENEWED_WITH = {dg.AssetKey(table.name) for table in (REPO_TRENDS, CLUSTER_TABLES[0], FORECASTS)}
+"""one table of each step that renews a week before its article"""
 
 
 @dg.multi_asset(
@@ -66,7 +68,10 @@ def weekly_article(
         with warehouse.asking(connection) as marts:
             articles, claims = write_weeks(connection, first, last, context.run_id, marts)
             wrong = list(untrue(connection, first, last, marts))
-        warehouse.note_renewed_weeks(connection, first, last)  # articles are the last of a week's tables
+        # articles come last; a run of articles alone renews no other table of the week
+        chosen = context.run.asset_selection
+        if not chosen or chosen >= RENEWED_WITH:  # empty for a whole job
+            warehouse.note_renewed_weeks(connection, first, last)
         counts = row_counts(connection, (ARTICLES.name, CLAIMS.name))
     for name, rows in ((ARTICLES.name, articles), (CLAIMS.name, claims)):
         yield dg.MaterializeResult(
@@ -105,9 +110,9 @@ def write_weeks(
     start = first
     while start <= last:
         end = min(start + (WEEKS_AT_ONCE - 1) * WEEK, last)
-        told = [start + n * WEEK for n in range((end - start).days // 7 + 1) if start + n * WEEK >= begin]
+        asked = [start + n * WEEK for n in range((end - start).days // 7 + 1) if start + n * WEEK >= begin]
         written_weeks = []
-        for week in told:
+        for week in asked:
             progress.reach((week - first) // WEEK, (last - first) // WEEK + 1, "weeks")
             written_weeks.append(_rows(marts, week, run_id))
         articles = [article for article, _ in written_weeks]

@@ -42,7 +42,7 @@ class Done:
     loaded: dict[str, str] = field(default_factory=dict)
     """source -> what of it was loaded"""
     incomplete: list[str] = field(default_factory=list)
-    """why something is missing all the same: refused files, repositories not reached"""
+    """reasons why something is still missing, such as refused files or repositories that were not reached"""
     rebuilt: str = "nothing"
     is_published: bool = False
 
@@ -206,10 +206,10 @@ def _load_apart(source: str, days: tuple[dt.date, dt.date], config: Mapping[str,
         ]  # fmt: skip
         try:
             progress.begin(source)
-            told: list[str] = []
+            outputs: list[str] = []
             for process in processes:
-                progress.reach(len(told), len(processes), "workers")
-                told.append(process.communicate()[0])
+                progress.reach(len(outputs), len(processes), "workers")
+                outputs.append(process.communicate()[0])
             progress.end()
         except BaseException:
             for process in processes:
@@ -217,7 +217,7 @@ def _load_apart(source: str, days: tuple[dt.date, dt.date], config: Mapping[str,
             raise
     outcomes = [
         json.loads(text) if text else {"failure": f"worker {process.pid} ended with status {process.returncode}"}
-        for process, text in zip(processes, told, strict=True)
+        for process, text in zip(processes, outputs, strict=True)
     ]
     for outcome in outcomes:
         if "failure" in outcome:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 LEAP = 10
-"""times what was expected, in a day: what it takes to be a breakout, but for the second day"""
+"""A first breakout day gains at least this many times the expected stars; a second day needs less."""
 LEAP_SURPRISE = 5
 """standard deviations: beyond what thousands of repositories show by chance"""
 HELD_BACK = {

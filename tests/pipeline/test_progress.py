@@ -7,6 +7,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.pipeline.homes import COMMAND, PATIENCE_SECONDS, Home, Ran, backfill
@@ -58,11 +59,13 @@ def test_a_terminal_shows_each_step_and_how_far_it_is(day_again: tuple[Home, Ran
 
 def test_the_end_tells_what_was_loaded_what_changed_and_where_to_look(day_again: tuple[Home, Ran, str]) -> None:
     home, ran, _ = day_again
-    told = dict(re.split(" {2,}", line, maxsplit=1) for line in ran.stdout.splitlines())
-    assert told["rankings"] == "40 places; days: 1 observed"
-    assert told["rebuilt"] == "days from 2024-03-14 on, weeks from 2024-03-11 on"
-    assert told["published"].startswith(str(home.published))
-    assert told["site"].startswith(str(home.path / "published" / "site" / "index.html"))
+    summary = dict(re.split(" {2,}", line, maxsplit=1) for line in ran.stdout.splitlines())
+    assert summary["rankings"] == "40 places; days: 1 observed"
+    assert summary["rebuilt"] == "days from 2024-03-14 on, weeks from 2024-03-11 on"
+    with duckdb.connect(str(home.path / "warehouse" / "reposignal.duckdb"), read_only=True) as connection:
+        assert connection.execute("from build.stale_weeks").fetchall() == []  # no week is due any more
+    assert summary["published"].startswith(str(home.published))
+    assert summary["site"].startswith(str(home.path / "published" / "site" / "index.html"))
 
 
 def test_what_is_no_terminal_gets_no_bars(whole: Home, tmp_path: Path) -> None:
