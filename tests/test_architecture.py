@@ -87,6 +87,39 @@ def test_the_rooms_beside_defs_know_nothing_of_dagster(room: str) -> None:
     assert known == set()
 
 
+def room_of(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def rooms_imported(module: Path) -> Iterator[str]:
+    """Yield the rooms that a module imports, its own left out."""
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == PACKAGE.name:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        rooms = (name.split(".")[1] for name in names if name.startswith(f"{PACKAGE.name}."))
+        yield from (room for room in rooms if room != room_of(module))
+
+
+def test_rooms_import_what_the_architecture_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## What each room may import")[2].partition("\n#")[0]
+    documented = {
+        room: set(re.findall(r"`(\w+)`", others))
+        for room, others in re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.M)
+    }
+    found: dict[str, set[str]] = {room_of(module): set() for module in MODULES if room_of(module) != "__init__"}
+    for module in MODULES:
+        if room_of(module) in found:
+            found[room_of(module)] |= set(rooms_imported(module))
+    assert documented == found
+
+
 def test_only_these_touch_the_environment() -> None:
     touching = {
         (name_of(module), f"{name_of(module)}:{function}")

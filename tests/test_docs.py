@@ -28,8 +28,13 @@ from reposignal_pipeline.publishing.article import ARTICLES, CLAIMS
 from reposignal_pipeline.publishing.runs import record_runs
 
 DOCS = PROJECT_ROOT / "docs"
+REFERENCE = DOCS / "reference.md"
 PAGES = sorted(
-    [*(PROJECT_ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")), *DOCS.rglob("*.md")]
+    [
+        *PROJECT_ROOT.glob("*.md"),
+        *DOCS.rglob("*.md"),
+        *(PROJECT_ROOT / name / "README.md" for name in ("data", "findings")),
+    ]
 )
 MARTS = PROJECT_ROOT / "dbt_project" / "models" / "marts"
 PLACEHOLDERS = {
@@ -90,9 +95,21 @@ def _commands(page: Path) -> list[str]:
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^```(?:console|bash|sh)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
-    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()] + spans
-    called = (re.match(r"(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?((?:reposignal|make)(?: .*)?)$", line) for line in lines)
-    return [match[1] for match in called if match]
+    lines = [line.removeprefix("$ ") for block in blocks for line in _shell_lines(block)] + spans
+    calls = (
+        re.match(r"(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?((?:reposignal|make)(?: .*)?)$", line, re.DOTALL) for line in lines
+    )
+    return [match[1] for match in calls if match]
+
+
+def _shell_lines(block: str) -> Iterator[str]:
+    """Yield the lines of a console block; the lines of a quotation that spans several are one."""
+    lines = iter(block.splitlines())
+    for line in lines:
+        whole = line
+        while whole.count('"') % 2 and "reposignal sql" in whole:
+            whole += "\n" + next(lines)
+        yield whole
 
 
 def _called(tool: str) -> list[Any]:
@@ -163,9 +180,9 @@ def test_a_command_is_understood(command: str) -> None:
         parser.parse_args(words[: words.index("<")] if "<" in words else words)
 
 
-def test_every_verb_is_in_the_readme() -> None:
+def test_every_verb_is_in_the_reference() -> None:
     verbs = next(action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
-    named = {word for command in _commands(PROJECT_ROOT / "README.md") for word in command.split()[1:2]}
+    named = {word for command in _commands(REFERENCE) for word in command.split()[1:2]}
     assert set(verbs.choices) <= named
 
 
@@ -176,20 +193,26 @@ def test_a_make_target_exists(command: str) -> None:
     assert {word for word in words if "=" not in word} - {"(Dagster"} <= set(targets)
 
 
-def test_queries_of_the_readme_fit_the_tables(catalog: duckdb.DuckDBPyConnection) -> None:
-    calls = [shlex.split(command) for command in _commands(PROJECT_ROOT / "README.md") if " sql " in command]
+@pytest.mark.parametrize(("page", "expected"), [("README.md", 1), ("docs/analysts.md", 5)])
+def test_queries_of_commands_fit_the_tables(catalog: duckdb.DuckDBPyConnection, page: str, expected: int) -> None:
+    calls = [shlex.split(command) for command in _commands(PROJECT_ROOT / page) if " sql " in command]
     queries = [words[2] for words in calls if "..." not in words[2]]
-    assert len(queries) == 5
+    assert len(queries) == expected
     for query in queries:
         catalog.execute(query).fetchall()
 
 
 def test_settings_are_documented_and_no_other() -> None:
-    readme = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\| `(REPOSIGNAL_\w+)`", readme, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(REPOSIGNAL_\w+)`", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE))
     code = "\n".join(path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "reposignal_pipeline").rglob("*.py"))
     read = set(re.findall(r'(?:(?:environ|given)(?:\.get\(|\[)|_whole\(given,)\s*"(REPOSIGNAL_\w+)"', code))
     assert documented == read
+
+
+def test_pages_of_docs_are_listed() -> None:
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    pages = {path.name for path in DOCS.glob("*.md")} - {"README.md"}
+    assert [name for name in sorted(pages) if f"({name})" not in index] == []
 
 
 def test_decisions_are_listed() -> None:
