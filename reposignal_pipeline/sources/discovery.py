@@ -1,10 +1,10 @@
-"""Whom to track: repositories that search, the rankings and the user's watchlist put forward, and who gets a place.
+"""Selects the repositories to track from GitHub's search, the rankings and the user's watchlist.
 
-Here: the rules of discovery, GitHub's search under its cap of 1,000 results a query, the watchlist file, and the
-entries and exits that follow.
-Not here: when to wait and which token to spend (`github`), what is read of a member (`repositories`, `star_history`).
+This module holds the discovery rules, searches GitHub within its cap of 1,000 results a query, reads the watchlist
+file and computes entries and exits. Rate limits and tokens are handled in `github`; members are read in `repositories`
+and `star_history`.
 
-A sweep for 12,000 places is 120 pages, and some 40 requests for slicing and for what two rules both find.
+A sweep for 12,000 places takes 120 pages, plus some 40 requests for slicing and for repositories that two rules find.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ WATCHLIST, RANKINGS = "watchlist", "rankings"
 RULE_COLUMNS = ("name", "created_within_days", "stars_min", "share", "reason")
 
 PAGE, CAP = 100, 1_000
-"""results a page, and a query, of GitHub's search"""
+"""GitHub search: results per page, and results per query"""
 GONE_DAYS = 28
-"""not public for that long is gone: visibility is toggled, names are transferred, and wipes are restored within days"""
+"""A member leaves after this many days without a public answer. Owners toggle visibility, transfer names and restore
+deleted repositories within days."""
 LEAD_PCT = 10
-"""more stars than the member it displaces: two repositories side by side do not take turns"""
+"""lead in stars over the member that is displaced, so that two similar repositories do not alternate"""
 
 
 class DiscoveryError(Exception):
-    """Rules that cannot be used; the message is one line and names file, line and cause."""
+    """The rules file cannot be used. The message is one line and names file, line and cause."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One kind of repository to search for, and its part of the places."""
+    """One kind of repository to search for, and its share of the places."""
 
     name: str
     created_within_days: int | None
@@ -56,7 +57,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A repository put forward, public when it was seen."""
+    """A proposed repository, which was public when it was seen."""
 
     repo_id: int
     node_id: str
@@ -66,24 +67,24 @@ class Candidate:
     via: str
     """`watchlist`, `rankings` or the name of a rule"""
     created_since: dt.date | None = None
-    """what the rule looks back to, if it does"""
+    """earliest creation date that the rule allows, if it has one"""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a sweep of the search found, in the order in which places are given."""
+    """The result of a search sweep; candidates are in the order in which places are assigned."""
 
     candidates: list[Candidate]
     gaps: list[str]
-    """what could not be listed whole, in words"""
+    """messages about results that could not be listed completely"""
     requests: int
     is_swept: bool
-    """the sweep went to its end: who is not among the candidates is not wanted"""
+    """the sweep is complete: a repository that is not among the candidates is no longer wanted"""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A repository of the universe as it stands."""
+    """A repository that is tracked now."""
 
     repo_id: int
     node_id: str
@@ -91,13 +92,13 @@ class Member:
     via: str
     stars_total: int | None
     gone_days: int
-    """consecutive days that it has not been public; 0 if it was"""
+    """consecutive days on which it was not public; 0 if it is public"""
     created_on: dt.date | None = None
 
 
 @dataclass(frozen=True)
 class Change:
-    """An entry to the universe, or an exit from it."""
+    """An entry of a repository into the universe, or an exit from it."""
 
     repo_id: int
     node_id: str
@@ -108,10 +109,10 @@ class Change:
 
 
 def read_rules(path: Path) -> list[Rule]:
-    """Return the rules of the seed, in order.
+    """Return the rules of the seed file, in order.
 
     Raises:
-        DiscoveryError: the file cannot be read, or a line is not a rule.
+        DiscoveryError: the file cannot be read, or a line is not a valid rule.
     """
     try:
         reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
@@ -125,7 +126,7 @@ def read_rules(path: Path) -> list[Rule]:
         try:
             rule = _rule(row)
             if rule.name in {other.name for other in rules}:
-                raise ValueError(f"name {rule.name!r} stands twice")
+                raise ValueError(f"name {rule.name!r} appears twice")
         except ValueError as error:
             raise DiscoveryError(f"{path}, line {number}: {_one_line(error)}") from None
         rules.append(rule)
@@ -136,25 +137,25 @@ def read_rules(path: Path) -> list[Rule]:
 
 def _rule(row: Sequence[str]) -> Rule:
     if len(row) != len(RULE_COLUMNS):
-        raise ValueError(f"not {len(RULE_COLUMNS)} fields but {len(row)}")
+        raise ValueError(f"{len(row)} fields instead of {len(RULE_COLUMNS)}")
     name, days, stars, share, reason = (cell.strip() for cell in row)
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name in (WATCHLIST, RANKINGS):
-        raise ValueError(f"name {name[:80]!r} is not a lower-case word of its own")
+        raise ValueError(f"name {name[:80]!r} must be a lower-case word other than {WATCHLIST} and {RANKINGS}")
     if days and not re.fullmatch(r"[1-9][0-9]{0,4}", days):
-        raise ValueError(f"created_within_days {days[:80]!r} is neither empty nor a number of days from 1")
+        raise ValueError(f"created_within_days {days[:80]!r} must be empty or a number of days, at least 1")
     if not re.fullmatch(r"[1-9][0-9]{0,8}", stars):
-        raise ValueError(f"stars_min {stars[:80]!r} is not a number from 1")
+        raise ValueError(f"stars_min {stars[:80]!r} must be a whole number, at least 1")
     if not re.fullmatch(r"[0-9]?\.?[0-9]{1,9}", share) or not 0 < float(share) <= 1:
-        raise ValueError(f"share {share[:80]!r} is not above 0 and up to 1")
+        raise ValueError(f"share {share[:80]!r} must be above 0 and at most 1")
     if not reason:
         raise ValueError("reason is empty")
     return Rule(name, int(days) if days else None, int(stars), float(share), reason)
 
 
 def read_watchlist(path: Path) -> tuple[list[str], list[str]]:
-    """Return (the names as first spelled, one-line complaints about lines that name no repository).
+    """Return (names in their first spelling, one-line messages about lines that name no repository).
 
-    A file that cannot be read is a complaint as well: the day goes on without it.
+    A file that cannot be read also gives a message; the run continues without the watchlist.
     """
     try:
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
@@ -170,16 +171,16 @@ def read_watchlist(path: Path) -> tuple[list[str], list[str]]:
         if name:
             names.setdefault(name.lower(), name)
         else:
-            complaints.append(f"{path}, line {number}: {shown(text)[:80]!a} is neither owner/name nor a GitHub address")
+            complaints.append(f"{path}, line {number}: {shown(text)[:80]!a} is neither owner/name nor a GitHub URL")
     return list(names.values()), complaints
 
 
 async def search(github: GitHub, rules: Sequence[Rule], size: int, day: dt.date) -> Found:
-    """Return public repositories for `size` places: each rule's share, most-starred first, none twice.
+    """Return public repositories for `size` places: the share of each rule, most-starred first, without duplicates.
 
-    The rules take turns in the order that is returned, so that whoever has fewer places to give keeps the shares.
-    Places that a rule leaves over go to the first one. An upstream that breaks off, or a quota that is spent, ends the
-    sweep with what there is and says so among the gaps.
+    The rules alternate in the returned order, so that a caller with fewer places keeps the shares. Places that a rule
+    cannot fill go to the first rule. An upstream failure or a spent quota ends the sweep early; the result then holds
+    the repositories found so far, and the gaps name the cause.
     """
     pages = _Pages(github, most=4 * math.ceil(size / PAGE) + 100)
     listings = [_Listing(pages, rule, day) for rule in rules]
@@ -202,7 +203,7 @@ async def search(github: GitHub, rules: Sequence[Rule], size: int, day: dt.date)
 
 @dataclass(frozen=True)
 class _Slice:
-    """A band of star counts and of creation days, both ends included; None is open."""
+    """A range of star counts and of creation days, both ends included; None is open-ended."""
 
     stars_from: int
     stars_to: int | None
@@ -210,18 +211,18 @@ class _Slice:
     created_to: dt.date | None
     page: int = 1
     total: int | None = None
-    """what it must hold, when that follows from what has been asked"""
+    """number of results, if earlier responses determine it"""
 
     @property
     def query(self) -> str:
-        # forks and private repositories are left out by GitHub: the first by default, the second by `is:public`
+        # GitHub excludes forks by default; `is:public` excludes private repositories
         words = ["is:public", f"stars:{_range(self.stars_from, self.stars_to)}"]
         if self.created_from or self.created_to:
             words.append(f"created:{_range(self.created_from, self.created_to)}")
         return " ".join(words)
 
     def halves(self, most_stars: int, last_day: dt.date) -> tuple[_Slice, _Slice] | None:
-        """Return (what comes first, the rest): by stars at the geometric middle, else by day; None for a single day."""
+        """Return two halves, split at the geometric middle of stars, else by day; None for a single day."""
         most_stars = most_stars if self.stars_to is None else self.stars_to
         if self.stars_from < most_stars:
             middle = math.isqrt((self.stars_from + 1) * (most_stars + 1))
@@ -251,17 +252,17 @@ class _Page:
 
 @dataclass
 class _Pages:
-    """Pages of search results, with a bound on how many a sweep may ask for."""
+    """Pages of search results, with a limit on the requests of a sweep."""
 
     github: GitHub
     most: int
     requests: int = 0
     gaps: list[str] = field(default_factory=list)
     is_refused: bool = False
-    """a page was, so that some repositories were never looked for"""
+    """GitHub refused a page, so the sweep is incomplete"""
 
     async def read(self, part: _Slice) -> _Page:
-        """Return a page; one that is not whole is asked for once more."""
+        """Return a page; an incomplete page is requested once more."""
         page = await self._ask(part)
         if page.trouble:
             again = await self._ask(part)
@@ -274,7 +275,7 @@ class _Pages:
 
     async def _ask(self, part: _Slice) -> _Page:
         if self.requests >= self.most:
-            raise UpstreamError(f"{self.requests} requests made, more than such a sweep may take")
+            raise UpstreamError(f"the sweep reached its limit of {self.most} requests")
         params: dict[str, str | int] = {
             "q": part.query,
             "sort": "stars",
@@ -287,28 +288,28 @@ class _Pages:
         match answer.content:
             case {"total_count": int(total), "items": list(rows)} if answer.status == 200:
                 if answer.content.get("incomplete_results"):
-                    return _Page(total, rows, "GitHub calls the results incomplete")
+                    return _Page(total, rows, "GitHub reports incomplete results")
                 return _Page(total, rows, None if rows or part.page == 1 else "empty")
-        return _Page(0, [], f"an answer of status {answer.status} that is no search result", is_refused=True)
+        return _Page(0, [], f"answered {answer.status}, which is not a search result", is_refused=True)
 
     def note(self, part: _Slice, gap: str) -> None:
-        """Add what could not be listed to the gaps."""
+        """Add a message about results that could not be listed to the gaps."""
         self.gaps.append(f"search {part.query!r}, page {part.page}: {gap}")
 
 
 class _Listing:
-    """One rule's repositories, most-starred first, asked for as they are needed."""
+    """The repositories of one rule, most-starred first, requested as they are needed."""
 
     def __init__(self, pages: _Pages, rule: Rule, day: dt.date) -> None:
         self._pages, self._rule, self._day = pages, rule, day
         days = rule.created_within_days
         self._created_since = None if days is None else max(GITHUB_BEGAN, day - dt.timedelta(days=days))
         self._slices = [_Slice(rule.stars_min, None, self._created_since, None if days is None else day)]
-        """still to be asked for, the next one last"""
+        """slices not requested yet; the last one is next"""
         self._ready: deque[Candidate] = deque()
 
     async def fill(self, found: dict[int, Candidate], places: int) -> None:
-        """Add up to `places` repositories that are not found yet; a later call goes on where this one ended."""
+        """Add up to `places` repositories that `found` lacks; a later call continues where this one ended."""
         while places > 0 and (self._ready or self._slices):
             if not self._ready:
                 await self._ask_next()
@@ -326,7 +327,7 @@ class _Listing:
             self._ready.extend(rows)
             return
         if part.total is None and self._slices:
-            # the first of two halves: the rest of their whole is in the other, which need not be asked whether it fits
+            # after the first half, the size of the second half follows without a request
             rest = self._slices[-1]
             self._slices[-1] = replace(rest, total=max(0, (rest.total or 0) - page.total))
         most_stars = max((row.stars_total for row in rows), default=part.stars_from)
@@ -356,7 +357,7 @@ class _Listing:
             else:
                 candidates += [candidate] if candidate else []
         if causes:
-            self._pages.note(part, f"{len(causes)} of {len(page.rows)} results set aside: {causes[0]}")
+            self._pages.note(part, f"{len(causes)} of {len(page.rows)} results skipped: {causes[0]}")
         return candidates
 
 
@@ -364,13 +365,13 @@ def _candidate(row: Any, via: str, created_since: dt.date | None) -> Candidate |
     """Return a search result as a candidate; None for a fork or a private repository, which the query excludes.
 
     Raises:
-        ValueError: names the field that is not what it should be.
+        ValueError: a field is invalid; the message names it.
     """
     if not isinstance(row, dict):
         raise ValueError("not an object")
     if row.get("fork") or row.get("private"):
         return None
-    # `type`, not `isinstance`: true is no number
+    # `type`, not `isinstance`: bool is a subclass of int
     repo_id, node_id, full_name, stars, created = (
         row.get(name) for name in ("id", "node_id", "full_name", "stargazers_count", "created_at")
     )
@@ -397,16 +398,17 @@ def _is_within(column: str, value: Any) -> bool:
 
 
 def changes(members: Sequence[Member], wanted: Sequence[Candidate], size: int, *, is_swept: bool) -> list[Change]:
-    """Return who enters and who leaves; none when asked again after they are made.
+    """Return the entries and exits; calling it again after they are applied returns none.
 
-    Places go to the watchlist, then to members that are still wanted, to the rankings, to search in its order. Who is
-    wanted was seen public, so it is not gone.
+    Places go first to the watchlist, then to members that are still wanted, then to the rankings, then to search
+    results in their order. A wanted repository was seen public, so it is not gone.
 
     Args:
-        members: the universe, each repository once.
-        wanted: all that is put forward; a repository may stand there several times.
-        size: of the universe; only the watchlist may exceed it.
-        is_swept: `wanted` holds a whole sweep of the search; without one, who is not in it may be wanted still.
+        members: the tracked repositories, each once.
+        wanted: all candidates; a repository may appear several times.
+        size: number of places; only the watchlist may exceed it.
+        is_swept: whether `wanted` contains a complete search sweep. Without one, a member that is not in `wanted` may
+            still be wanted.
     """
     ranks = {WATCHLIST: 0, RANKINGS: 1}
     wishes: dict[int, Candidate] = {}
@@ -434,7 +436,7 @@ def changes(members: Sequence[Member], wanted: Sequence[Candidate], size: int, *
         elif not wish or wish.via != WATCHLIST:
             displaceable.append(member)
     free = size - (len(members) - len(made))
-    # who is wanted goes last; an unknown total is not a small one
+    # wanted members leave last; an unknown total does not count as a small one
     displaceable.sort(
         key=lambda member: (
             member.repo_id in wishes, member.stars_total is None, member.stars_total or 0, member.repo_id,
@@ -446,7 +448,7 @@ def changes(members: Sequence[Member], wanted: Sequence[Candidate], size: int, *
             free -= 1
     surplus = min(max(0, -free), len(displaceable))
     for member in displaceable[:surplus]:
-        leave(member, f"more members than the {size} places, and the fewest stars of those that can leave")
+        leave(member, f"more members than the {size} places; it has the fewest stars of the members that can leave")
     free += surplus
 
     unwanted = [member for member in displaceable[surplus:] if is_swept and member.repo_id not in wishes]
@@ -468,10 +470,10 @@ def changes(members: Sequence[Member], wanted: Sequence[Candidate], size: int, *
 
 
 def _displaced(candidate: Candidate, unwanted: Sequence[Member]) -> Member | None:
-    """Return the least of the members, which are in order, that the candidate may displace.
+    """Return the first of the ordered members that the candidate may displace; None if there is none.
 
-    It needs a lead in stars, but not over who is too old for its rule: such two never take turns, and the places of the
-    young would silt up with those who were young once.
+    The candidate needs a lead in stars, except over a member that is too old for the candidate's rule: two such
+    repositories never alternate, and otherwise old repositories would keep the places meant for young ones.
     """
     for member in unwanted:
         stars = member.stars_total
@@ -480,7 +482,7 @@ def _displaced(candidate: Candidate, unwanted: Sequence[Member]) -> Member | Non
         if candidate.stars_total > stars and 100 * candidate.stars_total >= (100 + LEAD_PCT) * stars:
             return member
         if candidate.created_since is None:
-            break  # those that follow have more stars
+            break  # the following members have more stars
         if member.created_on and member.created_on < candidate.created_since:
             return member
     return None

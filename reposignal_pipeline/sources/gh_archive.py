@@ -1,12 +1,13 @@
-"""GH Archive: every public event since 2011-02-12 in hourly files; here their star events.
+"""Reads star events from GH Archive, the hourly files of all public GitHub events since 2011-02-12.
 
-Here: the file's name and its two layouts, what is kept of an hour, and what becomes of a file or a line that breaks it.
-Not here: how bytes are fetched (`transport`), what the numbers mean (dbt).
+This module knows the file names and both layouts, selects the data to store, and quarantines broken files and lines.
+Bytes are fetched in `transport`; dbt gives the numbers their meaning.
 
-An hour is `YYYY-MM-DD-H.json.gz`, one JSON event a line, up to 0.6 GB of it. Only a star (`WatchEvent`) is parsed: in
-the layout since 2015 a line tells its type in its first bytes. Files before 2015 are named in Pacific time, and a file
-can hold events of a neighbour's hour: a star is filed under the UTC day on which it was given. Of who gave it only a
-keyed hash is kept, and nothing of a line that is set aside: lines hold logins and e-mails.
+An hour is `YYYY-MM-DD-H.json.gz`, with one JSON event a line and up to 0.6 GB of JSON. Only stars (`WatchEvent`) are
+parsed: in the layout since 2015 the type is in the first bytes of a line. Files before 2015 are named in Pacific time,
+and a file can contain events of a neighbouring hour, so a star is assigned to the UTC day on which it was given. The
+account is stored only as a keyed hash, and the text of quarantined lines is never stored: lines contain logins and
+e-mail addresses.
 """
 
 from __future__ import annotations
@@ -42,32 +43,32 @@ from reposignal_pipeline.sources.transport import Upstream, UpstreamError
 
 FETCHES_AT_ONCE = 4
 HOURS_AHEAD = 6
-"""files fetched or parsed before they are asked for; with the chunks in hand this bounds memory and disk"""
+"""files fetched or parsed ahead; together with the chunk size this limits memory and disk"""
 CHUNK_BYTES = 2 << 20
 BATCH_STARS = 5_000
 STARS_A_LOAD, HOURS_A_LOAD = 150_000, 14 * 24
-"""A load costs half a second whatever its size, while the next hours are parsed; a killed run loses at most one."""
+"""A load takes half a second at any size, while the next hours are parsed; a killed run loses at most one load."""
 LONGEST_LINE_BYTES = 16 << 20
 """GitHub's largest events have about 1 MB"""
 LARGEST_HOUR_BYTES = 8 << 30
-"""of JSON: thirteen times a modern hour; above it a file is taken for a decompression bomb"""
+"""bytes of JSON, thirteen times a modern hour; a larger file is treated as a decompression bomb"""
 MOST_LINES = 5_000_000
-"""25 times a modern hour; more are taken for a decompression bomb as well"""
+"""25 times a modern hour; a file with more lines is treated as a decompression bomb too"""
 UNREACHED_IN_A_ROW = 6
-"""hours after which an upstream that answers nothing is given up"""
+"""consecutive hours without a response after which the upstream is given up"""
 PACIFIC, NAMED_IN_PACIFIC_UNTIL = ZoneInfo("America/Los_Angeles"), dt.date(2015, 1, 1)
-"""Files of earlier days are named by Pacific hours: the hour that spring skips has no file, and the file of the hour
-that autumn repeats holds two hours."""
+"""Files of earlier days are named by Pacific hours: the hour skipped in spring has no file, and the file of the hour
+repeated in autumn contains two hours."""
 DAYS_LATE, DAYS_EARLY = 7, 1
-"""How far the day of a star can lie from that of its file: crawled late, or named in Pacific time."""
+"""largest difference between the day of a star and that of its file: crawled late, or named in Pacific time"""
 HOLLOW_SHARE = 0.1
-"""A file with fewer events than this share of those it had before was emptied, not corrected: hours with one event or
+"""A file with fewer events than this share of its former events was emptied, not corrected: hours with one event or
 none come from crawlers that were down."""
 LINES_NAMED = 100
-"""lines set aside are named one by one up to this many an hour, and counted beyond"""
+"""quarantined lines that are listed per hour; further lines are only counted"""
 KEY_BYTES = 32
 MOST_DIGESTS = 1_000
-"""there are some twenty types of events; a file with so many is another layout, whose lines are looked at alone"""
+"""There are about twenty event types. A file with this many has another layout, and its lines are parsed singly."""
 
 STAR = "WatchEvent"
 Status = Literal["observed", "partial", "missing", "refused", "not_reached"]
@@ -124,19 +125,19 @@ TABLES = {
         ]
     ),
 }
-"""raw table -> columns, so that a table can exist before its first row"""
+"""raw table -> columns, so that a table exists before its first row"""
 
 
 MERGE_KEYS = {"gh_archive_days": "day"}
-"""the other tables are replaced hour by hour"""
+"""table -> merge key; rows of the other tables are replaced by `file_hour`"""
 
 
 class DamagedFileError(Exception):
-    """A file of which some byte is known to be wrong, but not which; the message is the cause.
+    """A file is known to be damaged, but not at which byte; the message is the cause.
 
     Args:
-        cause: in words.
-        good_bytes: of JSON in the gzip members before, whose checksums were right.
+        cause: the message.
+        good_bytes: bytes of JSON in the preceding gzip members, whose checksums were right.
     """
 
     def __init__(self, cause: str, good_bytes: int = 0) -> None:
@@ -146,7 +147,7 @@ class DamagedFileError(Exception):
 
 @dataclass
 class Hour:
-    """One file as read: its stars, and what is to be said about it."""
+    """One file as read: its stars, its status and its counts."""
 
     file_hour: dt.datetime
     file: str
@@ -157,7 +158,7 @@ class Hour:
     """type -> events"""
     lines_set_aside: int = 0
     set_aside: list[tuple[int, str]] = field(default_factory=list)
-    """(line, reason) of the first of them"""
+    """(line, reason) of the first `LINES_NAMED` of these"""
     duplicates: int = 0
     file_bytes: int = 0
     json_bytes: int = 0
@@ -168,19 +169,19 @@ class Hour:
 
     @property
     def day(self) -> dt.date:
-        """Return the day in whose name the file is published."""
+        """Return the day in the name of the file."""
         return self.file_hour.date()
 
     @property
     def days(self) -> tuple[dt.date, dt.date] | None:
-        """Return the first and the last day of its stars."""
+        """Return the first and the last day of its stars; None without stars."""
         if not self.stars.num_rows:
             return None
         ends = pc.min_max(self.stars["day"])
         return ends["min"].as_py(), ends["max"].as_py()
 
     def is_worse_than(self, former: Standing | None) -> bool:
-        """Return whether a former reading has more of this hour, and is kept in its place."""
+        """Return whether a former reading of this hour is more complete and must be kept."""
         if former is None:
             return False
         if self.status == former.status == "partial":  # cut earlier
@@ -192,16 +193,16 @@ class Hour:
         return _WORTH.index(self.status) < _WORTH.index(former.status)
 
     def is_as_before(self, former: Standing | None) -> bool:
-        """Return whether a former reading found the same, as far as counts tell."""
+        """Return whether a former reading has the same status and number of events."""
         return former is not None and (self.status, self.events) == (former.status, former.events)
 
     @property
     def finding(self) -> str:
-        """Return in words what this reading found."""
+        """Return a message about this reading."""
         return self.reason or f"{self.file}: {self.events:,} events"
 
     def standing_after(self, former: Standing | None) -> Standing:
-        """Return what the warehouse holds of the hour once this reading took the place of the former one."""
+        """Return the state of the hour in the warehouse after this reading replaces the former one."""
         spans = [*(self.days or ()), *((former.first_day, former.last_day) if former else ())]
         known = [day for day in spans if day]
         return Standing(
@@ -221,7 +222,7 @@ class Hour:
         }
 
     def quarantine(self) -> Iterator[dict[str, Any]]:
-        """Yield rows of `gh_archive_quarantine`: what was refused or set aside, without its text."""
+        """Yield rows of `gh_archive_quarantine` for a refused file or quarantined lines, without their text."""
         if self.status == "refused":
             yield {"file_hour": self.file_hour, "line": None, "reason": self.reason, "is_whole_file": True}
         for line, reason in self.set_aside:
@@ -229,12 +230,12 @@ class Hour:
 
 
 def file_name(file_hour: dt.datetime) -> str:
-    """Return the upstream's name for an hour's file: the hour is not padded."""
+    """Return the name of an hour's file at the upstream; the hour is not zero-padded."""
     return f"{file_hour:%Y-%m-%d}-{file_hour.hour}.json.gz"
 
 
 def hours_of(day: dt.date) -> list[dt.datetime]:
-    """Return the hours that files of a day are named by: 24, or 23 where Pacific clocks went forward before 2015."""
+    """Return the hours in the file names of a day: 24, or 23 if Pacific clocks went forward on a day before 2015."""
     hours = [dt.datetime(day.year, day.month, day.day, hour) for hour in range(24)]
     return hours if day >= NAMED_IN_PACIFIC_UNTIL else [hour for hour in hours if _is_on_clocks(hour)]
 
@@ -244,34 +245,38 @@ def _is_on_clocks(hour: dt.datetime) -> bool:
 
 
 def actor_key(path: Path) -> bytes:
-    """Return the key under which actors are hashed, made on first use; without it no hash leads back to anybody."""
+    """Return the key that hashes actors, created on first use; without it no hash can be traced to an account.
+
+    Raises:
+        ValueError: the file does not hold a key of the right length.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # nobody else may read it
+        with tempfile.NamedTemporaryFile(dir=path.parent) as file:  # readable by its owner only
             file.write(secrets.token_bytes(KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
             with suppress(FileExistsError):
-                os.link(file.name, path)  # whoever comes first makes the key
+                os.link(file.name, path)  # of concurrent processes, the first one sets the key
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
-        raise ValueError(f"{path}: not a key of {KEY_BYTES} bytes; without one, hashes would tell who is who")
+        raise ValueError(f"{path}: not a key of {KEY_BYTES} bytes; hashes without a valid key would identify accounts")
     return key
 
 
 def read_hours(
     upstream: Upstream, file_hours: Iterable[dt.datetime], key: bytes, *, through: Path | None = None
 ) -> Iterator[Hour]:
-    """Yield each hour in order, several fetched and parsed at once, never more than a few ahead.
+    """Yield the hours in order; several are fetched and parsed concurrently, at most `HOURS_AHEAD` ahead.
 
     Args:
-        upstream: where the files are.
-        file_hours: which, as their names have them.
-        key: of the actors' hash.
-        through: folder through which files of other machines are read (default: the system's for such).
+        upstream: upstream of the files.
+        file_hours: hours in the names of the files.
+        key: key of the actor hash.
+        through: folder for temporary copies of remote files (default: the system's).
 
     Raises:
-        UpstreamError: when several in a row could not be read; single ones are told by their status.
+        UpstreamError: several hours in a row could not be read; a single one has the status 'not_reached'.
     """
     parsers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     unreached = 0
@@ -315,19 +320,19 @@ def _parsed(upstream: Upstream, file_hour: dt.datetime, fetched: Future[BinaryIO
 
 
 def parse_hour(file: BinaryIO, file_hour: dt.datetime, address: str, key: bytes) -> Hour:
-    """Return the stars of a gzip file of events, and what is to be said of it.
+    """Return the stars of a gzip file of events, with its status and counts.
 
-    A file that ends too soon is right up to where it ends, and that part is kept. Where bytes are known to be wrong
-    nobody can tell which, and nothing is kept but whole gzip members before, each of which has a checksum of its own.
+    If a file ends too soon, the part before its end is valid and kept. If a file is damaged, the wrong bytes are
+    unknown, so only the complete gzip members before the damage are kept; each member has its own checksum.
 
     Args:
-        file: positioned at its beginning.
-        file_hour: the hour that its name tells.
-        address: what reasons call it.
-        key: of the actors' hash.
+        file: the file, positioned at its beginning.
+        file_hour: hour in the name of the file.
+        address: name of the file in reasons.
+        key: key of the actor hash.
 
     Raises:
-        OSError: if the file cannot be read on.
+        OSError: the file cannot be read.
     """
     hour = read = Hour(file_hour, address)
     lines = _Lines(hour, key)
@@ -336,7 +341,7 @@ def parse_hour(file: BinaryIO, file_hour: dt.datetime, address: str, key: bytes)
         cut = _decompress(file, hour, lines.take)
     except DamagedFileError as error:
         if not error.good_bytes:
-            hour = Hour(file_hour, address, "refused", f"{address}: {error}: nothing of it is kept")
+            hour = Hour(file_hour, address, "refused", f"{address}: {error}: none of its events is kept")
             hour.file_bytes, hour.json_bytes = read.file_bytes, read.json_bytes
             return hour
         rest, cut = f"; the rest is {error}", True
@@ -353,16 +358,16 @@ def parse_hour(file: BinaryIO, file_hour: dt.datetime, address: str, key: bytes)
 
 
 def _decompress(file: BinaryIO, hour: Hour, take: Callable[[bytes], None], most: int | None = None) -> bool:
-    """Hand on the decompressed bytes, some at a time; return whether the file ended too soon.
+    """Pass the decompressed bytes to `take` in chunks; return whether the file ended too soon.
 
     Args:
-        file: positioned at its beginning.
+        file: the file, positioned at its beginning.
         hour: counts the bytes.
-        take: is given them.
-        most: bytes after which to stop.
+        take: receives the chunks.
+        most: number of bytes after which to stop.
 
     Raises:
-        DamagedFileError: not gzip, a block or checksum that is wrong, or a decompression bomb.
+        DamagedFileError: not gzip, a wrong block or checksum, or a decompression bomb.
     """
     member = None
     compressed = b""
@@ -374,7 +379,7 @@ def _decompress(file: BinaryIO, hour: Hour, take: Callable[[bytes], None], most:
             if not compressed:
                 break
         if member is None:
-            # between members zeros may stand
+            # zeros may separate members
             compressed = compressed.lstrip(b"\0") if is_begun else compressed
             if not compressed:
                 continue
@@ -400,16 +405,16 @@ def _decompress(file: BinaryIO, hour: Hour, take: Callable[[bytes], None], most:
 _GZIP = b"\x1f\x8b"
 _HEAD = re.compile(rb'\{"id":"([0-9]{1,18})","type":"([A-Za-z]{1,60})"')
 _HEAD_BYTES = 96
-"""within them lies the whole head of a line, up to behind its type"""
+"""bytes that contain the whole head of a line, up to the end of its type"""
 _NO_DIGEST = (1 << 64) - 1
 _BEFORE_ID, _BEFORE_TYPE = b'{"id":"', b'","type":"'
 
 
 class _Lines:
-    """The lines of an hour, of which only stars are parsed.
+    """Counts the lines of an hour by type and parses the stars among them.
 
-    Since 2015 a line begins with its id and its type. All heads of a chunk are looked at in one go; a line that begins
-    otherwise, or whose id has another length, is looked at alone.
+    Since 2015 a line begins with its id and its type. All line heads of a chunk are compared in one vectorised step; a
+    line that begins differently, or whose id has another length, is parsed singly.
     """
 
     def __init__(self, hour: Hour, key: bytes) -> None:
@@ -419,7 +424,7 @@ class _Lines:
         self._line = 0
         self._stars: list[tuple[int, bytes]] = []
         self._tables: list[pa.Table] = []
-        # digests of types, sorted, with what they stand for and how often each was seen; the last is above them all
+        # sorted digests of types, with their types and counts; the last digest is a sentinel above all others
         self._digests = np.array([_NO_DIGEST], np.uint64)
         self._kinds = [""]
         self._counts = np.zeros(1, np.int64)
@@ -429,7 +434,7 @@ class _Lines:
         """Take the next bytes of the file.
 
         Raises:
-            DamagedFileError: if there were so many lines that it is a decompression bomb.
+            DamagedFileError: too many lines; the file is a decompression bomb.
         """
         if self._line > MOST_LINES:
             raise DamagedFileError(f"more than {MOST_LINES:,} lines: a decompression bomb")
@@ -450,7 +455,7 @@ class _Lines:
             self._parse_stars()
 
     def end(self, *, is_cut: bool) -> None:
-        """Take the end of the file; where that was cut, the last line counts if it is whole."""
+        """Finish the file; if it was cut, its last line counts only if it is complete."""
         if self._begun_bytes and not (is_cut and _event(b"".join(self._begun)) is None):
             self._end_line()
         self._parse_stars()
@@ -489,7 +494,7 @@ class _Lines:
             self._stars.append((number, line))
 
     def _whole_lines(self, chunk: bytes, starts: list[int]) -> None:
-        """Take the lines of a chunk that begin at all but the last of `starts`, where the last one ends."""
+        """Take the complete lines of a chunk; `starts` holds where each begins, and last where the final one ends."""
         line, lines = self._line + 1, len(starts) - 1
         self._line += lines
         alone: Sequence[int] = range(lines)
@@ -505,7 +510,7 @@ class _Lines:
             self._one_line(line + n, chunk[starts[n] : starts[n + 1]])
 
     def _places(self, digests: np.ndarray, head: Callable[[int], re.Match[bytes] | None]) -> np.ndarray | None:
-        """Return where the digests of lines stand among those known, and count them; None if they are too many."""
+        """Return the indexes of the digests among the known ones, and count them; None if there are too many."""
         places = np.searchsorted(self._digests, digests)
         if (self._digests[places] != digests).any():
             found, firsts = np.unique(digests, return_index=True)
@@ -549,14 +554,14 @@ class _Lines:
         self._keep(numbers, events)
 
     def _keep(self, numbers: Sequence[int], events: Sequence[Any]) -> None:
-        """Keep the stars of a batch; one with an event that cannot be read is halved until that event is alone."""
+        """Keep the stars of a batch; a batch with an unreadable event is split until that event is alone."""
         if not events:
             return
         complaint = ""
         for is_old in (False, True):
             try:
-                told = [_as_since_2015(event) for event in events] if is_old else events
-                table, complaints = _stars(told, self._hour, self._key)
+                converted = [_as_since_2015(event) for event in events] if is_old else events
+                table, complaints = _stars(converted, self._hour, self._key)
             except _NOT_A_STAR as error:
                 complaint = _in_words(error)
             else:
@@ -573,14 +578,14 @@ class _Lines:
 
 
 def _kinds(chunk: bytes, starts: np.ndarray, before_type: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indexes of the lines that begin as usual, and a digest of the 24 bytes from each one's type on.
+    """Return the indexes of the lines with the usual head, and a digest of the 24 bytes that begin with each type.
 
-    What follows a type is the same in every line, so lines of one type have one digest.
+    The text after a type is the same in every line, so all lines of a type have the same digest.
 
     Args:
         chunk: the bytes.
-        starts: where lines begin.
-        before_type: from a line's beginning to the end of its id.
+        starts: offsets at which lines begin.
+        before_type: number of bytes from the beginning of a line to the end of its id.
     """
     words = np.ndarray(max(len(chunk) - 7, 0), "<u8", chunk, strides=(1,))
     heads = starts[: np.searchsorted(starts, len(chunk) - _HEAD_BYTES)]
@@ -604,7 +609,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError:
-        # half a pair of surrogates, or bytes that are no UTF-8, in a description are no reason to lose a star
+        # a lone surrogate or invalid UTF-8 in a description must not lose a star
         try:
             event = json.loads(line.decode(errors="replace"))
         except (ValueError, RecursionError):
@@ -616,21 +621,21 @@ _NOT_A_STAR = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 def _in_words(error: Exception) -> str:
-    """Return why an event is no star without a word of its text."""
+    """Return why an event is not a star, without quoting its text."""
     if isinstance(error, KeyError):
         return f"not a star: it has no {error}"
     return "not a star: an id, a name or a time that is none"
 
 
 def _stars(events: Sequence[Any], hour: Hour, key: bytes) -> tuple[pa.Table, list[tuple[int, str]]]:
-    """Return events in the layout since 2015 as rows of `_STARS`, and (index, complaint) of those that are no stars.
+    """Return (events in the layout since 2015 as rows of `_STARS`, (index, complaint) of each that is not a star).
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError, OverflowError: if one of them cannot be read.
+        KeyError, TypeError, ValueError, AttributeError, OverflowError: an event cannot be read.
     """
     repos = [event["repo"] for event in events]
     actors = [event["actor"]["id"] for event in events]
-    # Arrow would cut a fraction off
+    # Arrow would truncate a fraction
     if not {type(repo["id"]) for repo in repos} <= {int, type(None)}:
         raise TypeError
     if not {type(actor) for actor in actors} <= {int, str, type(None)}:
@@ -676,7 +681,7 @@ def _stars(events: Sequence[Any], hour: Hour, key: bytes) -> tuple[pa.Table, lis
 
 
 def _hashes(things: Sequence[object], key: bytes) -> pa.Array:
-    """Return 64 bits of each by which it is known again, and that tell nothing of it without the key; NULL for None."""
+    """Return a keyed 64-bit hash of each value, which reveals nothing without the key; NULL for None."""
     keyed = hashlib.blake2b(digest_size=8, key=key)
 
     def digest(thing: object) -> bytes:
@@ -689,17 +694,17 @@ def _hashes(things: Sequence[object], key: bytes) -> pa.Array:
 
 
 def _stand_ins(events: Sequence[Any], created_at: pa.Array, key: bytes) -> pa.Array:
-    """Return ids for events that have none, below 0: nobody stars a repository twice in one second."""
+    """Return negative ids for events without an id, from actor, repository and second of the star."""
     times = created_at.cast(pa.int64()).to_pylist()
-    told = [
+    identities = [
         (event["actor"]["id"], event["repo"]["id"] or event["repo"]["name"].lower(), time)
         for event, time in zip(events, times, strict=True)
     ]
-    return pc.bit_wise_or(_hashes(told, key), pa.scalar(-1 << 63, pa.int64()))
+    return pc.bit_wise_or(_hashes(identities, key), pa.scalar(-1 << 63, pa.int64()))
 
 
 def _as_since_2015(event: dict[str, Any]) -> dict[str, Any]:
-    """Return a star in the layout since 2015; before, `repository` named its owner apart, and `actor` was a login."""
+    """Return a star in the layout since 2015; before, `repository` had a separate owner and `actor` was a login."""
     repo, actor = event.get("repo") or event["repository"], event.get("actor")
     name = repo["name"] if "/" in repo["name"] else f"{repo['owner']}/{repo['name']}"
     given, login = (actor.get("id"), actor.get("login")) if isinstance(actor, dict) else (None, actor)
@@ -716,7 +721,7 @@ def _as_since_2015(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _once(stars: pa.Table) -> tuple[pa.Table, int]:
-    """Return each event's first row, and how many rows were another of its."""
+    """Return (the first row of each event, number of duplicate rows)."""
     ids = stars["event_id"].to_numpy()
     _, first = np.unique(ids, return_index=True)
     repeated = len(ids) - len(first)
@@ -725,27 +730,27 @@ def _once(stars: pa.Table) -> tuple[pa.Table, int]:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the warehouse holds of an hour."""
+    """The state of an hour in the warehouse."""
 
     status: str
     events: int
     stars: int
     first_day: dt.date | None = None
     last_day: dt.date | None = None
-    """of its stars, those of former readings included"""
+    """last day of its stars, including those of former readings"""
 
 
 @dataclass
 class Batch:
-    """What is to be loaded together."""
+    """Rows that are loaded together."""
 
     tables: dict[str, pa.Table]
     hours: int
     ends_on: dt.date
     replaced: list[dt.datetime]
-    """hours that have rows in the warehouse, some of which this batch may not bring again"""
+    """hours with rows in the warehouse, some of which may be absent from this batch"""
     unheard: list[str]
-    """what was found of hours that keep their earlier reading"""
+    """messages about readings that were dropped because the earlier reading is kept"""
 
 
 def batches(
@@ -754,18 +759,18 @@ def batches(
     run_id: str,
     kept_ids: Callable[[Sequence[dt.datetime]], np.ndarray] | None = None,
 ) -> Iterator[Batch]:
-    """Yield what to load together: whole days, as many as reach a bound.
+    """Yield batches of whole days, each as large as the load limits allow.
 
-    A worse reading of an hour does not replace an earlier one. The warehouse holds an event once a day, even if of two
-    files that contain it one keeps its earlier reading. If `hours` raises `UpstreamError`, the whole days before it
-    come first.
+    A less complete reading of an hour does not replace an earlier one. The warehouse holds an event once a day, even if
+    two files contain it and one of them keeps its earlier reading. If `hours` raises `UpstreamError`, the complete days
+    before it are yielded first.
 
     Args:
-        hours: of whole days, in order.
-        standing: what the warehouse holds of them.
+        hours: hours of whole days, in order.
+        standing: state of these hours in the warehouse.
         run_id: the run that loads them.
-        kept_ids: returns the ids of the stars that the warehouse holds of some hours. Without it, hours that read as
-            before keep their earlier reading too, if one of their day does.
+        kept_ids: returns the ids of the stars that the warehouse holds for the given hours. Without it, unchanged hours
+            keep their earlier reading too if any hour of their day does.
     """
     waiting: list[Hour] = []
     unheard: list[str] = []
@@ -802,10 +807,10 @@ def batches(
 
 
 class _Seen:
-    """The events of a day so far; ids ascend in most files, so most hours need no comparison.
+    """The ids of a day's events so far; ids ascend in most files, so most hours need no comparison.
 
     Args:
-        ids: of events that the warehouse keeps from earlier readings.
+        ids: ids of events that the warehouse keeps from earlier readings.
     """
 
     def __init__(self, ids: np.ndarray | None = None) -> None:
@@ -815,7 +820,7 @@ class _Seen:
             self._add(ids)
 
     def strike_out(self, hour: Hour) -> None:
-        """Take from an hour what the day has already."""
+        """Remove the events from an hour that the day already has."""
         ids = hour.stars["event_id"].to_numpy()
         if len(ids) and self._ids and ids.min() <= self._highest:
             is_new = ~np.isin(ids, np.concatenate(self._ids))
@@ -830,7 +835,7 @@ class _Seen:
 
 
 def _batch(
-    told: Sequence[Hour],
+    read: Sequence[Hour],
     days: Sequence[dict[str, Any]],
     standing: Mapping[dt.datetime, Standing],
     run_id: str,
@@ -839,14 +844,14 @@ def _batch(
     unheard: list[str],
 ) -> Batch:
     rows = {
-        "gh_archive_hours": [hour.row(standing.get(hour.file_hour)) for hour in told],
-        "gh_archive_quarantine": [row for hour in told for row in hour.quarantine()],
+        "gh_archive_hours": [hour.row(standing.get(hour.file_hour)) for hour in read],
+        "gh_archive_quarantine": [row for hour in read for row in hour.quarantine()],
         "gh_archive_days": days,
     }
     stamp = {"run_id": run_id, "fetched_at": utc_now()}
     tables = {name: pa.Table.from_pylist([row | stamp for row in rows[name]], TABLES[name]) for name in rows}
-    stars = pa.concat_tables([_STARS.empty_table(), *(hour.stars for hour in told)])
-    replaced = [hour.file_hour for hour in told if hour.file_hour in standing]
+    stars = pa.concat_tables([_STARS.empty_table(), *(hour.stars for hour in read)])
+    replaced = [hour.file_hour for hour in read if hour.file_hour in standing]
     return Batch({"gh_archive": stars} | tables, hours, days[-1]["day"], replaced, unheard)
 
 
@@ -876,7 +881,7 @@ def _day(hours: Mapping[dt.datetime, Standing], run_id: str) -> dict[str, Any]:
 
 
 def _ranges(hours: Sequence[int]) -> str:
-    """Return hours in few words: `hours 0-3, 7`."""
+    """Return hours as ranges, such as `hours 0-3, 7`."""
     begins = [hour for hour in hours if hour - 1 not in hours]
     ends = [hour for hour in hours if hour + 1 not in hours]
     spans = [f"{begin}" if begin == end else f"{begin}-{end}" for begin, end in zip(begins, ends, strict=True)]
@@ -884,7 +889,7 @@ def _ranges(hours: Sequence[int]) -> str:
 
 
 def standing(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date) -> dict[dt.datetime, Standing]:
-    """Return what the warehouse holds of the hours of the days from `first` to `last`."""
+    """Return the state in the warehouse of the hours of the days from `first` to `last`."""
     rows = connection.execute(
         """
         select file_hour, status, events, stars, first_day, last_day from pipeline.gh_archive.gh_archive_hours
@@ -896,7 +901,7 @@ def standing(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.dat
 
 
 def held_ids(connection: duckdb.DuckDBPyConnection, file_hours: Sequence[dt.datetime]) -> np.ndarray:
-    """Return the ids of the stars that the warehouse holds of some hours' files."""
+    """Return the ids of the stars that the warehouse holds for the files of some hours."""
     rows = connection.execute(
         "select event_id from pipeline.gh_archive.gh_archive where file_hour in (select unnest($1))", [file_hours]
     )
@@ -904,7 +909,7 @@ def held_ids(connection: duckdb.DuckDBPyConnection, file_hours: Sequence[dt.date
 
 
 def clear(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    """Drop what a load would leave behind: rows of hours that are read again and have none of the kind any more."""
+    """Delete rows that a load would not replace: those of hours that are read again and now have no such rows."""
     for table in ("gh_archive", "gh_archive_quarantine"):
         refilled = set(batch.tables[table]["file_hour"].unique().to_pylist())
         emptied = [hour for hour in batch.replaced if hour not in refilled]
@@ -914,5 +919,5 @@ def clear(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
 
 
 def gh_archive_source(tables: Mapping[str, pa.Table] | None = None) -> DltResource:
-    """Return the dlt resource that loads a batch: what stands of an hour, or of a day's row, is replaced as a whole."""
+    """Return the dlt resource that loads a batch and replaces the previous rows of its hours and days."""
     return raw_source("gh_archive", TABLES, tables or {}, lambda table: MERGE_KEYS.get(table, "file_hour"))

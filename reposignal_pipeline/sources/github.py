@@ -1,7 +1,7 @@
-"""Asks the GitHub API as GitHub wants to be asked, and says what it answered.
+"""Client for GitHub's REST and GraphQL API that respects GitHub's rate limits.
 
-Here: tokens, limits and the reserve that is never spent, pauses, retries, redirects, time-outs, and what is a refusal.
-Not here: what the answers mean, which questions are worth asking, and where ETags are kept.
+This module handles tokens, rate limits and the reserve that is never spent, pauses, retries, redirects, time-outs and
+refusals. It does not interpret the responses, choose the requests or store ETags.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 10.0, 30.0, 60.0
 BODY_BYTES = 64 * 2**20
 ATTEMPTS = 5
 GATEWAY_ATTEMPTS = 3
-"""for a GraphQL query: 502-504 mostly mean that it is too large, and each of them is charged"""
+"""for a GraphQL query: 502-504 mostly mean that the query is too large, and GitHub charges each attempt"""
 COST_MOST = 100
-"""points that a query may claim to cost: a batch of 100 repositories costs 1, and an absurd price would end the day"""
+"""highest cost in points that is believed: a batch of 100 repositories costs 1, and an absurd cost would end the day"""
 REDIRECTS = 3
 MINUTE = 60.0
 
@@ -42,11 +42,11 @@ API_VERSION = b"2026-03-10"
 ANSWERS = frozenset({200, 202, 304, 403, 404, 409, 410, 422, 451})
 REFUSALS = {404: "not_found", 410: "not_found", 451: "dmca"}
 REFUSED_STATES = frozenset({*REFUSALS.values(), "blocked", "forbidden"})
-"""of a repository that is not given out"""
+"""states of a repository that GitHub refuses to return"""
 TOO_LARGE = frozenset({"RESOURCE_LIMITS_EXCEEDED", "MAX_NODE_LIMIT_EXCEEDED"})
-# GitHub gives time-outs no type; the messages with one may quote names, which may say anything
+# Time-outs are errors without a type. Messages of errors with a type may quote names, so they are not searched.
 TIMED_OUT = re.compile(r"time-?out|timed ?out|respond to your request in time", re.IGNORECASE)
-# "abuse" is the word of older Enterprise servers; too many "login attempts" follow on many answers of 401
+# Older Enterprise servers say "abuse"; "login attempts" appears after many responses of 401.
 SECONDARY = re.compile(r"secondary.rate.limit|abuse.(?:detection|rate.limit)|login attempts", re.IGNORECASE)
 
 _TOO_LONG = f"a body of more than {BODY_BYTES // 2**20} MB"
@@ -57,43 +57,43 @@ _AS_IT_IS = httpx.Auth()
 
 
 class QuotaSpentError(UpstreamError):
-    """Every token is down to its reserve, or limited, for longer than the caller has patience."""
+    """Every token is down to its reserve, or limited, for longer than the patience of the caller."""
 
     def __init__(self, message: str, until: dt.datetime | None, resource: str) -> None:
         super().__init__(message)
         self.until = until
-        """naive UTC by the local clock; None if GitHub does not say"""
+        """naive UTC by the local clock; None if unknown"""
         self.resource = resource
 
 
 class TokensRefusedError(UpstreamError):
-    """No token is left, or there is none where one is needed."""
+    """Every token was refused, or a request needs a token and there is none."""
 
 
 class ResourceLimitError(UpstreamError):
-    """A GraphQL query that is too large for GitHub: ask for less at once."""
+    """A GraphQL query is too large for GitHub: request less at once."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What GitHub said to one question, in the end."""
+    """GitHub's final response to one request."""
 
     status: int
     content: Any
-    """parsed JSON; None for 304 and for what is not JSON"""
+    """parsed JSON; None for 304 and for a body that is not JSON"""
     url: str
-    """path and query that answered, without the base"""
+    """path and query of the final response, without the base"""
     is_moved: bool
     """a redirect was followed"""
     etag: str | None
     links: Mapping[str, str]
-    """rel -> url, as reported"""
+    """rel -> url, from the Link header"""
     answered_at: dt.datetime
     """naive UTC: the earlier of the local clock and the server's"""
 
     @property
     def refusal(self) -> str | None:
-        """Return 'blocked', 'forbidden', 'not_found', 'dmca', or None for what is no refusal."""
+        """Return 'blocked', 'forbidden', 'not_found' or 'dmca'; None if the response is not a refusal."""
         if self.status == 403:
             return "blocked" if _mapping(self.content).get("block") else "forbidden"
         return REFUSALS.get(self.status)
@@ -113,25 +113,25 @@ class TokenLimits:
     """'token 1 of 3', or 'no token'"""
     is_refused: bool
     limits: Mapping[str, Limit]
-    """by resource; empty where the server has no limits"""
+    """by resource; empty if the server has no limits"""
 
 
 @dataclass
 class Spent:
-    """What the questions cost so far."""
+    """The cost of all requests so far."""
 
     requests: Counter[str] = field(default_factory=Counter)
-    """by resource; each attempt and each redirect is one"""
+    """by resource; each attempt and each redirect counts as one"""
     not_modified: int = 0
     retries: int = 0
     waited_seconds: float = 0.0
-    """by limits and the pace, not by retries"""
+    """waits for limits and for the pace, not for retries"""
     tokens_refused: int = 0
 
 
 @dataclass
 class _Reply:
-    """An answer before anything is made of it."""
+    """One response before it is interpreted."""
 
     status: int
     headers: httpx.Headers
@@ -143,10 +143,10 @@ class _Reply:
 
 
 class _Quota:
-    """What one token has left of one resource.
+    """The remaining quota of one token for one resource.
 
-    GitHub's sites may count apart, and answers overtake each other: of all windows that are still open, the worst
-    counts. As long as nobody knows, as when the windows have closed, one request at a time finds out.
+    GitHub's data centres may count separately, and responses may arrive out of order, so the lowest of all open windows
+    counts. While no window is known, such as after all have closed, one request at a time is sent to find out.
     """
 
     def __init__(self, reserve: int) -> None:
@@ -157,9 +157,9 @@ class _Quota:
         self.price = 1
         self._reserve = reserve
         self._lost, self._lost_at = 0, -math.inf
-        """points of requests whose answers did not tell; GitHub charges for those that time out as well"""
+        """points of requests whose responses had no quota headers; GitHub also charges requests that time out"""
         self._windows: list[tuple[int, int]] = []
-        """(reset, remaining), by the server's clock"""
+        """(reset, remaining) of each open window, by the server's clock"""
 
     def observe(self, limit: int, remaining: int, reset: int, sent_at: float) -> None:
         self.limit, self.is_metered = limit, True
@@ -170,12 +170,12 @@ class _Quota:
             self._windows = [*kept, (reset, remaining)]
 
     def lose(self) -> None:
-        """Count a request as spent until an answer to a later one tells."""
+        """Count a request as spent until a later request reports the quota."""
         self._lost += self.price
         self._lost_at = time.monotonic()
 
     def left(self, server_now: float) -> float:
-        """Return what may still be spent, those in flight counted as spent; inf if nobody counts or nobody knows."""
+        """Return the points left, with requests in flight counted as spent; inf if unmetered or unknown."""
         if not self.is_metered:
             return math.inf
         self._windows = [window for window in self._windows if window[0] > server_now]
@@ -184,12 +184,12 @@ class _Quota:
         return min(left for _, left in self._windows) - self._floor - self._lost - self.in_flight * self.price
 
     def wait(self, server_now: float) -> float:
-        """Return the seconds until something may be spent; inf if the answers in flight decide."""
+        """Return the seconds until a request is allowed; inf if that depends on requests in flight."""
         if self.left(server_now) >= self.price:
             return 0.0
         if self.in_flight:
             return math.inf
-        # where only lost answers stand in the way, the next one tells
+        # if only lost requests block the quota, send one: its response reports the quota
         return max((at - server_now for at, left in self._windows if left - self._floor < self.price), default=0.0)
 
     @property
@@ -198,7 +198,7 @@ class _Quota:
 
 
 class _Token:
-    """A token and what it may still do; `name` is all of it that may be shown."""
+    """A token and its quotas; only `name` may appear in logs."""
 
     def __init__(self, name: str, secret: str | None, agent: str, reserve: int) -> None:
         self.name = name
@@ -210,7 +210,7 @@ class _Token:
         self.strikes = 0
         self.quotas: dict[str, _Quota] = {}
         self.sent: dict[bool, deque[float]] = {False: deque(), True: deque()}
-        """when, in the last minute; GraphQL apart"""
+        """times of the requests in the last minute, GraphQL (True) separate from REST (False)"""
         self._reserve = reserve
         self.headers = [
             (b"Accept", b"application/vnd.github+json"),
@@ -224,18 +224,18 @@ class _Token:
     def quota(self, resource: str) -> _Quota:
         found = self.quotas.get(resource)
         if found is None:
-            # 30 searches a minute are back in a minute
+            # the search quota of 30 a minute needs no reserve: it is restored within a minute
             found = self.quotas[resource] = _Quota(0 if resource == "search" else self._reserve)
             found.is_metered = resource != "rate_limit"
         return found
 
     def limited(self, resource: str, now: float, server_now: float) -> float:
-        """Return the seconds for which GitHub's limits forbid a request; inf if answers in flight decide."""
+        """Return the seconds until GitHub's limits allow a request; inf if that depends on requests in flight."""
         quota = self.quota(resource)
         return max(self.paused_until - now, quota.paused_until - now, quota.wait(server_now), 0.0)
 
     def paced(self, resource: str, now: float, requests_a_minute: int) -> float:
-        """Return the seconds until the last minute has room for another request."""
+        """Return the seconds until the requests per minute allow another request."""
         sent = self.sent[resource == "graphql"]
         while sent and sent[0] <= now - MINUTE:
             sent.popleft()
@@ -243,21 +243,21 @@ class _Token:
 
 
 class GitHub:
-    """GitHub's REST and GraphQL API, asked by one or several tokens; an asynchronous context.
+    """A client for GitHub's REST and GraphQL API with any number of tokens; use it as an asynchronous context manager.
 
     Args:
-        base: `http://` or `https://`, with a path where an Enterprise server has one; GraphQL is at `/graphql` below.
-        tokens: those that there are; without any, what an address may ask without one.
-        requests_a_minute: of each token, GraphQL and the rest apart; a short burst is allowed.
-        concurrency: requests in flight at a time.
-        reserve: never spent of a token's limit, or a tenth of the limit if that is less.
-        patience_seconds: the longest wait for a limit; beyond it `QuotaSpentError` is raised.
-        log: told each limit that was met, each refused token, and once each kind of trouble.
-        backoff_seconds: the first wait after a passing failure is up to this; it doubles.
-        secondary_seconds: the first pause after a secondary limit that names none; it doubles.
+        base: `http://` or `https://`, with a path for an Enterprise server; GraphQL is at `/graphql` below it.
+        tokens: access tokens; without any, requests are anonymous.
+        requests_a_minute: limit per token, counted separately for GraphQL and REST; short bursts are allowed.
+        concurrency: maximum number of requests in flight.
+        reserve: points of each token's limit that are never spent, at most a tenth of the limit.
+        patience_seconds: longest wait for a limit; a longer wait raises `QuotaSpentError`.
+        log: receives a line for each limit reached, each refused token, and the first failure of each kind.
+        backoff_seconds: upper bound of the first wait after a temporary failure; it doubles.
+        secondary_seconds: first pause after a secondary limit without a given duration; it doubles.
 
     Raises:
-        UpstreamError: if the base or a token cannot be one.
+        UpstreamError: the base or a token is malformed.
     """
 
     def __init__(
@@ -279,7 +279,7 @@ class GitHub:
         names = [f"token {number} of {len(secrets)}" for number in range(1, len(secrets) + 1)]
         for name, secret in zip(names, secrets, strict=True):
             if not re.fullmatch(r"[!-~]+", secret or ""):
-                raise UpstreamError(f"{name} holds what no token holds")
+                raise UpstreamError(f"{name} contains characters that a token cannot have")
         agent = f"reposignal/{version('reposignal')}"
         self._tokens = [
             _Token(name, secret, agent, reserve)
@@ -292,7 +292,7 @@ class GitHub:
         self._backoff = backoff_seconds
         self._secondary = secondary_seconds
         self.spent = Spent()
-        self._told: set[str] = set()
+        self._logged_kinds: set[str] = set()
         self._idle: list[httpx.AsyncClient] = []
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._learning = asyncio.Lock()
@@ -304,15 +304,15 @@ class GitHub:
 
     @property
     def has_tokens(self) -> bool:
-        """Return whether there was a token to begin with."""
+        """Return whether any token was given."""
         return any(token.is_secret for token in self._tokens)
 
     def __repr__(self) -> str:
         return f"GitHub({shown(self._base)!r}, tokens={sum(token.is_secret for token in self._tokens)})"
 
     async def __aenter__(self) -> GitHub:
-        # A client for each request in flight, one connection each: a pool of 20 looks at all of them for every request,
-        # which was half of the CPU time (1.2 ms a request, against 0.6).
+        # One client with one connection per request in flight: a pool of 20 checks all its connections on every
+        # request, which took half of the CPU time (1.2 ms a request, compared with 0.6).
         context = httpx.create_ssl_context()
         self._idle = [
             httpx.AsyncClient(
@@ -336,16 +336,18 @@ class GitHub:
         etag: str | None = None,
         resource: str = "core",
     ) -> Answer:
-        """Return what GitHub says of `path`, which begins with a slash; a refusal is an answer.
+        """Return GitHub's response for a path; a refusal is a response too.
 
         Args:
-            etag: of an earlier answer; if nothing has changed since, the answer is 304 and free.
+            path: path below the base; it begins with a slash.
+            params: query parameters.
+            etag: ETag of an earlier response; if nothing has changed since, the response is 304 and free.
             resource: the limit that the request counts against.
 
         Raises:
-            QuotaSpentError: no token may ask within the patience.
+            QuotaSpentError: no token may send a request within the patience.
             TokensRefusedError: no token is left.
-            UpstreamError: no answer after the retries, or none that makes sense.
+            UpstreamError: no valid response after the retries.
         """
         target = f"{path}?{urlencode(params)}" if params else path
         conditions = [(b"If-None-Match", etag.encode("latin-1", "replace"))] if etag else []
@@ -355,10 +357,10 @@ class GitHub:
         return self._answer(reply, url, is_moved=url != target)
 
     async def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> Answer:
-        """Return the answer to a query; its content has `data`, and `errors` where there are any.
+        """Return the response to a query; its content has `data`, and `errors` if there are any.
 
         Raises:
-            ResourceLimitError: the query is too large, and brought nothing; part of an answer is an answer.
+            ResourceLimitError: the query is too large and returned no data; partial data counts as a response.
             QuotaSpentError, TokensRefusedError, UpstreamError: as in `get`.
         """
         body = orjson.dumps({"query": query, "variables": dict(variables or {})})
@@ -386,7 +388,7 @@ class GitHub:
         )
 
     async def rate_limits(self) -> list[TokenLimits]:
-        """Return what each token has left, which costs nothing.
+        """Return the remaining limits of each token; this request is free.
 
         Raises:
             QuotaSpentError, UpstreamError: as in `get`.
@@ -408,7 +410,7 @@ class GitHub:
         return TokenLimits(token.name, is_refused=False, limits=limits)
 
     async def _learn(self, token: _Token) -> None:
-        """Learn what a token has left before anything is spent of it, if the server tells."""
+        """Read the limits of a token before its first request, if the server reports them."""
         async with self._learning:
             if not token.is_known:
                 with suppress(UpstreamError):
@@ -425,7 +427,7 @@ class GitHub:
         headers: Sequence[tuple[bytes, bytes]] = (),
         body: bytes | None = None,
     ) -> tuple[_Reply, str]:
-        """Return the answer that stands, and the path and query that gave it."""
+        """Return the final response, and the path and query that gave it."""
         if not target.startswith("/"):
             raise ValueError(f"{target!r} does not begin with a slash")
         failures: list[str] = []
@@ -451,7 +453,7 @@ class GitHub:
                 limited += 1
                 self._pause(token, resource, reply, sent_at)
                 if limited >= ATTEMPTS + len(tokens):
-                    raise QuotaSpentError(f"{self._shown(target)}: limited again and again", None, resource)
+                    raise QuotaSpentError(f"{self._shown(target)}: limited {limited} times", None, resource)
                 self.spent.retries += 1
                 continue
             else:
@@ -463,13 +465,13 @@ class GitHub:
             if len(failures) == ATTEMPTS and isinstance(reply, _Reply) and reply.status == 202:
                 return reply, target
             self._give_up(target, resource, failures, reply)
-            self._tell(failures[-1], f"{self._shown(target)}: {failures[-1]}; trying again, as for all that follow")
+            self._log_once(failures[-1], f"{self._shown(target)}: {failures[-1]}; retrying, logged once")
             self.spent.retries += 1
             jitter = random.uniform(0, self._backoff * 2 ** (len(failures) - 1))
             await asyncio.sleep(max(jitter, self._asked_to_wait(reply)))
 
     def _give_up(self, target: str, resource: str, failures: list[str], reply: _Reply | str) -> None:
-        """Raise unless another attempt may help."""
+        """Raise unless a retry may help."""
         where, last = self._shown(target), failures[-1]
         if isinstance(reply, _Reply) and reply.status not in ANSWERS and reply.status < 500:
             raise UpstreamError(f"{where}: {last}")
@@ -481,14 +483,14 @@ class GitHub:
         if len(failures) == ATTEMPTS:
             raise UpstreamError(f"{where}: {last} after {ATTEMPTS} attempts")
         if (wait := self._asked_to_wait(reply)) > self._patience:
-            raise UpstreamError(f"{where}: {last}, and not to be asked for {wait:.0f} s")
+            raise UpstreamError(f"{where}: {last}, retry after {wait:.0f} s")
 
     @staticmethod
     def _asked_to_wait(reply: _Reply | str) -> float:
         return (_retry_after(reply) or 0.0) if isinstance(reply, _Reply) else 0.0
 
     async def _turn(self, resource: str, tokens: list[_Token]) -> _Token:
-        """Return the token to ask with, counted as in flight; first come, first served."""
+        """Return the token for the next request, counted as in flight; callers are served in order."""
         async with self._turns[resource]:
             for token in tokens:
                 if not token.is_known and resource != "rate_limit":
@@ -516,7 +518,10 @@ class GitHub:
             return free
 
     def _choice(self, resource: str, tokens: list[_Token], now: float) -> tuple[_Token | None, float, bool]:
-        """Return the token with the most left; or None, the wait (inf: for an answer), and if all is in flight."""
+        """Return (token with the most left or None, seconds to wait, whether the concurrency is used up).
+
+        The wait is inf if it lasts until a response arrives.
+        """
         if self._in_flight >= self._concurrency:
             return None, math.inf, True
         server_now = now + self._server_offset
@@ -536,7 +541,7 @@ class GitHub:
         return None, min(waits.values()), False
 
     def _settle(self, token: _Token, resource: str, reply: _Reply | str, sent_at: float) -> None:
-        """Take a request out of flight and learn from its answer what is left."""
+        """Take a request out of flight and update the quota from its response."""
         quota = token.quota(resource)
         quota.in_flight -= 1
         self._in_flight -= 1
@@ -572,7 +577,7 @@ class GitHub:
         return f"{shown(self._base)}: {'the token was' if len(self._tokens) == 1 else 'every token was'} refused"
 
     def _pause(self, token: _Token, resource: str, reply: _Reply, sent_at: float) -> None:
-        """Pause the token, or its quota, for as long as the answer says."""
+        """Pause the token, or one of its quotas, for as long as the response requests."""
         now = time.monotonic()
         is_spent = _number(reply, "x-ratelimit-remaining") == 0
         reset = _number(reply, "x-ratelimit-reset") or 0
@@ -580,7 +585,7 @@ class GitHub:
         if is_spent and reset > reply.server_at:
             wait = max(wait or 0.0, reset - reply.server_at)
         elif wait is None:
-            # those in flight meet the same limit: it strikes once
+            # requests that were in flight together meet the same limit: count it once
             if sent_at <= token.struck_at:
                 return
             wait = self._secondary * 2**token.strikes
@@ -593,7 +598,11 @@ class GitHub:
         paused.paused_until = max(paused.paused_until, now + wait)
 
     def _moved(self, target: str, reply: _Reply, moves: int) -> str:
-        """Return the path and query that a redirect names, if it stays below the base."""
+        """Return the path and query of a redirect's target.
+
+        Raises:
+            UpstreamError: too many redirects, or the target is not below the base.
+        """
         where = self._shown(target)
         if moves > REDIRECTS:
             raise UpstreamError(f"{where}: more than {REDIRECTS} redirects")
@@ -610,7 +619,7 @@ class GitHub:
     async def _exchange(
         self, method: str, target: str, token: _Token, headers: Sequence[tuple[bytes, bytes]], body: bytes | None
     ) -> _Reply | str:
-        """Return the answer to one request, or what went wrong: httpx's errors carry the headers, so none gets out."""
+        """Return the response to one request, or a failure as text; httpx's errors hold tokens, so they end here."""
         client = self._idle.pop()
         try:
             request = httpx.Request(method, self._base + target, headers=[*token.headers, *headers], content=body)
@@ -654,9 +663,9 @@ class GitHub:
         answered_at = _naive(min(now, self._server_said))
         return _Reply(response.status_code, response.headers, content, links, server_at, answered_at)
 
-    def _tell(self, kind: str, line: str) -> None:
-        if kind not in self._told:
-            self._told.add(kind)
+    def _log_once(self, kind: str, line: str) -> None:
+        if kind not in self._logged_kinds:
+            self._logged_kinds.add(kind)
             self._log(line)
 
     def _shown(self, target: str) -> str:
@@ -664,23 +673,23 @@ class GitHub:
 
 
 def _checked(base: str) -> str:
-    """Return the base without a last slash.
+    """Return the base address without a trailing slash.
 
     Raises:
-        UpstreamError: it is not one, or says more than where.
+        UpstreamError: it is not a valid address, or has a user, password, query or fragment.
     """
     try:
         parts = urlsplit(base)
         port_is_one = parts.port is None or parts.port > 0
         httpx.URL(base)
     except (ValueError, httpx.InvalidURL):
-        raise UpstreamError(f"{shown(base)}: not an address") from None
+        raise UpstreamError(f"{shown(base)}: not a valid address") from None
     if parts.scheme.lower() not in ("http", "https"):
-        raise UpstreamError(f"{shown(base)}: the scheme {parts.scheme!r} is none of http, https")
+        raise UpstreamError(f"{shown(base)}: unknown scheme {parts.scheme!r}; use http or https")
     if not parts.hostname or not port_is_one:
         raise UpstreamError(f"{shown(base)}: no host")
     if "@" in parts.netloc or "?" in base or "#" in base:
-        raise UpstreamError(f"{shown(base)}: neither user, password, query nor fragment belongs in the address")
+        raise UpstreamError(f"{shown(base)}: the address must not contain a user, password, query or fragment")
     return base.rstrip("/")
 
 
@@ -709,7 +718,7 @@ def _errors(reply: _Reply) -> list[dict[str, Any]]:
 
 
 def _failure(reply: _Reply, resource: str) -> str | None:
-    """Return what keeps the answer from being the last word, or None."""
+    """Return why the response is not final; None if it is."""
     if reply.status == 202 or reply.status not in ANSWERS:
         return f"answered {reply.status}"
     if reply.status == 200 and reply.content is _NOT_JSON:
@@ -720,7 +729,7 @@ def _failure(reply: _Reply, resource: str) -> str | None:
 
 
 def _retry_after(reply: _Reply) -> float | None:
-    """Return the seconds that the answer asks to wait; None if it does not say."""
+    """Return the seconds given by `retry-after`; None without that header."""
     seconds, at = _number(reply, "retry-after"), _epoch(reply.headers.get("retry-after", ""))
     if seconds is not None:
         return float(seconds)

@@ -1,12 +1,12 @@
-"""What the name of a repository looks like, for every door that lets one in.
+"""Patterns that validate repository names wherever one enters the project.
 
-Here: the patterns. Not here: whether a repository of that name exists.
+Whether a repository of that name exists is not checked here.
 """
 
 import re
 
-# GitHub's characters for names. A part of dots alone, as in `owner/..`, would lead elsewhere in a path or an address.
-# The patterns use no look-ahead: DuckDB and Arrow read them, too. The lengths are well beyond GitHub's own.
+# Characters that GitHub allows in names. A part made only of dots, as in `owner/..`, would change a path or a URL.
+# The patterns use no look-ahead because DuckDB and Arrow run them too. The lengths are well beyond GitHub's own limits.
 OWNER = r"\.{0,99}[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}"
 NAME = r"\.{0,99}[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}"
 FULL_NAME = re.compile(f"{OWNER}/{NAME}")
@@ -14,7 +14,7 @@ GITHUB_ADDRESS = re.compile(r"(?:[a-z+]+://)?(?:[^@/\s]+@)?(?:www\.)?github\.com
 
 
 def name_in(text: str) -> str | None:
-    """Return the `owner/name` that a text is, or a GitHub address names; None if it is neither."""
+    """Return `owner/name` from a full name or a GitHub URL; None if the text is neither."""
     address = GITHUB_ADDRESS.match(text)
     if address:
         text = "/".join(re.split(r"[?#]", text[address.end() :])[0].strip("/").split("/")[:2])

@@ -1,11 +1,11 @@
-"""The daily ranking files: real star totals of the leading repositories since 2018-12-18.
+"""The daily ranking files: star totals of the leading repositories since 2018-12-18.
 
-Here: the file's name and format, every quirk it has had, and what becomes of a file or a row that breaks it.
-Not here: how bytes are fetched (`transport`), what the numbers mean (dbt).
+This module knows the name and format of the files with all their quirks, and quarantines files and rows that break
+the format. Bytes are fetched in `transport`; dbt gives the numbers their meaning.
 
-One file a day, `github-ranking-YYYY-MM-DD.csv`, taken at about 03:00-04:30 UTC of that day. A row is a place in a list
-(`item`); a repository stands in several lists, and its counts there may differ. CRLF up to 2019-04-20, quoted newlines,
-exact duplicates and label drift are kept as they come; staging models straighten them.
+There is one file a day, `github-ranking-YYYY-MM-DD.csv`, taken at about 03:00-04:30 UTC of that day. A row is a place
+in a list (`item`). A repository is in several lists, and its counts may differ between them. CRLF up to 2019-04-20,
+quoted newlines, exact duplicates and label drift are loaded unchanged; staging models clean them.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ PARTS: tuple[Part, ...] = ("rows", "ledger")
 
 
 class MalformedFileError(Exception):
-    """A file that cannot be trusted as a whole; the message names file, line and cause."""
+    """The whole file is rejected; the message names file, line and cause."""
 
 
 @dataclass
 class Day:
-    """One day as read: what stands in its file, and what is to be said about it."""
+    """One day as read: the rows of its file, its status and its quarantined rows."""
 
     day: dt.date
     file: str
@@ -56,22 +56,22 @@ class Day:
     reason: str | None = None
     sha256: str | None = None
     text: pa.Table | None = None
-    """rows in file order as the upstream's text, with `snapshot_date` and `file_row` (the header is row 1)"""
+    """rows in file order, all cells as text, with `snapshot_date` and `file_row` (the header is row 1)"""
     set_aside: list[dict[str, Any]] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
     """`lists`, `longest_list` and `distinct_places` (item x rank) among the good rows"""
 
 
 def file_name(day: dt.date) -> str:
-    """Return the upstream's name for a day's file."""
+    """Return the name of a day's file at the upstream."""
     return f"github-ranking-{day.isoformat()}.csv"
 
 
 def read_days(upstream: Upstream, days: Iterable[dt.date]) -> list[Day]:
-    """Return each day in order, fetched several at once.
+    """Return the days in order; several files are fetched concurrently.
 
     Raises:
-        UpstreamError: when the upstream neither gives a file nor says that there is none.
+        UpstreamError: the upstream neither returned a file nor reported that it does not exist.
     """
 
     def read(day: dt.date) -> Day:
@@ -83,7 +83,7 @@ def read_days(upstream: Upstream, days: Iterable[dt.date]) -> list[Day]:
 
 
 def parse_day(day: dt.date, content: bytes | None, file: str) -> Day:
-    """Return a file's rows as text, or why nothing is believed of it."""
+    """Return the rows of a file as text; a missing or rejected file gives a day with that status and a reason."""
     if content is None:
         return Day(day, file, "missing", reason="no file published for this day")
     sha256 = hashlib.sha256(content).hexdigest()
@@ -101,10 +101,10 @@ def _refused(day: dt.date, file: str, sha256: str, reason: str) -> Day:
 
 
 def _parse(content: bytes, file: str) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """Return (rows as text in file order, rows set aside because they have no readable cells).
+    """Return (rows as text in file order, rows quarantined because their cells cannot be read).
 
     Raises:
-        MalformedFileError: empty, not this format, or cut off.
+        MalformedFileError: the file is empty, cut off or in another format.
     """
     content = content.removeprefix(b"\xef\xbb\xbf")
     head = content.split(b"\n", 1)[0].rstrip(b"\r")
@@ -116,7 +116,7 @@ def _parse(content: bytes, file: str) -> tuple[pa.Table, list[dict[str, Any]]]:
         )
     if not content.endswith(b"\n"):
         lines = content.count(b"\n") + 1
-        raise MalformedFileError(f"{file}, line {lines}: the last line has no end: cut off")
+        raise MalformedFileError(f"{file}, line {lines}: the last line has no newline: the file is cut off")
 
     lines = content.count(b"\n")
     text = _read_csv(content)
@@ -133,7 +133,7 @@ def _parse(content: bytes, file: str) -> tuple[pa.Table, list[dict[str, Any]]]:
 
 
 def _read_csv(content: bytes) -> pa.Table | None:
-    """Return rows as text, or None when a row does not have the columns or is not UTF-8."""
+    """Return all cells as text; None if a row has the wrong number of columns or is not UTF-8."""
     try:
         return csv.read_csv(
             pa.py_buffer(content),
@@ -153,20 +153,20 @@ def _ends_inside_quotes(text: pa.Table) -> bool:
     return text.num_rows > 0 and str(text[COLUMNS[-1]][-1]).endswith("\n")
 
 
-# What follows a closing quote belongs to the cell, as readers have it, unless the quotes hold a newline: a stray quote
-# ends at the quote that opens another cell, and there a cell's text follows.
+# As in other CSV readers, text after a closing quote belongs to the cell, unless the quotes contain a newline: then the
+# quote was stray and "closed" at the quote that opens another cell, whose text follows.
 _FIELD = r'(?:"(?:[^"\n]++|"")*+"[^,\n]*+|"(?:[^"]++|"")*+"(?=,|\r?\n)\r?|[^",\n][^,\n]*+|)'
 _RECORD = re.compile(rf"(?:{_FIELD},)*+{_FIELD}\n".encode())
 _CELLS = re.compile(r'(?:\A|,)(?:"((?:[^"]++|"")*+)"([^,\n]*+)|([^",\n][^,\n]*+|))')
 _ROW_BEGINS = re.compile(rf'"?\d+"?,(?:{_FIELD},){{2}}"?\d+"?,(?:{_FIELD},){{4}}'.encode())
-"""what no line inside a quoted description looks like: a rank, and a star count three fields on"""
+"""a rank, and a star count three fields later: no line inside a quoted description looks like this"""
 
 
 def _sort_out(content: bytes) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """Return (rows as text, rows set aside) of a file with quoted newlines or broken rows.
+    """Return (rows as text, quarantined rows) of a file with quoted newlines or broken rows.
 
-    A stray quote swallows what follows it up to the next quote, and can end as a row that has the columns; so a
-    record that holds the beginning of another row is set aside up to the end of its first line only.
+    A stray quote swallows the text up to the next quote, and the result can have the right number of columns. So a
+    record that contains the beginning of another row is quarantined only up to the end of its first line.
     """
     rows: list[tuple[int, list[str]]] = []
     set_aside: list[dict[str, Any]] = []
@@ -192,7 +192,7 @@ def _sort_out(content: bytes) -> tuple[pa.Table, list[dict[str, Any]]]:
             if is_runaway:
                 cause = "a quote is never closed, or opens inside a field"
             elif len(cells) != len(COLUMNS):
-                cause = f"not {len(COLUMNS)} fields but {len(cells)}"
+                cause = f"{len(cells)} fields instead of {len(COLUMNS)}"
         if cause:
             set_aside.append(_aside(number, cause, row.decode(errors="replace")))
         else:
@@ -215,7 +215,7 @@ _TEXT_SCHEMA = pa.schema(
     [("snapshot_date", pa.date32()), *((column, pa.string()) for column in COLUMNS), ("file_row", pa.int32())]
 )
 
-# GitHub's own rules for names; the bounds keep a shifted column from passing as one. A cast alone would round 1.5 to 2.
+# A cast alone would round 1.5 to 2.
 _WHOLE = r"'[0-9]{1,18}(\.0)?'"
 
 
@@ -277,9 +277,9 @@ _PLACES = """
 
 
 def typed_rows(days: Sequence[Day]) -> pa.Table:
-    """Return the good rows of all observed days, typed, in order; add to each day's `set_aside` the rows that are not.
+    """Return the typed good rows of all observed days, in order, and add the bad rows to each day's `set_aside`.
 
-    A day without one good row becomes refused.
+    A day without any good row becomes refused.
     """
     with duckdb.connect() as connection:
         texts = [day.text for day in days if day.text is not None]
@@ -304,10 +304,10 @@ def typed_rows(days: Sequence[Day]) -> pa.Table:
 
 
 def _refuse_if_cut_off(text: pa.Table, set_aside: list[dict[str, Any]], file: str) -> None:
-    """Refuse a file whose last list ends before the length that most of its lists have: it was cut at a line's end.
+    """Reject a file whose last list is shorter than most of its lists: the file was cut off at the end of a line.
 
-    Every list of every file from 2018-12-18 to 2025-06-24 has the length of its file's other lists, 100 or 60. Some
-    files repeat rows, so ranks say how far a list goes; broken rows at the end count as the ranks they stand for.
+    In every file from 2018-12-18 to 2025-06-24 all lists have the same length, 100 or 60. Some files repeat rows, so
+    ranks measure the length of a list; broken rows at the end count as one rank each.
     """
     ranks: dict[str, set[int]] = defaultdict(set)
     last, read_to = None, 1
@@ -327,7 +327,7 @@ def _refuse_if_cut_off(text: pa.Table, set_aside: list[dict[str, Any]], file: st
         )
 
 
-# Times are UTC without a zone: DuckDB reads zoned ones in the session's zone.
+# Times are UTC without a zone, because DuckDB converts zoned times to the session's zone.
 _UTC: TColumnSchema = {"data_type": "timestamp", "timezone": False}
 
 _ROWS_SCHEMA = pa.schema(
@@ -371,7 +371,7 @@ _QUARANTINE_SCHEMA = pa.schema(
 )
 
 TABLES = {"rankings": _ROWS_SCHEMA, "rankings_days": _DAYS_SCHEMA, "rankings_quarantine": _QUARANTINE_SCHEMA}
-"""raw table -> columns, so that a table can exist before its first row"""
+"""raw table -> columns, so that a table exists before its first row"""
 
 
 @dlt.source(name="rankings")
@@ -385,16 +385,15 @@ def rankings_source(
 ) -> DltResource:
     """Return the dlt source that replaces each read day as a whole, in three tables.
 
-    `rankings` holds a day's rows, `rankings_days` one row a day with its status, `rankings_quarantine` what was set
-    aside.
-    A missing or refused day changes nothing of a day that stood before.
+    `rankings` holds the rows of a day, `rankings_days` one row a day with its status, and `rankings_quarantine` the
+    rejected rows. A missing or refused day leaves the previous rows of the day unchanged.
 
     Args:
         readings: days as read, in order.
-        observed: days that already stand in the warehouse.
+        observed: days that the warehouse already holds as observed.
         run_id: the run that loads them.
-        typed: what `typed_rows` gave of the readings, if it was asked already.
-        parts: rows come before the ledger, be it in one load or two.
+        typed: the result of `typed_rows` for the readings, if it was already computed.
+        parts: what to load; the rows must be loaded before or together with the load records (`ledger`).
     """
 
     @dlt.resource(

@@ -1,10 +1,10 @@
-"""Totals and attributes of the tracked repositories, one observation a repository and day, from GitHub's GraphQL API.
+"""Daily totals and attributes of the tracked repositories, from GitHub's GraphQL API.
 
-Here: how they are asked for in batches, and what becomes of an answer that is partly wrong.
-Not here: when to wait and which token to spend (`github`), whom to track (`universe`), what the numbers mean (dbt).
+This module requests repositories in batches and handles responses that are partly wrong. Rate limits and tokens are
+handled in `github`, membership of the universe in `universe`, and the meaning of the numbers in dbt.
 
-Whatever is not a total is a state of its own with a reason, never a count of 0. A repository that GraphQL does not give
-is asked for once more over REST, which tells deleted from blocked.
+A repository without a total gets a state with a reason, never a count of 0. A repository that GraphQL leaves out is
+looked up over REST, which distinguishes deleted from blocked.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from reposignal_pipeline.sources.github import GitHub
 
 BATCH = 100
-"""what GraphQL takes in one `nodes(ids:)`"""
+"""maximum number of ids in one GraphQL `nodes(ids:)`"""
 BATCHES_AT_ONCE = 10
-"""asked for side by side, and loaded together: what a killed run loses at most"""
+"""requested concurrently and loaded together: the most that a killed run loses"""
 FEW_LOST = 5
-"""Fewer repositories than that may all be deleted, or lose their stars, on one day."""
+"""fewer repositories than this may really be deleted, or lose their stars, on one day"""
 REST_LOOKUPS = 200
-"""a run: more nodes than that do not vanish in a day, so the rest waits for the next one"""
+"""per run: more repositories than this do not vanish in a day, so the rest waits for the next run"""
 
 FINAL_ERRORS = ("NOT_FOUND", "FORBIDDEN")
-"""types of GraphQL errors that asking again will not change"""
+"""types of GraphQL errors that a retry does not change"""
 
 NEEDED = ("repo_id", "node_id", "full_name", "stars_total")
-"""without these an answer is no observation; whatever else cannot be believed is unknown, and the total stays"""
+"""columns that an observation requires; any other invalid value becomes unknown, and the row is kept"""
 
 _FIELDS = """
     id databaseId nameWithOwner stargazerCount forkCount description createdAt pushedAt isArchived isFork
@@ -48,7 +48,7 @@ _FIELDS = """
     pullRequests(states: OPEN) { totalCount }
 """
 _COST = "rateLimit { cost }"
-"""asked for, so that the reserve holds whatever a query costs"""
+"""requested so that the reserve is respected even if a query costs more than expected"""
 _BY_ID = f"query($ids: [ID!]!) {{ {_COST} nodes(ids: $ids) {{ ... on Repository {{ {_FIELDS} }} }} }}"
 
 Row = dict[str, Any]
@@ -56,18 +56,18 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """One repository to ask for: by its node id, or by name where none is known yet."""
+    """One repository to request: by node id, or by name if the node id is not known yet."""
 
     full_name: str
     repo_id: int | None = None
     node_id: str | None = None
     stars_total: int | None = None
-    """of its last observation, if it was public then: what an answer that loses it is judged by"""
+    """total of the last observation, if the repository was public then; a new total is checked against it"""
 
 
 @dataclass
 class Lookups:
-    """REST look-ups that a run may still make."""
+    """The number of REST look-ups that a run may still make."""
 
     left: int = REST_LOOKUPS
 
@@ -80,18 +80,18 @@ class _Node:
 
     @property
     def is_lost(self) -> bool:
-        """Return whether it has no answer, and no error says that this is the answer."""
+        """Return whether GraphQL gave neither a node nor a final error for it."""
         return self.node is None and not (self.error or "").startswith(FINAL_ERRORS)
 
 
 async def observe(github: GitHub, asked: Sequence[Asked], lookups: Lookups) -> AsyncIterator[list[Row]]:
-    """Yield rows of the `repositories` table, some batches at a time, without their day, run and load.
+    """Yield rows of the `repositories` table, some batches at a time, without day, run and load columns.
 
     Raises:
-        UpstreamError: when the upstream answers no more, its quota is spent or no token is left; what was read has been
-            yielded by then. Also when most repositories lost their stars, or are refused, at the same time.
+        UpstreamError: the upstream does not respond, its quota is spent or no token is left. All rows read so far have
+            been yielded by then. Also raised if most repositories lose their stars, or are refused, at the same time.
     """
-    # GraphQL wants a token; without one each repository is a REST request of the few there are
+    # GraphQL requires a token; without one, each repository takes one of the few REST requests
     ask, size = (_observed, BATCH) if github.has_tokens else (_observed_by_rest, 1)
     batches = [asked[start : start + size] for start in range(0, len(asked), size)]
     tally: Counter[str] = Counter()
@@ -112,9 +112,9 @@ async def observe(github: GitHub, asked: Sequence[Asked], lookups: Lookups) -> A
 
 
 def _lost_stars(pairs: list[tuple[Asked, Row]]) -> str | None:
-    """Return that most repositories lost most of their stars, if they did; then none of the answers is believed.
+    """Return a message if most repositories lost most of their stars, and mark those totals as unreadable.
 
-    A source can turn to zeros for everybody, with status 200.
+    A source can return zeros for all repositories with status 200.
     """
     judged = [
         (one.stars_total, row["stars_total"])
@@ -126,11 +126,11 @@ def _lost_stars(pairs: list[tuple[Asked, Row]]) -> str | None:
         return None
     verdict = f"totals fell to less than half for {lost:,} of {len(judged):,} repositories"
     _make_unreadable(pairs, {"public"}, f"{verdict}, so none is believed")
-    return f"{verdict} since they were last read; nothing of them is kept"
+    return f"{verdict} since they were last read; these totals are discarded"
 
 
 def _refused_by_the_api(pairs: list[tuple[Asked, Row]], tally: Counter[str]) -> str | None:
-    """Return that the API refuses, not the repositories, if most of those that were public are refused."""
+    """Return a message if the API refuses most repositories that were public, and mark them as unreadable."""
     tally.update(row["state"] for one, row in pairs if one.stars_total is not None)
     refused = sum(tally[state] for state in REFUSED_STATES)
     if refused < FEW_LOST or refused <= tally["public"]:
@@ -138,12 +138,12 @@ def _refused_by_the_api(pairs: list[tuple[Asked, Row]], tally: Counter[str]) -> 
     _make_unreadable(pairs, REFUSED_STATES, "most repositories were refused")
     return (
         f"totals are refused for {refused:,} of {refused + tally['public']:,} repositories that were public when they"
-        " were last read: the API refuses, not the repositories"
+        " were last read: the cause is the API, not the repositories"
     )
 
 
 def _make_unreadable(pairs: list[tuple[Asked, Row]], states: Collection[str], cause: str) -> None:
-    """Replace answers of these states: they say nothing of a repository, and it is asked again today."""
+    """Replace rows of these states by 'unreadable', so that the repositories are requested again today."""
     for place, (one, row) in enumerate(pairs):
         if row["state"] in states and one.stars_total is not None:
             said = f"{row['stars_total']:,} stars" if row["state"] == "public" else row["reason"]
@@ -151,7 +151,7 @@ def _make_unreadable(pairs: list[tuple[Asked, Row]], states: Collection[str], ca
 
 
 async def _observed(github: GitHub, batch: Sequence[Asked], lookups: Lookups) -> list[Row]:
-    """Return a batch's rows; a batch that is too much for GitHub is halved until it is not."""
+    """Return the rows of a batch; a batch that is too large for GitHub is split in half until it fits."""
     try:
         answers = await _query(github, batch)
         lost = [n for n, answer in enumerate(answers) if answer.is_lost]
@@ -171,17 +171,17 @@ async def _observed(github: GitHub, batch: Sequence[Asked], lookups: Lookups) ->
         row, cause = _row(one, answer.node, answer.at)
         try:
             rows.append(row or await _looked_up(github, one, answer.error or cause, lookups))
-        except UpstreamError as error:  # the others of the batch are good
+        except UpstreamError as error:  # the other rows of the batch are good
             rows.append(_absent(one, "unreadable", f"{answer.error or cause}; REST: {error}", answer.at))
     return rows
 
 
 async def _observed_by_rest(github: GitHub, batch: Sequence[Asked], _: Lookups) -> list[Row]:
-    return [await _by_rest(github, one, "asked over REST") for one in batch]
+    return [await _by_rest(github, one, "requested over REST") for one in batch]
 
 
 async def _query(github: GitHub, batch: Sequence[Asked]) -> list[_Node]:
-    """Return GraphQL's answer for each of a batch."""
+    """Return GraphQL's node or error for each repository of a batch."""
     by_id = all(one.node_id for one in batch)
     if by_id:
         answer = await github.graphql(_BY_ID, {"ids": [one.node_id for one in batch]})
@@ -199,24 +199,26 @@ async def _query(github: GitHub, batch: Sequence[Asked]) -> list[_Node]:
     for error in complaints:
         path = _at(error, "path")
         if isinstance(path, list) and len(path) > by_id and isinstance(path[by_id], int | str):
-            causes[path[by_id]] = _told(error)
+            causes[path[by_id]] = _error_text(error)
     if not isinstance(data, dict):
-        raise ResourceLimitError(f"GraphQL answered without data: {_told(complaints[0]) if complaints else 'no error'}")
+        cause = _error_text(complaints[0]) if complaints else "no error"
+        raise ResourceLimitError(f"GraphQL answered without data: {cause}")
     nodes = data.get("nodes") if by_id else [data.get(f"r{n}") for n in range(len(batch))]
     if not isinstance(nodes, list) or len(nodes) != len(batch):
-        raise ResourceLimitError("GraphQL answered with another number of nodes than it was asked for")
+        raise ResourceLimitError("GraphQL answered with a different number of nodes than requested")
     return [_Node(node, causes.get(n if by_id else f"r{n}"), answer.answered_at) for n, node in enumerate(nodes)]
 
 
-def _told(error: Any) -> str:
+def _error_text(error: Any) -> str:
     kind, message = (error.get("type"), error.get("message")) if isinstance(error, dict) else (None, error)
     return " ".join(f"{kind or 'error'}: {message}".split())[:200]
 
 
 async def _looked_up(github: GitHub, one: Asked, cause: str, lookups: Lookups) -> Row:
-    """Return the row of a repository that GraphQL did not give, from REST, which tells why."""
+    """Return the row of a repository that GraphQL left out, from REST, which gives the reason."""
     if lookups.left <= 0:
-        return _absent(one, "unreadable", f"{cause}; more than {REST_LOOKUPS} like it, not looked up", utc_now())
+        reason = f"{cause}; not looked up, because the run had more than {REST_LOOKUPS} such repositories"
+        return _absent(one, "unreadable", reason, utc_now())
     lookups.left -= 1
     return await _by_rest(github, one, cause)
 
@@ -233,7 +235,10 @@ async def _by_rest(github: GitHub, one: Asked, cause: str) -> Row:
 
 
 def _as_node(rest: dict[str, Any]) -> dict[str, Any]:
-    """Return REST's words for a repository in GraphQL's; REST counts issues and pull requests in one number."""
+    """Return a REST repository in the form of a GraphQL node, without issue and pull request counts.
+
+    REST counts issues and pull requests in one number.
+    """
     license_, language, topics = rest.get("license"), rest.get("language"), rest.get("topics")
     return {
         "id": rest.get("node_id"),
@@ -255,9 +260,9 @@ def _as_node(rest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _row(one: Asked, node: Any, observed_at: dt.datetime) -> tuple[Row | None, str]:
-    """Return (row, '') of a node, or (None, what is wrong with it)."""
+    """Return (row, '') for a valid node, else (None, what is wrong with it)."""
     if not isinstance(node, dict) or not node:
-        return None, "GraphQL gave no answer"
+        return None, "GraphQL returned no node"
     topics = _at(node, "repositoryTopics", "nodes")
     names = [_at(entry, "topic", "name") for entry in topics] if isinstance(topics, list) else []
     row, refused = admitted(
@@ -288,7 +293,7 @@ def _row(one: Asked, node: Any, observed_at: dt.datetime) -> tuple[Row | None, s
     if lacking := [name for name in NEEDED if row[name] is None]:
         return None, "; ".join(refused.get(name, f"{name} is missing") for name in lacking)
     if one.repo_id is not None and row["repo_id"] != one.repo_id:
-        return None, f"repo_id is {row['repo_id']}, another repository's"
+        return None, f"repo_id is {row['repo_id']}, which is another repository"
     if refused:
         row["reason"] = f"kept as unknown: {'; '.join(refused.values())}"[:500]
     return row, ""
@@ -313,12 +318,12 @@ def _at(value: Any, *keys: str) -> Any:
 
 
 def _text(value: Any) -> Any:
-    """Return a text without NUL characters, None for an empty one; what is no text stays for the door to refuse."""
+    """Return a text without NUL characters, None if empty; other types pass unchanged and `admitted` rejects them."""
     return value.replace("\x00", "") or None if isinstance(value, str) else value
 
 
 def _time(value: Any) -> Any:
-    """Return a time in UTC; what is no time stays for the door to refuse."""
+    """Return a time in UTC; other values pass unchanged and `admitted` rejects them."""
     try:
         return dt.datetime.fromisoformat(value).astimezone(dt.UTC).replace(tzinfo=None)
     except (TypeError, ValueError, OverflowError):

@@ -1,10 +1,10 @@
-"""The raw tables of the two GitHub sources, column by column, and how rows get into these and other raw tables.
+"""Schemas of the raw tables of the two GitHub sources, and the dlt resource that loads rows into raw tables.
 
-Here: names, types and bounds, so that a table can exist before its first row, what a column cannot hold stays out, and
-a batch replaces itself when it is loaded twice. Not here: what fills the tables (`repositories`, `star_history`,
-`gh_archive`).
+Names, types and bounds are declared here, so that a table exists before its first row, values that a column cannot
+hold are rejected, and loading a batch twice changes nothing. The rows themselves come from `repositories`,
+`star_history` and `gh_archive`.
 
-Times are UTC without a zone: DuckDB reads zoned ones in the session's zone.
+Times are UTC without a zone, because DuckDB converts zoned times to the session's zone.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "s
 """GitHub's weeks begin on Sunday"""
 
 GITHUB_BEGAN = dt.date(2007, 10, 1)
-"""before its first repository (2007-10-29): nothing on GitHub is older"""
+"""shortly before the first repository (2007-10-29): nothing on GitHub is older"""
 COUNT_MOST = 2**31 - 1
-"""what an integer column of the models holds; the most starred repository has 4,000 times less"""
+"""the maximum of an integer column in the models; the most starred repository has 4,000 times fewer stars"""
 TEXT_MOST = 100_000
-"""characters; GitHub itself cuts descriptions at 350"""
+"""maximum number of characters; GitHub itself cuts descriptions at 350"""
 
 _COUNT = (0, COUNT_MOST)
 _MOMENT = (dt.datetime.combine(GITHUB_BEGAN, dt.time()), dt.datetime(2100, 1, 1))
@@ -41,9 +41,9 @@ BOUNDS: dict[str, tuple[Any, Any]] = {
     **dict.fromkeys(("created_at", "pushed_at"), _MOMENT),
     "week": (GITHUB_BEGAN - dt.timedelta(days=7), dt.date(2100, 1, 1)),
 }
-"""column -> its least and its greatest value, for every table of this module"""
+"""column -> (minimum, maximum), for every table of this module"""
 PATTERNS = {"full_name": FULL_NAME, "node_id": re.compile(r"[\x21-\x7e]{1,200}")}
-"""column -> what its text looks like"""
+"""column -> pattern that its text must match in full"""
 
 REPOSITORIES = pa.schema(
     [
@@ -158,9 +158,9 @@ TABLES = {
 
 
 def admitted(schema: pa.Schema, row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a row whose columns can hold what it says, NULL in place of the rest, and by column what was refused.
+    """Return (the row with NULL for each value that its column cannot hold, column -> why the value was rejected).
 
-    This is the door of the raw tables: upstream's answers are anything that JSON can say.
+    All upstream JSON passes through this function before it reaches a raw table.
     """
     good, refused = dict(row), {}
     for name, value in row.items():
@@ -171,9 +171,9 @@ def admitted(schema: pa.Schema, row: Mapping[str, Any]) -> tuple[dict[str, Any],
 
 
 def _flaw(field: pa.Field, value: Any) -> str | None:
-    """Return why a column cannot hold a value, or None."""
+    """Return why a column cannot hold a value; None if it can."""
     kind, words = _kind(field.type)
-    # `type`, not `isinstance`: true is no number, and a time is no date
+    # `type`, not `isinstance`: bool is a subclass of int, and datetime a subclass of date
     if type(value) is not kind:
         return f"not {words}"
     if isinstance(value, str):
@@ -201,8 +201,8 @@ Rows: TypeAlias = "pa.Table | Sequence[Mapping[str, Any]]"
 def github_source(dataset: str, rows: Mapping[str, Rows] | None = None) -> DltResource:
     """Return the dlt resource that loads a batch of rows into the tables of a dataset.
 
-    A batch has a `load_key`, and a day of a `_days` table its `day`: what stands under the same key is replaced, so the
-    same batch twice changes nothing.
+    Existing rows with the same merge key are replaced, so loading a batch twice changes nothing. The merge key is
+    `load_key`, and `day` in the `_days` tables.
 
     Args:
         dataset: `repositories` or `star_history`.
@@ -216,13 +216,13 @@ def github_source(dataset: str, rows: Mapping[str, Rows] | None = None) -> DltRe
 def raw_source(
     dataset: str, tables: Mapping[str, pa.Schema], rows: Mapping[str, Rows], merge_key: Callable[[str], str]
 ) -> DltResource:
-    """Return the dlt resource that replaces in each table whatever has the merge key of one of the rows.
+    """Return the dlt resource that replaces, in each table, all rows that share a merge key with the new rows.
 
     Args:
-        dataset: of the tables, and the name of the first.
+        dataset: dataset of the tables, and the name of the first table.
         tables: table -> columns.
         rows: table -> rows; a column that a row lacks is NULL.
-        merge_key: table -> the column that tells what a row replaces.
+        merge_key: function from table name to the column whose values select the rows to replace.
     """
 
     @dlt.resource(name=dataset)
@@ -242,13 +242,13 @@ def raw_source(
 
 
 def _replacing(key: str) -> TDeleteInsertStrategyDict:
-    # a merge key would compare every row that stands with every new one; this way row groups without them are passed by
+    # dlt's own merge key would compare every stored row with every new one; with a scope DuckDB skips row groups
     scope = f"{key} in (select {key} from {{staging_table}})"
     return {"disposition": "merge", "strategy": "delete-insert", "destination_scope": scope}
 
 
 def utc_now() -> dt.datetime:
-    """Return the time, UTC without a zone, as every table has it."""
+    """Return the current time as naive UTC, the form that every table uses."""
     return dt.datetime.now(dt.UTC).replace(tzinfo=None)
 
 

@@ -1,7 +1,7 @@
-"""The days by which GitHub counts the stars of a history: when one ends, and from when on its count is known.
+"""Star days: the calendar days by which GitHub counts star histories, and when the count of a day is final.
 
-Here: the one reading of the zone and the slack, which `dbt_project.yml` sets with their reasons, and the same rule in
-SQL for queries on raw tables. Not here: what a page of history says (`star_history`).
+This module is the only one that reads the time zone and the slack, which `dbt_project.yml` sets and explains. It also
+gives the same rule as SQL for queries on raw tables. Pages of history are parsed in `star_history`.
 
 Instants are naive UTC, as in every table. A star day has 23, 24 or 25 hours.
 """
@@ -19,22 +19,22 @@ from reposignal_pipeline.config import DBT_PROJECT_DIR
 DAY = dt.timedelta(days=1)
 HOUR = dt.timedelta(hours=1)
 FIRST_ZONE = 14 * HOUR
-"""the largest offset of any zone: what has not begun there has begun nowhere"""
+"""the largest UTC offset of any zone: a day that has not begun there has not begun anywhere"""
 
 
 @dataclass(frozen=True)
 class StarDays:
-    """Days in a zone; a day is known once it has ended there and the slack has passed."""
+    """Calendar days in a time zone; the count of a day is known once the day and then the slack have passed."""
 
     zone: ZoneInfo
     slack: dt.timedelta
 
     def local(self, at: dt.datetime) -> dt.datetime:
-        """Return an instant as a clock in the zone shows it."""
+        """Return the local time of a UTC instant in the zone, without tzinfo."""
         return at.replace(tzinfo=dt.UTC).astimezone(self.zone).replace(tzinfo=None)
 
     def day_of(self, at: dt.datetime) -> dt.date:
-        """Return the star day that a star given at `at` counts for."""
+        """Return the star day to which a star given at `at` belongs."""
         return self.local(at).date()
 
     def begins_at(self, day: dt.date) -> dt.datetime:
@@ -42,21 +42,21 @@ class StarDays:
         return dt.datetime.combine(day, dt.time(), self.zone).astimezone(dt.UTC).replace(tzinfo=None)
 
     def known_at(self, day: dt.date) -> dt.datetime:
-        """Return the first instant at which the count of a day can be believed."""
+        """Return the first instant at which the count of a day is final."""
         return self.begins_at(day + DAY) + self.slack
 
     def last_known(self, at: dt.datetime) -> dt.date:
-        """Return the last day whose count could be believed at `at`."""
+        """Return the last day whose count was final at `at`."""
         return self.day_of(at - self.slack) - DAY
 
     def last_known_sql(self, at: str) -> str:
-        """Return DuckDB SQL for `last_known` of a timestamp; the dbt macro `last_known_star_day` gives the same."""
+        """Return a DuckDB SQL expression for `last_known`; it equals the dbt macro `last_known_star_day`."""
         minutes = int(self.slack.total_seconds() // 60)
         local = f"timezone('{self.zone.key}', timezone('UTC', {at} - interval {minutes} minutes))"
         return f"({local}::date - 1)"
 
     def hours_until_known(self, year: int) -> int:
-        """Return how many whole hours after its UTC date every day of a year is known."""
+        """Return the whole hours after the end of its UTC date by which every day of a year is known."""
         days = (dt.date(year, 1, 1) + n * DAY for n in range(366))
         waits = (self.known_at(day) - dt.datetime.combine(day + DAY, dt.time()) for day in days)
         return -(max(waits) // -HOUR)

@@ -1,12 +1,12 @@
-"""Stars gained by repository and day, as GitHub counts those still held, a week a row.
+"""Star histories: stars gained by repository and day, one row a week, as GitHub counts the stars still held.
 
-Here: which pages are worth a request, what a page says and what of it is believed, which weeks are new.
-Not here: when to wait and which token to spend (`github`), what the vintages mean (dbt).
+This module plans which pages to request, validates pages and selects the weeks to store. Rate limits and tokens are
+handled in `github`, the revisions of a week in dbt.
 
-A page is 30 weeks, newest first; a week begins on Sunday. The same day read later can be smaller, since an unstar takes
-from the past: a week is stored again whenever it reads differently, and nothing is overwritten. Days that were not
-known yet when they were read (`star_days`) are stored as read, because an answer of 304 confirms them later; until then
-they count as unknown.
+A page has 30 weeks, newest first; a week begins on Sunday. The count of a day can fall later, because GitHub removes an
+unstar from the day of the star. A week is stored again whenever its numbers change, and nothing is overwritten. Days
+that were not final when they were read (`star_days`) are stored as read, because a 304 response confirms them later;
+until then they count as unknown.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 WEEKS_A_PAGE = 30
 PAGES = 100
 READS_AT_ONCE = 1_000
-"""asked for side by side, and loaded together: what a killed run loses at most"""
+"""requested concurrently and loaded together: the most that a killed run loses"""
 FAILURES_IN_A_ROW = 40
-"""One repository that GitHub cannot answer for is its own trouble; that many in a row are GitHub's."""
+"""A single failure concerns one repository; this many in a row mean that GitHub itself has a problem."""
 DAILY_REQUESTS = 2_500
-"""a normal day's budget; repositories that were never read come on top, as far as the quota goes"""
+"""request budget of a normal day; repositories that were never read come on top, as far as the quota allows"""
 REREAD_DAYS = 7
-"""Every repository is read again within a week, however quiet: a star given and one taken leave the total alone."""
+"""Every repository is read again within a week, even a quiet one: a star and an unstar leave the total unchanged."""
 
 BUSY_STARS = 10_000
-"""With so many stars nobody is without a star for 30 weeks: of 1,997 repositories in the rankings of 2023-01 to 2026-03
-none was, nor gained fewer than 3; of those with 5,000 to 10,000 stars 2 of 801 were."""
+"""A repository with this many stars always gains some in 30 weeks: of 1,997 such repositories in the rankings of
+2023-01 to 2026-03 none gained fewer than 3; of 801 with 5,000 to 10,000 stars, 2 gained none."""
 FEW_STARS = 2
-"""taken back between the reading of a total and that of its history"""
+"""stars that may be taken back between the reading of a total and the reading of its history"""
 
 DAY = dt.timedelta(days=1)
 Row = dict[str, Any]
@@ -54,28 +54,28 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ask:
-    """One page to ask for."""
+    """One page to request."""
 
     repo_id: int
     full_name: str
     page: int
     stars_total: int | None = None
-    """as last observed, noted with the reading: a later total tells whether the history is worth another"""
+    """last observed total, stored with the reading; if a later total differs, the history is read again"""
     etag: str | None = None
     newest: Row | None = None
-    """the newest week that stands in the warehouse, as the page with that ETag gave it"""
+    """newest week in the warehouse, from the page with that ETag"""
     is_public: bool = True
-    """by its last total: GitHub has no reason to refuse its history"""
+    """public at its last observation, so GitHub has no reason to refuse its history"""
     created_on: dt.date | None = None
     held: int = 0
-    """stars in the weeks of this page, as the warehouse has them"""
+    """stars in the weeks of this page that the warehouse holds"""
     stars_at_read: int | None = None
-    """the total that was noted with the last reading that was believed"""
+    """total stored with the last valid reading"""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run asks for, in that order, and what it leaves for another day."""
+    """The pages that a run requests, in order, and the number of repositories left for another day."""
 
     asks: list[Ask]
     tracked: int
@@ -85,7 +85,7 @@ class Plan:
 
 @dataclass
 class Reads:
-    """Rows of three tables, not yet with run and load."""
+    """Rows of three tables, without run and load columns."""
 
     weeks: list[Row] = field(default_factory=list)
     reads: list[Row] = field(default_factory=list)
@@ -97,11 +97,11 @@ class Reads:
         self.quarantine += other.quarantine
 
 
-# Readings of earlier versions claim days that had not ended: what a reading covers depends on when it was made, too.
-# `least` passes over NULLs: a reading that covers nothing has no last day.
+# Readings by earlier versions claim days that had not ended, so the time of a reading also limits what it covers.
+# `least` skips NULLs, and a reading that covers nothing has no last day.
 _READ_TO = f"case when last_day is not null then least(last_day, {STAR_DAYS.last_known_sql('fetched_at')}) end"
 
-# What a repository answered for good today is not asked again today.
+# A repository with a final response today is not requested again today.
 _STATE = f"""
     create or replace temp table members as
     select
@@ -124,8 +124,8 @@ _STATE = f"""
     ) as state using (repo_id)
 """
 
-# The total that moved most for the size of the repository comes first; the oldest readings get a seventh of all, so
-# that a universe read on one day does not fall due on one day.
+# The total that moved most relative to the size of the repository comes first. The oldest readings get a seventh of the
+# places, so that repositories that were all read on one day do not all fall due on one day.
 _DAILY = """
     with behind as (
         select *, abs(stars_total - stars_at_read) as moved_by
@@ -242,16 +242,19 @@ def plan(
     budget: int = DAILY_REQUESTS,
     reread: bool = False,
 ) -> Plan:
-    """Return what to ask for so that the days from `first` to `last` are read, as far as they are known by now.
+    """Return the plan that reads the days from `first` to `last`, as far as they are known by now.
 
-    Of yesterday alone, a normal day's plan within the budget: whoever was never read, whoever is due, whose total moved
-    most. Of any other range, a backfill: every page that somebody lacks.
+    For yesterday alone this is a normal day's plan within the budget: repositories that were never read, those that are
+    due, then those whose total moved most. For any other range it is a backfill of every missing page.
 
     Args:
-        connection: has the raw tables as `pipeline`.
+        connection: connection with the raw tables attached as `pipeline`.
+        members: the tracked repositories.
+        first: first day to read.
+        last: last day to read.
         now: instant of the run; its UTC date is the day of the run.
-        budget: requests for repositories that were read before.
-        reread: ask for every page of the range that was not read today, to learn what was restated.
+        budget: number of requests for repositories that were read before.
+        reread: request every page of the range that was not read today, to detect revisions.
     """
     today = now.date()
     is_normal_day = first == last == today - DAY and not reread
@@ -274,7 +277,7 @@ def plan(
     common = {"last": last, "sunday": sunday, "weeks": WEEKS_A_PAGE}
     if is_normal_day:
         if last < today - DAY:
-            # a later run of this day learns more from the same requests; only who was never read is worth one now
+            # a later run today learns more from the same requests; now only repositories never read are worth one
             budget = 0
         share = max(-(-len(members) // REREAD_DAYS) - done, 0)
         parameters = {"share": share, "reread": REREAD_DAYS - 1, "budget": max(budget - made, 0)} | common
@@ -302,15 +305,15 @@ def plan(
             ask = replace(ask, etag=page["etag"], newest=week)
         asks.append(ask)
     kinds = Counter({page["repo_id"]: page["kind"] for page in pages}.values())
-    told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-    in_words = f"{len(asks):,} pages of repositories: {told or 'none'}; {left_out:,} of {len(members):,} left out"
+    by_kind = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    in_words = f"{len(asks):,} pages of repositories: {by_kind or 'none'}; {left_out:,} of {len(members):,} left out"
     return Plan(asks, len(members), left_out, in_words)
 
 
 def fresh_weeks(connection: duckdb.DuckDBPyConnection, weeks: Sequence[Row], now: dt.datetime) -> pa.Table:
-    """Return the weeks that say something new, beside what stands in the warehouse, as rows of `star_history`.
+    """Return the weeks that differ from the warehouse, as rows of `star_history`.
 
-    Call with the writer's lock held: `loaded_at` grows from load to load, even where the clock was put back.
+    The caller must hold the writer's lock: `loaded_at` increases with each load, even if the clock was set back.
     """
     (before,) = connection.execute(
         "select coalesce(max(loaded_at), timestamp '1970-01-01') from pipeline.star_history.star_history"
@@ -323,11 +326,11 @@ def fresh_weeks(connection: duckdb.DuckDBPyConnection, weeks: Sequence[Row], now
 
 
 async def read(github: GitHub, asks: Sequence[Ask]) -> AsyncIterator[Reads]:
-    """Yield what some hundred pages said at a time, in the order asked.
+    """Yield the readings of up to `READS_AT_ONCE` pages at a time, in the order of `asks`.
 
     Raises:
-        UpstreamError: when the upstream answers no more, its quota is spent or no token is left; what was read has been
-            yielded by then.
+        UpstreamError: the upstream does not respond, its quota is spent, no token is left, or most histories lost their
+            stars or were refused. All pages read so far have been yielded by then.
     """
     trouble = _Trouble()
     tally: Counter[str] = Counter()
@@ -347,9 +350,9 @@ async def read(github: GitHub, asks: Sequence[Ask]) -> AsyncIterator[Reads]:
 
 
 def _turned_to_zeros(answers: list[tuple[Ask, Reads]]) -> str | None:
-    """Take out histories that lost their stars while their totals stand; return why all of them are, if they are.
+    """Quarantine histories that lost their stars while their totals did not; return a message if all are rejected.
 
-    A source can turn to zeros for everybody, with status 200: none of its answers is believed then, whatever it says.
+    A source can return zeros for all repositories with status 200. Then all histories of the run are rejected.
     """
     judged = [place for place, (ask, reads) in enumerate(answers) if reads.weeks and _is_telling(ask, reads)]
     lost = [place for place in judged if _is_lost(*answers[place])]
@@ -369,13 +372,13 @@ def _turned_to_zeros(answers: list[tuple[Ask, Reads]]) -> str | None:
     if not is_run_refused:
         return None
     return (
-        f"star histories turned to zeros: {len(lost):,} of {len(judged):,} lost the stars that they held while the"
-        " totals stand; nothing of them is kept"
+        f"star histories turned to zeros: {len(lost):,} of {len(judged):,} lost their stars although their"
+        " totals did not; none of these histories is kept"
     )
 
 
 def _is_telling(ask: Ask, reads: Reads) -> bool:
-    """Return whether zeros on this page would contradict what is known."""
+    """Return whether zeros on this page would contradict the totals or the stored weeks."""
     total = ask.stars_total or 0
     is_whole_life = ask.created_on is not None and ask.created_on >= min(week["week"] for week in reads.weeks)
     is_busy = ask.page == 1 and (is_whole_life or total >= BUSY_STARS)
@@ -383,7 +386,7 @@ def _is_telling(ask: Ask, reads: Reads) -> bool:
 
 
 def _is_lost(ask: Ask, reads: Reads) -> bool:
-    """Return whether a page lost most of its stars, and the total does not say where they went."""
+    """Return whether a page lost most of its stars, and the change of the total does not explain it."""
     now, total = sum(week["total"] for week in reads.weeks), ask.stars_total or 0
     if any(reading["status"] == "unchanged" for reading in reads.reads):
         return False
@@ -394,9 +397,9 @@ def _is_lost(ask: Ask, reads: Reads) -> bool:
 
 
 def _refused_by_the_endpoint(answers: list[tuple[Ask, Reads]], tally: Counter[str], *, is_given_up: bool) -> str | None:
-    """Return that the endpoint refuses, not the repositories, if most of those that are public were refused.
+    """Return a message if the endpoint refuses most of the public repositories, and mark those as unreadable.
 
-    Such refusals say nothing of a repository: they are noted as unreadable, so that it is asked for again today.
+    Such refusals are not about single repositories. Marked as unreadable, they are requested again today.
     """
     refused = []
     for place, (ask, reads) in enumerate(answers):
@@ -414,32 +417,32 @@ def _refused_by_the_endpoint(answers: list[tuple[Ask, Reads]], tally: Counter[st
         answers[place] = (ask, Reads(reads=[_reading(ask, "unreadable", at, reason=reason)]))
     return (
         f"star histories are refused for {tally['refused']:,} of {tally.total():,} repositories that are public"
-        f" ({first}): the endpoint refuses, not the repositories"
+        f" ({first}): the cause is the endpoint, not the repositories"
     )
 
 
 @dataclass
 class _Trouble:
-    """Pages that could not be read, one after the other."""
+    """Counts consecutive pages that could not be read."""
 
     in_a_row: int = 0
     last: UpstreamError | None = None
     refused: int = 0
-    """of those"""
+    """pages of these that GitHub refused"""
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FAILURES_IN_A_ROW))
-    """who still waits here when the upstream is given up has cost nothing"""
+    """limits concurrent pages, so that few requests are wasted once the upstream is given up"""
 
     @property
     def is_refused(self) -> bool:
-        """Return whether the upstream is given up, and most of the pages were refused."""
+        """Return whether the upstream is given up because most pages in a row were refused."""
         return self.in_a_row >= FAILURES_IN_A_ROW and 2 * self.refused > self.in_a_row
 
 
 async def _attempt(github: GitHub, ask: Ask, trouble: _Trouble) -> tuple[Ask, Reads]:
-    """Return what a page said, or that it could not be read.
+    """Return the readings of a page; a page that cannot be read gives the status 'unreadable'.
 
     Raises:
-        UpstreamError: the limits are reached, or nothing could be read for a while.
+        UpstreamError: a limit is reached, no token is left, or too many pages in a row failed.
     """
     async with trouble.gate:
         if trouble.last and trouble.in_a_row >= FAILURES_IN_A_ROW:
@@ -461,8 +464,8 @@ async def _attempt(github: GitHub, ask: Ask, trouble: _Trouble) -> tuple[Ask, Re
 
 
 async def _read(github: GitHub, ask: Ask) -> Reads:
-    # By id, never by name: a history of one page has no Link header, so nothing in the answer would say that the name
-    # belongs to another repository by now.
+    # By id, never by name: a history of one page has no Link header, so nothing in the response would reveal that the
+    # name now belongs to another repository.
     path = f"/repositories/{ask.repo_id}/stargazers/history"
     params = {"per_page": WEEKS_A_PAGE, "page": ask.page}
     answer = await github.get(path, params, etag=ask.etag)
@@ -477,16 +480,16 @@ async def _read(github: GitHub, ask: Ask) -> Reads:
 
 
 def _holders(answer: Answer) -> set[int]:
-    """Return the ids that the answer names: in its own address, and in those of the other pages."""
+    """Return the repository ids in the URL of the response and in its links to other pages."""
     found = (re.search(r"/repositories/(\d{1,18})/", address) for address in (answer.url, *answer.links.values()))
     return {int(match.group(1)) for match in found if match}
 
 
 def _confirmed(ask: Ask, newest: Row, at: dt.datetime) -> Reads | None:
-    """Return the newest week read once more, unchanged; None where the days known by now lie in other weeks, too."""
+    """Return the newest week as confirmed by a 304 response; None if other weeks have days that are known only now."""
     last = STAR_DAYS.last_known(at)
     has_begun_since = last > newest["week"] + 6 * DAY
-    # the page was read between a week's end and the slack after it
+    # the page was read after the end of a week, but before the slack had passed
     was_unknown_before = STAR_DAYS.last_known(newest["fetched_at"]) < newest["week"] - DAY
     if has_begun_since or was_unknown_before:
         return None
@@ -500,7 +503,7 @@ def _sunday_of(day: dt.date) -> dt.date:
 
 
 def parse_page(ask: Ask, answer: Answer) -> Reads:
-    """Return what a page says: its good weeks, what is set aside, and the spans of days that it covers."""
+    """Return the good weeks of a page, its quarantined weeks, and a reading for each span of days that it covers."""
     at = answer.answered_at
     if answer.refusal:
         return Reads(reads=[_reading(ask, answer.refusal, at, reason=f"answered {answer.status}")])
@@ -510,10 +513,10 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
     holders = _holders(answer)
     if holders != {ask.repo_id}:
         named = ", ".join(map(str, sorted(holders - {ask.repo_id})))
-        reason = f"the answer names repository {named}" if named else "nothing in the answer names the repository"
+        reason = f"the answer is about repository {named}" if named else "the answer does not name the repository"
         return Reads(reads=[_reading(ask, "wrong_id", at, reason=reason)])
-    # A day has begun if it has in the first zone of all: if GitHub counted by another zone than the one that is set,
-    # its weeks would still be read, and `ops_star_day_edge` would show it.
+    # A day counts as begun if it has begun in the first time zone. So if GitHub counted by another zone than the
+    # configured one, its weeks would still be read, and `ops_star_day_edge` would show the difference.
     begun = (at + FIRST_ZONE).date()
     if not answer.content:
         if ask.page == 1:
@@ -543,7 +546,7 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
             row = {"repo_id": ask.repo_id, "week": week, "total": sum(days), "fetched_at": at}
             result.weeks.append(row | dict(zip(WEEKDAYS, days, strict=True)))
             good.append(week)
-    # what was set aside is not covered, so that it is asked for again
+    # quarantined weeks are not covered, so they are requested again
     etag = answer.etag if not result.quarantine else None
     spans = _spans(sorted(set(good)))
     for begin, end in spans:
@@ -557,12 +560,12 @@ def parse_page(ask: Ask, answer: Answer) -> Reads:
 def _week(
     entry: Any, begun_by: dt.date, created_on: dt.date | None
 ) -> tuple[dt.date | None, list[int] | None, str | None]:
-    """Return (week, stars by day, what is wrong); days stand beside a wrong only if those that have ended are good."""
+    """Return (week, stars by day, error); both stars and error are given if only days to come are wrong."""
     at = entry.get("week") if isinstance(entry, dict) else None
     if type(at) is not int or not 0 <= at < 2**53:
         return None, None, "no week"
     moment = dt.datetime.fromtimestamp(min(at, 4_000_000_000), dt.UTC).replace(tzinfo=None)
-    if moment.time() != dt.time():  # GitHub stamps weeks in UTC; their days are those of the zone
+    if moment.time() != dt.time():  # GitHub's week stamps are UTC instants, its days are those of the zone
         moment = STAR_DAYS.local(moment)
     week, days = moment.date(), entry.get("days")
     if wrong := _misplaced(moment, begun_by, created_on) or _miscounted(days, entry.get("total")):
@@ -579,7 +582,7 @@ def _misplaced(moment: dt.datetime, begun_by: dt.date, created_on: dt.date | Non
         return f"a week that does not begin on a Sunday at 00:00, neither in UTC nor in {STAR_DAYS.zone.key}"
     if week > begun_by:
         return "a week to come"
-    # GitHub's days may begin up to a day off UTC's
+    # GitHub's days may differ from UTC days by up to a day
     if week + 7 * DAY < max(created_on or GITHUB_BEGAN, GITHUB_BEGAN):
         return f"a week before {'the repository' if created_on else 'GitHub'} began"
     return None

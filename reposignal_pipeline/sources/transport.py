@@ -1,8 +1,7 @@
-"""Reads a named file below a base address, wherever the base is.
+"""Reads files by name below a base address: http(s), s3, file or a plain folder.
 
-Here: http(s), s3, file and plain-folder bases, whole or through a disk file; retries, time-outs, and the difference
-between "not there" and "broken".
-Not here: what the bytes mean.
+This module handles retries, time-outs and copies through a temporary file, and distinguishes a missing file from a
+failed read. It does not interpret the bytes.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 ATTEMPTS = 5
 COPY_BYTES = 1 << 20
 LARGEST_FILE_BYTES = 4 << 30
-"""no file that is read through the disk comes near it"""
+"""far above the largest file that is copied through the disk"""
 
 
 class UpstreamError(Exception):
-    """An upstream that could not be read; the message is one line and carries no credentials."""
+    """An upstream could not be read. The message is one line and contains no credentials."""
 
 
 _T = TypeVar("_T")
 
 
 def sort_out(answers: Sequence[_T | BaseException]) -> tuple[list[_T], UpstreamError | None]:
-    """Return what was answered, and the first reason why the rest was not; what is no upstream's fault is raised."""
+    """Return (the results, the first `UpstreamError` or None); any other exception is raised."""
     good: list[_T] = []
     failure: UpstreamError | None = None
     for answer in answers:
@@ -51,9 +50,9 @@ def sort_out(answers: Sequence[_T | BaseException]) -> tuple[list[_T], UpstreamE
 
 
 def shown(address: str) -> str:
-    """Return the address without user, password, query and fragment: fit for logs and tables.
+    """Return the address without user, password, query and fragment, safe for logs and tables.
 
-    Holds for addresses that are wrong as well, such as one with a raw `/` in its password.
+    Malformed addresses are covered too, such as one with an unescaped `/` in its password.
     """
     scheme, colon, rest = address.partition(":")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) or not colon:
@@ -65,15 +64,15 @@ def shown(address: str) -> str:
 
 
 class Upstream:
-    """A base address from which files are read whole.
+    """A base address from which whole files are read.
 
     Args:
         base: `http://`, `https://`, `s3://`, `file://` or a folder. S3 credentials, region and endpoint come
             from the standard AWS variables.
-        backoff_seconds: first wait between attempts over HTTP; it doubles.
+        backoff_seconds: first wait between HTTP attempts; it doubles with each attempt.
 
     Raises:
-        UpstreamError: if the base itself is unusable (unknown scheme, no such folder).
+        UpstreamError: the base is unusable (unknown scheme, no such folder).
     """
 
     def __init__(self, base: str, *, backoff_seconds: float = 1.0) -> None:
@@ -82,7 +81,7 @@ class Upstream:
         try:
             parts = urlsplit(base)
         except ValueError as error:
-            raise UpstreamError(f"the base address is not one: {_one_line(error)}") from None
+            raise UpstreamError(f"the base address is not valid: {_one_line(error)}") from None
         scheme = parts.scheme.lower()
         self._http: Client | None = None
         if scheme in ("http", "https"):
@@ -108,28 +107,28 @@ class Upstream:
             if self._is_local:
                 self._require_container()
         else:
-            raise UpstreamError(f"{shown(base)}: the scheme {scheme!r} is none of http, https, s3, file")
+            raise UpstreamError(f"{shown(base)}: unknown scheme {scheme!r}; use http, https, s3 or file")
 
     def read(self, name: str) -> bytes | None:
-        """Return the bytes of the file `name`, or None where the upstream says that there is no such file.
+        """Return the bytes of the file `name`; None if the upstream has no such file.
 
         Raises:
-            UpstreamError: anything else, after the retries.
+            UpstreamError: any other failure, after the retries.
         """
         return self._read_http(name) if self._http else self._read_file(name)
 
     def open(self, name: str, *, through: Path | None = None) -> BinaryIO | None:
-        """Return the file `name`, open at its beginning, or None where the upstream says that there is no such file.
+        """Return the file `name`, open at its beginning; None if the upstream has no such file.
 
-        What lies elsewhere is first copied to a disk file without a name, so that memory stays small, a broken
-        transfer goes on where it stopped, and nothing is left behind by a process that dies.
+        A remote file is first copied to an unnamed temporary file. This keeps memory small, lets an interrupted
+        transfer resume where it stopped, and leaves nothing behind if the process dies.
 
         Args:
-            name: of the file.
-            through: folder of the disk file (default: the system's).
+            name: name of the file, relative to the base.
+            through: folder of the temporary file (default: the system's).
 
         Raises:
-            UpstreamError: anything else, after the retries.
+            UpstreamError: any other failure, after the retries.
         """
         if self._http:
             return self._fetched(name, through)
@@ -147,10 +146,10 @@ class Upstream:
         return copy
 
     def has(self, name: str) -> bool:
-        """Return whether there is such a file, without reading it.
+        """Return whether the file exists, without reading it.
 
         Raises:
-            UpstreamError: where nobody can tell, after the retries.
+            UpstreamError: the upstream gave no definite response, after the retries.
         """
         if not self._http:
             file = self._opened(name)
@@ -163,7 +162,7 @@ class Upstream:
         return response is not None
 
     def address(self, name: str) -> str:
-        """Return where `name` is read from, fit for logs and tables."""
+        """Return the address of the file `name`, safe for logs and tables."""
         return f"{shown(self.base)}/{name}"
 
     def _read_http(self, name: str) -> bytes | None:
@@ -171,10 +170,10 @@ class Upstream:
         return None if response is None else bytes(response.content)
 
     def _got(self, name: str, *, begin: int = 0, version: str = "", stream: bool = False) -> requests.Response | None:
-        """Return the answer to a request for a file, from a byte on if it is still of that version; None for no file.
+        """Return the response for a file, from byte `begin` on if its version is unchanged; None if there is no file.
 
         Raises:
-            UpstreamError: any other answer, after the retries.
+            UpstreamError: any other response, after the retries.
         """
         assert self._http
         base, question, query = self.base.partition("?")
@@ -187,7 +186,7 @@ class Upstream:
         except requests.RequestException as error:
             tried = f" after {ATTEMPTS} attempts" if isinstance(error, DEFAULT_RETRY_EXCEPTIONS) else ""
             raise UpstreamError(f"{self.address(name)}: {type(error).__name__}{tried}") from None
-        # 416: the file has become shorter, or was whole but for its end
+        # 416: the file has become shorter, or only its end was missing
         if response.status_code == 200 or (begin and response.status_code in (206, 416)):
             return response
         response.close()
@@ -196,7 +195,7 @@ class Upstream:
         raise UpstreamError(f"{self.address(name)}: answered {response.status_code}")
 
     def _fetched(self, name: str, through: Path | None) -> BinaryIO | None:
-        """Return a copy of a file; a transfer that breaks off goes on from there, or anew if the file changed."""
+        """Return a copy of a file; an interrupted transfer resumes, or restarts if the file changed."""
         copy = _nameless(through)
         version, cause = "", None
         try:
@@ -212,7 +211,7 @@ class Upstream:
                     etag = response.headers.get("etag", "")
                     etag = "" if etag.startswith("W/") else etag
                     if response.status_code != 200 and not _goes_on(response, begin, version, etag):
-                        version, cause = "", "another part than was asked for"
+                        version, cause = "", "sent a part that was not requested"
                         continue
                     begin = begin if response.status_code == 206 else 0
                     copy.truncate(begin)
@@ -228,16 +227,16 @@ class Upstream:
             raise
 
     def _copied(self, response: requests.Response, copy: BinaryIO) -> str | None:
-        """Append a body as it is sent; return what broke it off."""
+        """Append a response body to the copy; return why it was interrupted, or None."""
         while True:
             try:
-                # as it is sent: the file is gzip, whatever an encoding says of it; a short body is an error of its own
+                # without decoding, because the file itself is gzip; urllib3 raises on short bodies
                 part = response.raw.read(COPY_BYTES, decode_content=False)
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 return f"{type(error).__name__} in mid-file"
             if not part:
                 return None
-            copy.write(part)  # a full disk is no fault of the upstream
+            copy.write(part)  # outside `try`: a full disk is not an upstream error
             if copy.tell() > LARGEST_FILE_BYTES:
                 raise UpstreamError(f"{shown(response.url)}: more than {LARGEST_FILE_BYTES:,} bytes")
 
@@ -254,7 +253,7 @@ class Upstream:
     def _opened(self, name: str) -> BinaryIO | None:
         path = f"{self._root}/{name}"
         try:
-            # a folder's file needs no way around; Arrow's file objects are files in all but name
+            # a local file needs no copy; Arrow's file objects behave like files without the type
             return Path(path).open("rb") if self._is_local else cast(BinaryIO, self._files.open_input_file(path))
         except FileNotFoundError:
             self._require_container()
@@ -263,7 +262,7 @@ class Upstream:
             raise UpstreamError(f"{self.address(name)}: {_one_line(error)}") from None
 
     def _require_container(self) -> None:
-        """Raise unless the folder or bucket is there: without it, a file that is not there says nothing."""
+        """Raise unless the folder or bucket exists; without it, a missing file proves nothing."""
         try:
             kind = self._files.get_file_info(self._container).type
         except OSError as error:
@@ -273,7 +272,7 @@ class Upstream:
 
 
 def _goes_on(response: requests.Response, begin: int, version: str, etag: str) -> bool:
-    """Return whether an answer is the rest of a file from a byte on, and of the version asked for."""
+    """Return whether a response continues the file at byte `begin` and has the requested version."""
     part = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
     return response.status_code == 206 and part is not None and int(part[1]) == begin and etag in ("", version)
 

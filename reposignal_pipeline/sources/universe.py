@@ -1,7 +1,7 @@
-"""One cycle of the tracked universe: who enters and leaves, and an observation of every member.
+"""One daily cycle of the tracked repositories: entries, exits, and an observation of every member.
 
-Here: what the warehouse knows of the members, and the order in which a cycle asks. Not here: how a batch is asked for
-(`repositories`), by which rules places are given (`discovery`).
+This module reads the known state from the warehouse and sets the order of requests. Batches are requested in
+`repositories`; the rules that assign places are in `discovery`.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
 
 SWEEP_DAYS = 7
 NAMES_A_DAY = 2_500
-"""resolved by name, 25 queries: a full set of rankings lists in two days"""
+"""names resolved per day, in 25 queries: enough for a full set of rankings lists in two days"""
 RANKINGS_DAYS = 14
-"""how old a list may be to put a repository forward"""
+"""maximum age of a rankings list that proposes repositories"""
 ASK_AGAIN_DAYS = 7
-"""after a name did not answer"""
+"""days before a name that did not resolve is requested again"""
 LOOK_BACK_DAYS = GONE_DAYS
-"""how far back an observation is looked for: as long as a member may be gone before it leaves"""
+"""look-back for observations: as long as a member may be gone before it leaves"""
 
 Tables = dict[str, list[Row]]
 
 
 @dataclass(frozen=True)
 class State:
-    """What the warehouse knows before a cycle."""
+    """The state of the warehouse before a cycle."""
 
     day: dt.date
     members: list[Member]
     answered: dict[int, str]
-    """repositories that have an answer for the day already, and its state: a run cut short goes on with the others"""
+    """repo_id -> state, for repositories already observed on the day; an interrupted run continues with the others"""
     names: dict[str, Candidate | None]
-    """lower-case name -> who answered to it last; None if nobody did of late"""
+    """lower-case name -> the repository that last resolved from it; None if it recently resolved to none"""
     watched: dict[str, Candidate]
-    """lower-case name -> who it meant when it was last asked for, however long ago, and under whatever name now"""
+    """lower-case name -> the repository it referred to when last requested; that may have a new name by now"""
     asked_today: frozenset[str]
-    """lower-case names that were asked for in a run of the same day"""
+    """lower-case names that a run of the same day has requested"""
     ranked: list[str]
     """names on the newest rankings lists, most stars first"""
     is_sweep_due: bool
@@ -66,27 +66,27 @@ class State:
 
 @dataclass
 class Outcome:
-    """What a cycle did; complete once it has ended, be it by an error."""
+    """The result of a cycle; complete once the cycle has ended, also when it ended with an error."""
 
     tracked: set[int] = field(default_factory=set)
     answers: dict[int, str] = field(default_factory=dict)
-    """repository -> state of its answer for the day, of this run or of one before it"""
+    """repo_id -> state observed on the day, by this run or an earlier one"""
     entered: int = 0
     left: int = 0
     gaps: list[str] = field(default_factory=list)
-    """what was not found out, in words"""
+    """messages about what could not be determined"""
     is_swept: bool = False
     failure: str | None = None
-    """why the cycle ended before it had asked for every member"""
+    """why the cycle ended before every member was requested"""
 
     @property
     def states(self) -> Counter[str]:
-        """Return how many members are in which state."""
+        """Return the number of members by state."""
         return Counter(self.answers[repo_id] for repo_id in self.tracked & self.answers.keys())
 
     @property
     def answered(self) -> int:
-        """Return how many members have an answer that could be read."""
+        """Return how many members have a readable observation."""
         return sum(self.states.values()) - self.states["unreadable"]
 
     @property
@@ -98,20 +98,20 @@ class Outcome:
 
     @property
     def reason(self) -> str | None:
-        """Return why not every member has an answer, in words."""
+        """Return why some members have no readable observation; None if all have one."""
         if self.status == "observed":
             return None
-        told = [self.failure] if self.failure else []
+        causes = [self.failure] if self.failure else []
         unreadable = self.states["unreadable"]
         if missed := len(self.tracked) - self.answered - unreadable:
-            told.append(f"{missed:,} of {len(self.tracked):,} not reached")
+            causes.append(f"{missed:,} of {len(self.tracked):,} not reached")
         if unreadable:
-            told.append(f"{unreadable:,} answers could not be read")
-        return "; ".join(told)
+            causes.append(f"{unreadable:,} answers could not be read")
+        return "; ".join(causes)
 
 
 def state(connection: duckdb.DuckDBPyConnection, day: dt.date) -> State:
-    """Return what the warehouse knows before the cycle of `day`; `connection` has the raw tables as `pipeline`."""
+    """Return the state before the cycle of `day`; `connection` must have the raw tables attached as `pipeline`."""
     answered = connection.execute(
         "select repo_id, max_by(state, observed_at) from pipeline.repositories.repositories"
         " where day = ? and state <> 'unreadable' and repo_id is not null group by repo_id",
@@ -138,7 +138,7 @@ def state(connection: duckdb.DuckDBPyConnection, day: dt.date) -> State:
 
 
 def members(connection: duckdb.DuckDBPyConnection, day: dt.date) -> list[Member]:
-    """Return the members as of `day`, by id."""
+    """Return the members as of `day`, ordered by repo_id."""
     rows = connection.execute(
         """
         with newest as (
@@ -197,7 +197,7 @@ def _names(connection: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, Can
         newest as (
             select * from answers qualify row_number() over (partition by repo_id order by observed_at desc) = 1
         ),
-        -- a repository that moved away answers to its old name only for as long as nobody else may have taken it
+        -- the old name of a moved repository is trusted only until another repository may have taken it
         names as (
             select lower(full_name) as name, repo_id, observed_at from newest
             union all
@@ -216,9 +216,10 @@ def _names(connection: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, Can
 
 
 def _watched(connection: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, Candidate]:
-    """Return who each name meant when it was last asked for, unless that repository is gone and has left.
+    """Return the repository that each name referred to when last requested, unless that repository is gone.
 
-    The watchlist names a repository, not a name: one that moves keeps its place, whoever takes its name.
+    The watchlist refers to repositories, not names: a repository that is renamed keeps its place, even if another
+    repository takes its old name.
     """
     rows = connection.execute(
         """
@@ -277,9 +278,9 @@ def _ranked(connection: duckdb.DuckDBPyConnection, day: dt.date) -> list[str]:
 async def cycle(
     github: GitHub, known: State, outcome: Outcome, *, rules: Sequence[Rule], watchlist: Sequence[str], size: int
 ) -> AsyncIterator[Tables]:
-    """Yield rows by table, without their day, run and load, as they come in; `outcome` grows with them.
+    """Yield rows by table as they arrive, without day, run and load columns, and update `outcome`.
 
-    An upstream that answers no more ends the cycle and is told in `outcome`; what was yielded stands.
+    An upstream failure ends the cycle and is recorded in `outcome`; rows that were already yielded remain valid.
     """
     try:
         async for tables in _cycle(github, known, outcome, rules=rules, watchlist=watchlist, size=size):
@@ -297,7 +298,7 @@ async def _cycle(
     names, watched = dict(known.names), dict(known.watched)
     silent = {name for name, candidate in names.items() if candidate is None}
     unknown = [name for name in watchlist if name.lower() not in watched and name.lower() not in silent]
-    # without a token there are 60 requests an hour: they go to whom the user names
+    # without a token there are 60 requests an hour: they are reserved for the watchlist
     room = max(size - len(known.members) - len(unknown), 0) if github.has_tokens else 0
     unknown += [name for name in known.ranked if name.lower() not in names][: min(room, NAMES_A_DAY)]
     async for rows in observe(github, [Asked(name) for name in dict.fromkeys(unknown)], lookups):
@@ -306,7 +307,7 @@ async def _cycle(
                 candidate = Candidate(
                     row["repo_id"], row["node_id"], row["full_name"], row["stars_total"], row["created_at"], WATCHLIST
                 )
-                # asked for under a name that it had before
+                # the requested name may be a former name of the repository
                 names[row["full_name"].lower()] = names[row["asked_name"].lower()] = candidate
                 watched[row["asked_name"].lower()] = candidate
                 outcome.answers[row["repo_id"]] = "public"
@@ -343,8 +344,8 @@ async def _cycle(
         outcome.answers.update((row["repo_id"], row["state"]) for row in rows)
         yield {"repositories": rows}
 
-    # A watched repository that is gone may have been made anew under its name. The total of a day cannot be read later,
-    # so the name is asked for at once.
+    # A watched repository that is gone may have been recreated under its name. The total of a day cannot be read later,
+    # so the name is requested at once.
     left_behind = [
         name
         for name in dict.fromkeys(watchlist)

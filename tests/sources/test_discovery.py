@@ -331,7 +331,7 @@ def test_results_that_stay_incomplete_are_taken_as_they_are(server: SearchServer
     server.faults = {0: incomplete(60), 1: incomplete(10)}
     found = swept(server, 500)
     assert (len(found.candidates), found.requests, found.is_swept) == (110, 3, True)
-    assert found.gaps == ["search 'is:public stars:>=1000', page 1: GitHub calls the results incomplete"]
+    assert found.gaps == ["search 'is:public stars:>=1000', page 1: GitHub reports incomplete results"]
 
 
 def test_a_quota_spent_in_mid_sweep_leaves_what_was_found(server: SearchServer) -> None:
@@ -369,7 +369,7 @@ def test_an_answer_that_is_no_result_is_a_gap_and_no_whole_sweep(server: SearchS
     found = swept(server, 900)
     assert (len(found.candidates), found.requests, found.is_swept) == (300, 5, False)
     assert [re.sub(r".*page", "page", gap) for gap in found.gaps] == [
-        "page 2: an answer of status 200 that is no search result"
+        "page 2: answered 200, which is not a search result"
     ]
 
 
@@ -377,7 +377,7 @@ def test_a_refused_query_is_a_gap(server: SearchServer) -> None:
     server.faults = {-1: lambda body: (422, {"message": "Validation Failed"})}
     found = swept(server, 900)
     assert (found.candidates, found.requests, found.is_swept) == ([], 2, False)
-    assert "an answer of status 422" in found.gaps[0]
+    assert "answered 422" in found.gaps[0]
 
 
 def test_pages_that_stay_empty_are_a_gap(server: SearchServer) -> None:
@@ -434,7 +434,7 @@ def test_a_malformed_result_is_set_aside_alone(server: SearchServer, changed: Ro
     server.faults = {0: lambda body: (200, body | {"total_count": 2, "items": [good | changed, good]})}
     found = swept(server, 10)
     assert [candidate.repo_id for candidate in found.candidates] == [1]
-    assert found.gaps == [f"search 'is:public stars:>=1000', page 1: 1 of 2 results set aside: {cause}"]
+    assert found.gaps == [f"search 'is:public stars:>=1000', page 1: 1 of 2 results skipped: {cause}"]
     assert found.is_swept
 
 
@@ -476,20 +476,23 @@ HEADER = "name,created_within_days,stars_min,share,reason"
         ("name,share\n", "line 1: the header is not"),
         (HEADER, "the shares add up to 0, not 1"),
         (f"{HEADER}\na,,1,0.5,x", "the shares add up to 0.5, not 1"),
-        (f"{HEADER}\na,,1,0.5,x\na,,1,0.5,x", "line 3: name 'a' stands twice"),
-        (f"{HEADER}\n\na,,1,0.5,x\n\nb,,1,-0.5,x", "line 5: share '-0.5' is not above 0"),
-        (f"{HEADER}\na,,1,0,x", "line 2: share '0' is not above 0"),
-        (f"{HEADER}\na,,1,nan,x", "line 2: share 'nan' is not above 0"),
-        (f"{HEADER}\na,,1,1.5,x", "line 2: share '1.5' is not above 0"),
-        (f"{HEADER}\na,,1,,x", "line 2: share '' is not above 0"),
-        (f"{HEADER}\na,,1,.,x", "line 2: share '.' is not above 0"),
-        (f"{HEADER}\na,0,1,1,x", "line 2: created_within_days '0' is neither"),
-        (f"{HEADER}\na,1.5,1,1,x", "line 2: created_within_days '1.5' is neither"),
-        (f"{HEADER}\na,,0,1,x", "line 2: stars_min '0' is not a number from 1"),
-        (f"{HEADER}\na,,many,1,x", "line 2: stars_min 'many' is not a number from 1"),
-        (f"{HEADER}\nA b,,1,1,x", "line 2: name 'A b' is not a lower-case word"),
-        (f"{HEADER}\nwatchlist,,1,1,x", "line 2: name 'watchlist' is not a lower-case word of its own"),
-        (f"{HEADER}\na,,1,1", "line 2: not 5 fields but 4"),
+        (f"{HEADER}\na,,1,0.5,x\na,,1,0.5,x", "line 3: name 'a' appears twice"),
+        (f"{HEADER}\n\na,,1,0.5,x\n\nb,,1,-0.5,x", "line 5: share '-0.5' must be above 0 and at most 1"),
+        (f"{HEADER}\na,,1,0,x", "line 2: share '0' must be above 0 and at most 1"),
+        (f"{HEADER}\na,,1,nan,x", "line 2: share 'nan' must be above 0 and at most 1"),
+        (f"{HEADER}\na,,1,1.5,x", "line 2: share '1.5' must be above 0 and at most 1"),
+        (f"{HEADER}\na,,1,,x", "line 2: share '' must be above 0 and at most 1"),
+        (f"{HEADER}\na,,1,.,x", "line 2: share '.' must be above 0 and at most 1"),
+        (f"{HEADER}\na,0,1,1,x", "line 2: created_within_days '0' must be empty or a number"),
+        (f"{HEADER}\na,1.5,1,1,x", "line 2: created_within_days '1.5' must be empty or a number"),
+        (f"{HEADER}\na,,0,1,x", "line 2: stars_min '0' must be a whole number, at least 1"),
+        (f"{HEADER}\na,,many,1,x", "line 2: stars_min 'many' must be a whole number, at least 1"),
+        (f"{HEADER}\nA b,,1,1,x", "line 2: name 'A b' must be a lower-case word"),
+        (
+            f"{HEADER}\nwatchlist,,1,1,x",
+            "line 2: name 'watchlist' must be a lower-case word other than watchlist and rankings",
+        ),
+        (f"{HEADER}\na,,1,1", "line 2: 4 fields instead of 5"),
         (f"{HEADER}\na,,1,1,", "line 2: reason is empty"),
         (f'{HEADER}\na,,1,1,"x', "unexpected end of data"),
         (b"\xff", "codec can't decode"),
@@ -573,7 +576,7 @@ def test_a_line_that_names_none_is_told_and_the_others_count(watchlist: Path, li
     assert names == ["fatedier/frp", "nervosnetwork/ckb"]
     (complaint,) = complaints
     assert complaint.startswith(f"{watchlist}, line 2: {shown or ''}")
-    assert complaint.endswith(" is neither owner/name nor a GitHub address")
+    assert complaint.endswith(" is neither owner/name nor a GitHub URL")
     assert complaint.isascii()
     assert complaint.isprintable()
     assert "secret" not in complaint
@@ -684,7 +687,7 @@ def test_the_watchlist_gets_in_and_displaces_the_least(is_swept: bool) -> None:
     wanted = [candidate(9, 1, "watchlist"), candidate(8, 1, "watchlist"), candidate(1, 100)]
     made = changes(members, wanted, 3, is_swept=is_swept)
     assert named(made) == [("left", 2), ("left", 3), ("entered", 8), ("entered", 9)]
-    assert made[0].reason == "more members than the 3 places, and the fewest stars of those that can leave"
+    assert made[0].reason == "more members than the 3 places; it has the fewest stars of the members that can leave"
 
 
 def test_the_watchlist_may_be_larger_than_the_universe() -> None:

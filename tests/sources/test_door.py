@@ -170,7 +170,7 @@ def test_an_attribute_that_cannot_be_is_unknown_and_the_total_stays(change: dict
         ({"stargazerCount": COUNT_MOST + 1}, "stars_total is 2147483648, not between 0 and 2147483647"),
         ({"stargazerCount": None}, "stars_total is missing"),
         ({"nameWithOwner": "owner/.."}, "full_name is 'owner/..', not a full_name"),
-        ({"databaseId": 9}, "repo_id is 9, another repository's"),
+        ({"databaseId": 9}, "repo_id is 9, which is another repository"),
     ],
 )
 def test_an_answer_without_a_believable_total_is_no_observation(change: dict[str, Any], reason: str) -> None:

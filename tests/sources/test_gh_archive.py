@@ -484,7 +484,7 @@ def test_a_file_that_is_known_to_be_wrong_is_refused_as_a_whole(
     assert (hour.status, hour.days) == ("refused", None)
     assert hour.reason is not None
     assert hour.reason.startswith(f"hour.gz: {cause}")
-    assert hour.reason.endswith(": nothing of it is kept")
+    assert hour.reason.endswith(": none of its events is kept")
     [row] = hour.quarantine()
     assert (row["line"], row["is_whole_file"], row["reason"]) == (None, True, hour.reason)
 

@@ -102,7 +102,7 @@ def test_text_that_looks_like_a_value_stays_text(text: str) -> None:
 def test_blank_lines_are_no_rows() -> None:
     day = parsed(file_of_lines([line(row(1)), b"\n", b"\r\n", line(row(2)), b"broken\n", line(row(3)), b"\n"]))
     assert rows_of(day) == [2, 3, 5]
-    assert reasons_of(day) == [(4, "not 11 fields but 1")]
+    assert reasons_of(day) == [(4, "1 fields instead of 11")]
 
 
 def test_a_file_of_sixty_places_a_list_is_whole() -> None:
@@ -119,7 +119,7 @@ WHOLE = file_of(lists("A", "B", "C"))
     [
         pytest.param(b"", "line 1: the file is empty", id="empty"),
         pytest.param(b" \r\n\n", "line 1: the file is empty", id="blank"),
-        pytest.param(HEADER.encode(), "line 1: the last line has no end: cut off", id="header cut"),
+        pytest.param(HEADER.encode(), "line 1: the last line has no newline: the file is cut off", id="header cut"),
         pytest.param(f"{HEADER}\n".encode(), "line 2: no good row: no rows below the header", id="header only"),
         pytest.param(f"{HEADER}\n\n\r\n".encode(), "line 2: no good row: no rows", id="header and blank lines"),
         pytest.param(b"<!DOCTYPE html>\n<html></html>\n", "line 1: the header is '<!DOCTYPE html>'", id="html"),
@@ -129,8 +129,10 @@ WHOLE = file_of(lists("A", "B", "C"))
         pytest.param(WHOLE.replace(b"\n", b"\r"), "line 1: the header is", id="CR only"),
         pytest.param(WHOLE.decode().encode("utf-16"), "line 1: the header is", id="UTF-16"),
         pytest.param(b"\x1f\x8b\x08\x00\xff\n", "line 1: the header is", id="gzip"),
-        pytest.param(WHOLE[:-1], "line 10: the last line has no end: cut off", id="cut before the last newline"),
-        pytest.param(WHOLE[:-40], "line 10: the last line has no end: cut off", id="cut mid-row"),
+        pytest.param(
+            WHOLE[:-1], "line 10: the last line has no newline: the file is cut off", id="cut before the last newline"
+        ),
+        pytest.param(WHOLE[:-40], "line 10: the last line has no newline: the file is cut off", id="cut mid-row"),
         pytest.param(
             file_of(lists("A", "B", "C")[:-1]),
             "row 9: the last list, 'C', ends after 2 of 3 rows: cut off",
@@ -146,7 +148,9 @@ WHOLE = file_of(lists("A", "B", "C"))
             "row 9: the last list, 'C', ends after 1 of 3 rows: cut off",
             id="cut inside a quoted newline",
         ),
-        pytest.param(file_of_lines([b"1,2\n", b"3\n"]), "line 2: no good row: row 2: not 11 fields but 2", id="no row"),
+        pytest.param(
+            file_of_lines([b"1,2\n", b"3\n"]), "line 2: no good row: row 2: 2 fields instead of 11", id="no row"
+        ),
     ],
 )  # fmt: skip
 def test_a_malformed_file_is_refused_with_file_place_and_cause(content: bytes, cause: str) -> None:
@@ -197,10 +201,12 @@ GOOD_LINE = line(row(1, "A"))
 @pytest.mark.parametrize(
     ("bad", "cause"),
     [
-        pytest.param(b"oops\n", "not 11 fields but 1", id="one cell"),
-        pytest.param(GOOD_LINE.replace(b",7,", b","), "not 11 fields but 10", id="a cell less"),
-        pytest.param(GOOD_LINE.replace(b"a thing", b"a thing, or two"), "not 11 fields but 12", id="a cell more"),
-        pytest.param(GOOD_LINE.replace(b"a thing", b'"a\nthing",x'), "not 11 fields but 12", id="more, with newline"),
+        pytest.param(b"oops\n", "1 fields instead of 11", id="one cell"),
+        pytest.param(GOOD_LINE.replace(b",7,", b","), "10 fields instead of 11", id="a cell less"),
+        pytest.param(GOOD_LINE.replace(b"a thing", b"a thing, or two"), "12 fields instead of 11", id="a cell more"),
+        pytest.param(
+            GOOD_LINE.replace(b"a thing", b'"a\nthing",x'), "12 fields instead of 11", id="more, with newline"
+        ),
         pytest.param(GOOD_LINE.replace(b"a thing", b"a \xff"), "not UTF-8 at byte", id="not UTF-8"),
         pytest.param(GOOD_LINE.replace(b"a thing", b'"\nb\xc3("'), "not UTF-8 at byte", id="not UTF-8, with newline"),
         pytest.param(GOOD_LINE.replace(b"a thing", b'"a thing'), STRAY, id="stray quote"),

@@ -147,13 +147,13 @@ def test_a_refusal_is_a_state_and_covers_nothing(status: int, content: Any, told
 @pytest.mark.parametrize(
     ("url", "links", "reason"),
     [
-        ("/repositories/8/stargazers/history", {}, "the answer names repository 8"),
+        ("/repositories/8/stargazers/history", {}, "the answer is about repository 8"),
         (
             "/repositories/7/stargazers/history",
             {"next": "https://api.github.com/repositories/8/stargazers/history?page=2"},
-            "the answer names repository 8",
+            "the answer is about repository 8",
         ),
-        ("/repos/a/b/stargazers/history", {}, "nothing in the answer names the repository"),
+        ("/repos/a/b/stargazers/history", {}, "the answer does not name the repository"),
     ],
 )
 def test_a_history_is_believed_only_if_the_answer_names_the_repository(

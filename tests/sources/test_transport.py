@@ -193,7 +193,7 @@ def test_a_base_that_is_not_one_is_an_error_without_its_secrets(base: str) -> No
 
 
 def test_an_unknown_scheme_is_told_which_there_are() -> None:
-    assert "'ftp' is none of http, https, s3, file" in error_of("ftp://host/a")
+    assert "unknown scheme 'ftp'; use http, https, s3 or file" in error_of("ftp://host/a")
 
 
 @pytest.fixture

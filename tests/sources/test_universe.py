@@ -241,7 +241,7 @@ def test_an_api_that_refuses_everybody_says_nothing_of_a_repository(home: Home, 
         one.states = (*one.states, (NOW, "not_found"))
     outcome = home.cycle(api, TODAY)
     assert outcome.status == "not_observed"
-    assert "the API refuses, not the repositories" in str(outcome.reason)
+    assert "the cause is the API, not the repositories" in str(outcome.reason)
     assert home.rows(f"select distinct state FROM repositories where day = '{TODAY}'") == [("unreadable",)]
     for one, states in zip(api.world.repositories, before, strict=True):
         one.states = states
@@ -421,14 +421,15 @@ def test_an_endpoint_that_refuses_everybody_is_told_as_such(code: int, api: GitH
     if code != 422:  # unreadable in itself
         assert failure == (
             "star histories are refused for 8 of 8 repositories that are public"
-            f" ({api.world.repositories[0].names[0][1]} answered {code}): the endpoint refuses, not the repositories"
+            f" ({api.world.repositories[0].names[0][1]} answered {code}):"
+            " the cause is the endpoint, not the repositories"
         )
 
 
 def test_a_refusing_endpoint_is_given_up_soon(api: GitHubApi) -> None:
     api.faults.append(faults.status(faults.HISTORY, code=404, after=60))
     reads, failure = read_all(api, asks_of(api, 1, 2, count=COUNT))
-    assert "the endpoint refuses" in str(failure)
+    assert "the cause is the endpoint" in str(failure)
     assert len(api.requests) < 200
     assert {row["status"] for row in reads.reads} == {"read", "unreadable"}
 
@@ -454,8 +455,8 @@ def test_histories_that_turn_to_zeros_are_refused_as_a_whole(api: GitHubApi) -> 
     asks = asks_with_totals(api, held=900, stars_at_read=1_000)
     reads, failure = read_all(api, asks)
     assert failure == (
-        "star histories turned to zeros: 16 of 20 lost the stars that they held while the totals stand;"
-        " nothing of them is kept"
+        "star histories turned to zeros: 16 of 20 lost their stars although their totals did not; none of"
+        " these histories is kept"
     )
     assert reads.weeks == []
     assert {row["status"] for row in reads.reads} == {"unreadable"}
