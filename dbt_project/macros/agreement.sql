@@ -1,18 +1,19 @@
-{#- One row per repository, day and pair of sources that both tell how many stars 24 hours brought; of an incremental
-    build the days that it writes anew.
+{#- One row per repository, day and pair of sources that both report the stars of 24 hours; in an incremental build, only
+    the days that it rebuilds.
 
-    The archive counts stars given, by UTC days. A history counts those still held, by days of its own zone. A total says
-    what was given less what was taken back, between the instants of two readings. So counts by day are spread evenly over
-    the hours of their days, and compared where they cover most of the same hours: a total over the hours between its
-    readings, a history and the archive over the UTC day. A burst within a day is not even, and can look like a disagreement.
-    Where the archive is whole, a repository with a history that it does not mention has 0 there; for this comparison only. -#}
+    The archive counts stars given, by UTC days. A history counts those still held, by days of its zone. A total gives the
+    stars given less those taken back between the instants of two readings. Daily counts are therefore spread evenly over
+    the hours of their days and compared where they cover most of the same hours: a total over the hours between its
+    readings, a history and the archive over the UTC day. A burst within a day is uneven and can look like a
+    disagreement. Where the archive is complete, a repository with a history but no event counts as 0; only in this
+    comparison. -#}
 {% macro gains_of_two_sources() %}
     {%- set columns = ['day', 'repo_key', 'full_name', 'observed_at', 'gap_hours', 'net_delta_24h', 'stars_gained',
         'stars_gained_source', 'archive_stars_gained'] | join(', ') %}
     with
 
     {% if is_incremental() %}
-        -- offset 0 keeps the condition below from being tried first, on all days there are
+        -- offset 0 stops the optimizer from evaluating the condition below first, on all days
         touched as (
 
             select {{ columns }} from {{ ref('fct_repo_day') }}
@@ -55,7 +56,7 @@
 
     ),
 
-    told as (
+    gains as (
 
         select
             repo_days.day,
@@ -85,7 +86,7 @@
             max(gh_archive) over a_day_ago as gh_archive_1,
             max(star_history) over two_days_ago as star_history_2,
             max(gh_archive) over two_days_ago as gh_archive_2
-        from told
+        from gains
         window
             a_day_ago as (
                 partition by repo_key order by day
@@ -98,7 +99,7 @@
 
     ),
 
-    -- when the days of both calendars begin
+    -- start of each day in both calendars
     calendar as (
 
         select
@@ -108,7 +109,7 @@
                 {{ star_day_begins_at('day - (' ~ n ~ ')') }} as star_edge_{{ n + 1 }}
                 {%- if not loop.last %}, {% endif %}
             {% endfor %}
-        from (select distinct told.day from told) as days_told
+        from (select distinct gains.day from gains) as days_with_gains
 
     ),
 
@@ -188,10 +189,10 @@
         {% endif %}
 {% endmacro %}
 
-{#- Stars in 24 hours at the pace of the hours from one instant to another, from the counts of a day and of the two before
-    it, each spread evenly over its day; NULL where the counts that are known cover too little of these hours.
+{#- Stars in 24 hours at the pace between two instants, from the counts of a day and of the two days before it, each spread
+    evenly over its day; NULL if the known counts cover too little of this time.
 
-    `count` names the columns of the counts, `edge` those of the instants: edge_1 begins the day and edge_0 ends it. -#}
+    `count` is the prefix of the count columns, `edge` that of the instants: edge_1 begins the day and edge_0 ends it. -#}
 {% macro stars_within(count, edge, begins, ends) -%}
     {%- set counts = [count, count ~ '_1', count ~ '_2'] -%}
     {%- set overlaps = [] -%}
@@ -202,7 +203,7 @@
         ) -%}
     {%- endfor -%}
     case
-        -- `greatest` and `least` pass over NULLs
+        -- `greatest` and `least` ignore NULLs
         when
             {{ begins }} is not null and {{ ends }} is not null
             and {% for n in range(3) -%}

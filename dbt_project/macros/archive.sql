@@ -1,8 +1,8 @@
-{#- The UTC time at which the hour of the archive's file `file_hour` begins, or the hour so many hours after it. Files
-    before 2015 are named by Pacific hours.
+{#- UTC time at which the hour of the archive file `file_hour` begins, or the hour `later` hours after it. Files before
+    2015 are named in Pacific time.
 
-    DuckDB takes the hour that autumn repeats for its second, and the hour that spring skips for the next one. The end of
-    the hour before tells where the first of the two begins. -#}
+    DuckDB interprets an hour that autumn repeats as its second occurrence, and an hour that spring skips as the next
+    hour. The first occurrence begins where the previous hour ends. -#}
 {% macro archive_utc_hour(file_hour, later=0) -%}
     {%- set hour = "(" ~ file_hour ~ " + interval " ~ later ~ " hours)" -%}
     {%- set to_utc = "at time zone 'America/Los_Angeles' at time zone 'UTC'" -%}

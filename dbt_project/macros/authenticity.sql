@@ -1,4 +1,4 @@
-{#- Constants and days of the authenticity of stars, each once, with its reason. docs/authenticity.md has the figures. -#}
+{#- Constants of the authenticity of stars, each defined once with its reason. docs/authenticity.md has the figures. -#}
 {% macro authenticity_constant(name) -%}
     {%- set constants = {
         "burst_days": 7,
@@ -25,36 +25,38 @@
         "lockstep_stars_most": 50,
     } -%}
     {#-
-        burst_days: of the best 3, 7 and 14 days, 7 told injected campaigns from real bursts best: fewer days hold too few
-            forks, more hold more of the usual ones.
-        burst_stars, burst_ratio: a burst has at least so many stars above the usual, and above so many times the usual.
-        few_stars: a burst of at least so many, but fewer than burst_stars, is seen but not judged.
-        forks_expected: with fewer forks expected, none of them is no news.
-        few_forks_share: a burst that brought less than this share of the forks that the repository's stars come with. Of
-            real bursts of 200 stars and more 2 % have less; a campaign brings none.
-        forks_lost, forks_lost_share: if forks were lost, more than both, they tell nothing: on 2024-02-21 and the day after
-            the platform took back 185,000 forks of 3,300 repositories.
-        taken_back_share: the total is below that at the end of the burst by so much of it. Of real bursts less than 1 %.
-        settled_days: forks follow stars by a day or two: judged at once, half as many real bursts again have too few.
-        held_days: a burst counts in the 28-day growth for so long.
-        usual_readings, usual_days_most: what is usual is the pace over the 35 readings before, five whole weeks where
-            none is missing, and at most 91 days ago with the burst.
-        memory_days: both, of a burst that is held. A break of the level is remembered as long: across it, nothing is
-            usual.
-        account_days, account_days_loaded: an account's other stars are looked for in the trailing 28 days, if the archive
-            has at least 14 of them.
-        accounts: of fewer accounts, shares say little.
-        one_star_share, one_star_lift: accounts that starred nothing else: so large a share, and above that of the median
-            repository of the day by so much. Not tuned: the recordings hold hours of the archive, no 28 days.
-        lockstep_accounts, lockstep_share: so many accounts that starred the same two repositories on one day, and so
-            large a share of the accounts of both. Not tuned, for the same reason.
-        lockstep_stars_most: accounts with more stars on a day collect; their pairs would be most of all pairs.
+        burst_days: of 3, 7 and 14 days, 7 separated injected campaigns from real bursts best. Fewer days hold too few
+            forks; more days hold more of the usual forks.
+        burst_stars, burst_ratio: a burst exceeds the usual stars by at least this number and this factor.
+        few_stars: a burst with at least this many stars, but fewer than burst_stars, is detected but not judged.
+        forks_expected: with fewer forks expected, a burst without forks is not unusual.
+        few_forks_share: a burst is suspect below this share of the forks that the repository's stars usually bring. Of
+            real bursts of 200 stars and more, 2 % have less; a campaign brings none.
+        forks_lost, forks_lost_share: if more forks than both were lost, forks are not evidence: on 2024-02-21 and the
+            day after, the platform removed 185,000 forks of 3,300 repositories.
+        taken_back_share: the total falls below that at the end of the burst by this share of the burst. Fewer than 1 %
+            of real bursts do.
+        settled_days: forks follow stars by a day or two. Judged at once, half as many real bursts again would have too
+            few forks.
+        held_days: number of days for which a burst counts in the 28-day growth.
+        usual_readings, usual_days_most: the usual pace is that of the previous 35 readings (five whole weeks if none is
+            missing), at most 91 days back including the burst.
+        memory_days: the sum of both for a burst that is held. A break of the level is remembered equally long: across a
+            break there is no usual pace.
+        account_days, account_days_loaded: an account's other stars are looked up in the trailing 28 days, if at least 14
+            of them are loaded.
+        accounts: shares of fewer accounts are not evidence.
+        one_star_share, one_star_lift: minimum share of accounts that starred nothing else, and its minimum excess over
+            the median repository of the day. Not tuned: the recordings hold hours of the archive, not 28 days.
+        lockstep_accounts, lockstep_share: minimum number of accounts that starred the same two repositories on one day,
+            and their minimum share of the accounts of both. Not tuned, for the same reason.
+        lockstep_stars_most: accounts with more stars on a day are collectors; their pairs would dominate all pairs.
     -#}
     {{- constants[name] -}}
 {%- endmacro %}
 
-{#- True for the window, for the archive days being rebuilt and the `after` days that remember them, and for `lookback`
-    days before either. -#}
+{#- True for the window, for the archive days being rebuilt and the `after` days that depend on them, and for the
+    `lookback` days before either. -#}
 {% macro in_judged_days(day='day', lookback=0, after=0, window=true) -%}
     (
         {%- if window %} {{ in_window(day, lookback) }} or {% endif -%}
@@ -65,20 +67,20 @@
     )
 {%- endmacro %}
 
-{#- How long an archive day is remembered: by the accounts of later days, then by the bursts of these. -#}
+{#- Number of later days that depend on an archive day: through their accounts, then through the bursts of those days. -#}
 {% macro days_after_accounts() -%} {{ authenticity_constant('account_days') | int - 1 }} {%- endmacro %}
 {% macro days_after_authenticity() -%}
     {{ authenticity_constant('account_days') | int - 1 + authenticity_constant('held_days') | int }}
 {%- endmacro %}
 
-{#- Incremental strategy: archive days, and the days after them whose accounts are judged by them. -#}
+{#- Incremental strategy: replace the archive days and the later days whose accounts are judged by them. -#}
 {% macro get_incremental_replace_account_days_sql(arg_dict) %}
     delete from {{ arg_dict["target_relation"] }}
     where {{ in_judged_days(after=days_after_accounts(), window=false) }};
     {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 
-{#- Incremental strategy: the window, archive days, and the days after these that remember them. -#}
+{#- Incremental strategy: replace the window, the archive days and the later days that depend on them. -#}
 {% macro get_incremental_replace_judged_days_sql(arg_dict) %}
     delete from {{ arg_dict["target_relation"] }} where {{ in_judged_days(after=days_after_authenticity()) }};
     {{ _insert_fresh(arg_dict) }}

@@ -1,6 +1,6 @@
-{#- Evidence that two names are one repository's. -#}
+{#- Evidence that two names belong to one repository. -#}
 
-{#- True where the counts of two readings agree, as those of one repository do within a night. -#}
+{#- True if the counts of two readings agree, as those of one repository do from one night to the next. -#}
 {% macro counts_agree(former, latter) -%}
     (
         abs({{ latter }}.stars_total - {{ former }}.stars_total)
@@ -10,7 +10,7 @@
     )
 {%- endmacro %}
 
-{#- True where stars and forks of one name both differ by more: it may be another repository's by now. -#}
+{#- True if stars and forks of one name both differ by more: another repository may have the name by now. -#}
 {% macro counts_left(former, latter) -%}
     (
         abs({{ latter }}.stars_total - {{ former }}.stars_total)
@@ -20,7 +20,7 @@
     )
 {%- endmacro %}
 
-{#- What two names of one repository may have in common, a row each; `words` is a hash of the description. -#}
+{#- What two names of one repository may have in common, one row each; `words` is a hash of the description. -#}
 {% macro traits() -%}
     unnest([
         'name ' || split_part(name_key, '/', 2),

@@ -1,41 +1,42 @@
 {#- Languages across verticals: constants, and the functions that compare two dates.
 
-    Here: what fct_language_vertical_day and fct_language_reach_day share. Which topic belongs to which vertical: seed `verticals`. -#}
+    Here: what fct_language_vertical_day and fct_language_reach_day share. The seed `verticals` assigns topics to verticals. -#}
 
-{#- A language stands in a vertical from so many repositories on: with fewer, one newcomer decides. -#}
+{#- Minimum repositories for a language to be established in a vertical: with fewer, one newcomer decides. -#}
 {% macro vertical_repos_min() -%} 3 {%- endmacro %}
 
-{#- The name of what has topics, none of which is curated. It is a part of the whole, and no vertical. -#}
+{#- Name for repositories with topics none of which is curated. It is a part of the whole, not a vertical. -#}
 {% macro no_vertical() -%} 'other' {%- endmacro %}
 
-{#- Clusters of a week speak from the Monday after it on, when they are made; after so many weeks without new ones nothing
-    is told of them. -#}
+{#- Clusters of a week apply from the following Monday, when they are made. After this many weeks without new clusters,
+    cluster rows end. -#}
 {% macro clusters_hold_weeks() -%} 5 {%- endmacro %}
 
-{#- Several is two or more: a language that stands in one vertical colonises nothing. -#}
+{#- Several means two or more: a language established in one vertical does not colonise. -#}
 {% macro colonising_min() -%} 2 {%- endmacro %}
 
-{#- Weekly tables are made by no model: before the first weekly run they are not there. -#}
+{#- Whether the relation exists. No model makes the weekly tables, so they are missing before the first weekly run. -#}
 {% macro is_there(relation) -%}
     {{ return(execute and load_relation(relation) is not none) }}
 {%- endmacro %}
 
-{#- Table functions for analysts, in the file of the marts, so that the published copy has them: dates are theirs to
-    choose. `mart` is fct_language_vertical_day. Names in the functions are bare: they hold under any name of the file. -#}
+{#- Table functions for analysts with dates as parameters. They are part of the marts database, so that the published copy
+    has them. `mart` is fct_language_vertical_day. Table names inside the functions are unqualified, so that they work
+    under any database name. -#}
 {% macro create_language_functions(mart) -%}
     use {{ mart.database }}.{{ mart.schema }};
     {{ language_functions() }}
-    {#- functions of a lake have no comments -#}
+    {#- DuckLake does not support comments on functions -#}
     {%- if not adapter.is_ducklake(mart) %}
     {{ language_function_comments() }}
     {%- endif %}
     use {{ target.database }}.{{ target.schema }}
 {%- endmacro %}
 
-{#- Marshall-Edgeworth shift-share: each effect is weighted by the mean of both dates, so that nothing is left over.
+{#- Marshall-Edgeworth shift-share: each effect is weighted by the mean of both dates, so that no residual remains.
     within: the language's share inside a vertical changed. mix: the vertical's share of all repositories changed,
-    counted against the language's overall share: growth of a vertical helps whom it has more of. A vertical that is empty
-    on one of the dates tells no share inside it: there all is mix. -#}
+    measured against the language's overall share: growth of a vertical helps languages that are strong in it. A vertical
+    that is empty on one of the dates has no share inside it, so its whole effect is mix. -#}
 {% macro language_functions() -%}
     create or replace macro language_vertical_shift_share(from_day, to_day, basis := 'curated') as table (
         with
@@ -70,7 +71,7 @@
 
         ),
 
-        -- A language that is in none of a growing vertical loses by it.
+        -- A language that is absent from a growing vertical loses.
         crossed as (
 
             select
@@ -142,8 +143,8 @@
 
 {% macro language_function_comments() -%}
     comment on macro table language_vertical_shift_share is
-    'Grain: language x vertical. What changed a language''s share of the repositories with topics between two dates, vertical by vertical. basis := ''cluster'' takes clusters for verticals, and the repositories in them for those with topics; the default is curated. from_day, to_day: the last days with rows on or before those asked for. vertical_share_*: of all repositories with topics; share_within_*: of the language inside the vertical, NULL if the vertical was empty; within_effect, mix_effect: shares, 0-1; over all verticals they add up to the change of the language''s share. Source: fct_language_vertical_day.';
+    'Grain: language x vertical. What changed a language''s share of the repositories with topics between two dates, for each vertical. basis := ''cluster'' uses clusters as verticals, and the repositories in them instead of those with topics; the default is curated. from_day, to_day: the last days with rows on or before the requested ones. vertical_share_*: of all repositories with topics; share_within_*: of the language inside the vertical, NULL if the vertical was empty; within_effect, mix_effect: shares, 0-1; over all verticals they add up to the change of the language''s share. Source: fct_language_vertical_day.';
 
     comment on macro table language_shift_share is
-    'Grain: language. Change of its share of the repositories with topics between two dates, or with basis := ''cluster'' of those in clusters; share_change = within_effect (its shares inside verticals changed) + mix_effect (verticals it is strong or weak in grew or shrank). from_day, to_day: the last days with rows on or before those asked for; no rows if there is none. Source: fct_language_vertical_day.';
+    'Grain: language. Change of its share of the repositories with topics between two dates, or with basis := ''cluster'' of those in clusters; share_change = within_effect (its shares inside verticals changed) + mix_effect (verticals in which it is strong or weak grew or shrank). from_day, to_day: the last days with rows on or before the requested ones; no rows if there is none. Source: fct_language_vertical_day.';
 {%- endmacro %}

@@ -14,7 +14,7 @@
     )
 {%- endmacro %}
 
-{#- The same for a surprise in standard deviations: linear, full at surprise_most. Of -0.0, too, 0 is to be left. -#}
+{#- The same for a surprise in standard deviations: linear, full at surprise_most. `-0.0` becomes 0. -#}
 {% macro surprise_share(surprise) -%}
     least(greatest({{ surprise }} / {{ constant('surprise_most') }}, 0), 1) + 0.0
 {%- endmacro %}

@@ -1,10 +1,10 @@
-{#- CTEs that add to `relation` the normal deviate of a count: its upper tail is that of the negative binomial at or above
-    the count, with mean judged_change and variance mean + predictive_dispersion x mean^2; NULL where one is.
+{#- CTEs that add to `relation` the normal deviate of a count: its upper tail equals that of the negative binomial at or
+    above the count, with mean judged_change and variance mean + predictive_dispersion x mean^2; NULL where one is.
 
-    P(NB >= y) = P(Binomial(y - 1 + r, p) <= r - 1) with r = 1 / dispersion and p = r / (r + mean), and that by Peizer and
-    Pratt (1968): for means of 0.6 to 3,000 within 8 % of the exact tail, down to 1e-12, for dispersions up to 0.8, and 12 %
-    below it at 1.4. The count may have a fraction; it must be at least 1/2. In steps, as terms that stand inside a case are
-    worked out each time they are named. -#}
+    P(NB >= y) = P(Binomial(y - 1 + r, p) <= r - 1) with r = 1 / dispersion and p = r / (r + mean), which follows Peizer
+    and Pratt (1968): for means of 0.6 to 3,000 within 8 % of the exact tail, down to 1e-12, for dispersions up to 0.8,
+    and 12 % below it at 1.4. The count may be fractional; it must be at least 1/2. Computed in steps, because DuckDB
+    evaluates a term inside a case each time it is named. -#}
 {% macro negative_binomial_deviate(name, relation, deviate, count) -%}
 {{ name }}_as_binomial as (
 
@@ -78,12 +78,12 @@
     ) / ({{ trials }} + {{ z }} * {{ z }})
 {%- endmacro %}
 
-{#- True where a change of the total is one night's: neither too short nor too long to be scaled to 24 hours. -#}
+{#- True if a change of the total spans one night: neither too short nor too long to scale to 24 hours. -#}
 {% macro is_one_night(gap_hours) -%}
     {{ gap_hours }} between {{ constant('shortest_gap_hours') }} and {{ constant('longest_gap_hours') }}
 {%- endmacro %}
 
-{#- True where the step, or a part of it, is no change that stars given and taken one by one have made. -#}
+{#- True if the step, or a part of it, does not consist of stars given and taken back one by one. -#}
 {% macro is_left_out(relation=none) -%}
     {%- set prefix = relation ~ "." if relation else "" -%}
     (
@@ -94,7 +94,7 @@
 {%- endmacro %}
 
 
-{#- stars/day that were given or taken star by star over one night; NULL over a gap, and where the step is left out. -#}
+{#- stars/day given or taken back one by one over one night; NULL over a gap and where the step is excluded. -#}
 {% macro daily_change() -%}
     case
         when {{ is_one_night('gap_hours') }} and not {{ is_left_out() }}
@@ -104,7 +104,7 @@
 
 
 {% macro exact_sum(column) -%}
-{#- A sum that does not depend on the order of its rows. DuckDB adds doubles in the order in which threads deliver
-    them, so the last bits of a sum differ between two runs and a rounded sum can differ in its last digit. -#}
+{#- A sum that does not depend on the order of its rows. DuckDB adds doubles in the order in which threads deliver them,
+    so the last bits of a sum differ between two runs, and a rounded sum can differ in its last digit. -#}
 sum(({{ column }})::decimal(18, 6))
 {%- endmacro %}

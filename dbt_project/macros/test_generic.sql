@@ -6,7 +6,7 @@
     having count(*) > 1
 {% endtest %}
 
-{#- Rows whose value lies outside [low, high]; NULL passes. -#}
+{#- Rows whose value is outside [low, high]; NULL passes. -#}
 {% test between(model, column_name, low=none, high=none) %}
     select {{ column_name }}
     from {{ model }}

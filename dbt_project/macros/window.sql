@@ -1,14 +1,14 @@
 {#- The days being rebuilt, and how a daily model replaces them.
 
-    A daily row is a function of the readings of its day and of a bounded number of days before it, so a window
-    is rebuilt alone, whatever the length of the history; the result does not depend on the order of loading. -#}
+    A daily row is a function of the readings of its day and of a bounded number of days before it. A window is
+    therefore rebuilt alone, independent of the length of the history, and the order of loading does not matter. -#}
 
-{#- True for the days being rebuilt, and for `lookback` days before them. -#}
+{#- True for the days being rebuilt, and for the `lookback` days before them. -#}
 {% macro in_window(day='day', lookback=0) -%}
     {{ day }} between date '{{ var("window_start") }}' - {{ lookback }} and date '{{ var("window_end") }}'
 {%- endmacro %}
 
-{#- True for the archive days being rebuilt: days of stars, whatever file they were in. -#}
+{#- True for the archive days being rebuilt: days on which stars were given, independent of their file. -#}
 {% macro in_archived_days(day='day') -%}
     (
         {%- for days in var("archived_days") %}
@@ -23,7 +23,7 @@
     ({{ in_window(day) }} or {{ in_archived_days(day) }})
 {%- endmacro %}
 
-{#- True for days up to so many days before the built ones and after them. -#}
+{#- True for the built days, the `before` days before them and the `after` days after them. -#}
 {% macro near_built_days(day='day', before=0, after=0) -%}
     (
         {%- for days in var("archived_days") %}
@@ -33,35 +33,35 @@
     )
 {%- endmacro %}
 
-{#- The `where` of a data test in a yml file cannot call macros; this one it can name. -#}
+{#- A `where` of a data test in yml cannot call macros, but it can name this one. -#}
 {% macro get_where_subquery(relation) -%}
     {%- set where = (config.get("where") or "") | replace("in_built_days", in_built_days()) | replace("in_window", in_window()) -%}
     {%- if where -%} (select * from {{ relation }} where {{ where }}) dbt_subquery {%- else -%} {{ relation }} {%- endif -%}
 {%- endmacro %}
 
-{#- Incremental strategy: drop the window's rows, insert the window anew, in one transaction. Rows that no longer
-    come about disappear, which a delete by key would not do. -#}
+{#- Incremental strategy: delete the rows of the window and insert the rebuilt ones, in one transaction. This also removes
+    rows that no longer exist, which a delete by key would not. -#}
 {% macro get_incremental_replace_window_sql(arg_dict) %}
     delete from {{ arg_dict["target_relation"] }} where {{ in_window() }};
     {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 
-{#- Star history is restated for days long past, repository by repository: such models replace cells, not windows.
-    Their `unique_key` is the cell. A cell never ceases to be, but its repository can turn out to have another key:
-    all rows of keys that lost or won something are written anew. -#}
+{#- Star history is restated for days long past, repository by repository, so these models replace cells, not windows.
+    Their `unique_key` is the cell. A cell never disappears, but the key of its repository can change: all rows of keys
+    that lost or gained an id or a name are rebuilt. -#}
 {% macro get_incremental_replace_cells_sql(arg_dict) %}
     {%- if "repo_key" in arg_dict["dest_columns"] | map(attribute="name") %} {{ _delete_rekeyed(arg_dict) }} {% endif %}
     {{ _delete_cells(arg_dict) }}
     {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 
-{#- Archive days are loaded in any order, years back: a list of ranges, beside the window. -#}
+{#- Archive days are loaded in any order, years back: a list of ranges in addition to the window. -#}
 {% macro get_incremental_replace_archived_days_sql(arg_dict) %}
     delete from {{ arg_dict["target_relation"] }} where {{ in_archived_days() }};
     {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 
-{#- The window, archive days, and cells elsewhere that are written anew. -#}
+{#- Replaces the window, the archive days, and the cells elsewhere that are rebuilt. -#}
 {% macro get_incremental_replace_built_days_and_cells_sql(arg_dict) %}
     {%- set target = arg_dict["target_relation"] %}
     {{ _delete_built_days(arg_dict) }}
@@ -71,15 +71,15 @@
     {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 
-{#- Rows of whole months, of which the window may begin in the middle. -#}
+{#- Replaces rows of whole months; the window may begin inside one. -#}
 {% macro get_incremental_replace_months_sql(arg_dict) %}
     delete from {{ arg_dict["target_relation"] }}
     where month between date_trunc('month', date '{{ var("window_start") }}') and date '{{ var("window_end") }}';
     {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 
-{#- What compares all cells of a day with those of the two days before: whole days, also those of which a few cells
-    changed, and the two days after each. -#}
+{#- Replaces whole days of models that compare all cells of a day with those of the two days before: the window, days with
+    changed cells, and the two days after each. -#}
 {% macro get_incremental_replace_compared_days_sql(arg_dict) %}
     delete from {{ arg_dict["target_relation"] }} where {{ near_built_days(after=2) }};
     delete from {{ arg_dict["target_relation"] }}
@@ -89,7 +89,7 @@
     {{ _insert_fresh(arg_dict) }}
 {% endmacro %}
 
-{#- A small table that knows its former self: only so can it tell what changed. -#}
+{#- Replaces all rows of a small table that reads its previous content to find what changed. -#}
 {% macro get_incremental_replace_all_sql(arg_dict) %}
     delete from {{ arg_dict["target_relation"] }};
     {{ _insert_fresh(arg_dict) }}
@@ -125,12 +125,12 @@
     {{ loaded_at }} > timestamp '{{ var("loaded_since") }}'
 {%- endmacro %}
 
-{#- What changed by no load of its own, in this build or in one of the same number that was killed. -#}
+{#- True for what changed without a load, in this build or in a killed build of the same number. -#}
 {% macro is_changed() -%}
     changed_in >= {{ var("build_number") }}
 {%- endmacro %}
 
-{#- Keys that lost or won an id or a name. Seldom any: what is joined to none is not scanned. -#}
+{#- Keys that lost or gained an id or a name. Usually empty, in which case DuckDB skips the scan of the joined side. -#}
 {% macro rekeyed() -%}
     select distinct unnest(list_append(former_keys, repo_key)) as repo_key
     from {{ ref("int_repos__keyed") }}

@@ -1,4 +1,4 @@
--- every star event of the days that were built, in whatever file, once; and who speaks for the day is the rule's
+-- Every star event of the built days counts once, in any file, and the day shows the source that the rule selects.
 with
 
 events as (

@@ -1,4 +1,4 @@
--- a repository that is not named among the odd ones is shown as ok: so each must have been judged
+-- A repository that is not in the table of suspect days is shown as ok, so each must have been judged.
 with
 
 shown as (

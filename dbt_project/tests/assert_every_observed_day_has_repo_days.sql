@@ -1,4 +1,4 @@
--- a day that was built and of which totals were observed stands in the facts
+-- The facts contain every built day with observed totals.
 with
 
 observed as (
@@ -11,7 +11,7 @@ observed as (
 
 ),
 
--- a ranking file whose every repository was asked for at GitHub shows in none of its own rows
+-- If GitHub was queried for every repository of a ranking file, none of its rows appears.
 present as (
 
     select distinct

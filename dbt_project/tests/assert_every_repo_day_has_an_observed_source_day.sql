@@ -23,6 +23,6 @@ from repo_days
 left join coverage
     on repo_days.day = coverage.day and repo_days.source = coverage.source
 where
-    -- a history can be kept of repositories that are no longer expected
+    -- A stored history may belong to a repository that is no longer expected.
     coverage.status is null
     or (coverage.status not in ('observed', 'partial') and repo_days.source <> 'star_history')

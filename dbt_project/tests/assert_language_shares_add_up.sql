@@ -1,4 +1,4 @@
--- shares add up to 1, and counts to the repositories with a total
+-- Shares add up to 1, and counts to the repositories with a total.
 with
 
 languages as (
@@ -20,7 +20,7 @@ repo_days as (
         day,
         count(*) as repos
     from {{ ref('fct_repo_day') }}
-    -- a total that is in doubt takes no place among languages
+    -- A doubtful total does not count among languages.
     where
         {{ in_window() }}
         and stars_total is not null

@@ -1,4 +1,4 @@
--- everywhere, of the facts in what was built; and no two ids share one
+-- An id has one key everywhere, and a key has one id; facts are checked for the built days.
 with
 
 shown as (

@@ -1,4 +1,4 @@
--- and where there is no score there are no points
+-- A row without a score has no points.
 select
     day,
     repo_key,

@@ -1,5 +1,5 @@
--- every reading has its row with its total, and no other row with a total exists; where GitHub was asked about a
--- repository, the rankings are not heard; a repository under two names in one file has one row, under the newer name
+-- Every reading has one row with its total, and no other row has a total. If GitHub was queried for a repository, the
+-- rankings do not count. A repository under two names in one file has one row, under the newer name.
 with
 
 facts as (

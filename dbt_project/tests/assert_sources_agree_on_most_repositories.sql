@@ -1,5 +1,5 @@
 {{ config(severity='warn') }}
--- of days that were built: fct_source_disagreement names the repositories
+-- Checks the built days; fct_source_disagreement names the repositories.
 select
     day,
     source,

@@ -1,6 +1,6 @@
 {{ config(severity='warn') }}
--- GitHub documents no zone of its star days: ops_star_day_edge has what totals say, and this tells of another hour than
--- that of star_day_zone (dbt_project.yml)
+-- GitHub does not document the zone of its star days. ops_star_day_edge fits it on totals; this test warns if the
+-- fitted hour is not that of star_day_zone (dbt_project.yml).
 with
 
 hours as (
@@ -34,6 +34,6 @@ cross join configured
 where
     configured.readings >= {{ constant('star_edge_readings_min') }}
     and hours.stars_off * {{ constant('star_edge_ratio') }} < configured.stars_off
--- not `qualify row_number() ... = 1`: without a partition DuckDB 1.5.5 makes a row of NULLs of no rows
+-- not `qualify row_number() ... = 1`: without a partition, DuckDB 1.5.5 returns a row of NULLs for an empty input
 order by hours.stars_off
 limit 1

@@ -1,4 +1,4 @@
--- of every cell that was built: what the facts show is what was read last, as it was read then
+-- For every built cell, the facts show the reading fetched last, with its time.
 with
 
 built as (

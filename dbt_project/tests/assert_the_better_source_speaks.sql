@@ -1,4 +1,4 @@
--- an observed total before a history, a history before the archive
+-- An observed total takes precedence over a history, and a history over the archive.
 select
     day,
     repo_key

@@ -1,4 +1,4 @@
--- shares add up to 1 in each vertical; the divided counts to the repositories of each language
+-- Shares add up to 1 in each vertical; the split counts add up to the repositories of each language.
 with
 
 cells as (

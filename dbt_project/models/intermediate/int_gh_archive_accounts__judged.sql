@@ -4,7 +4,7 @@
 
 with
 
--- each account and repository once a day, whatever file it stands in
+-- each account and repository once a day, in any file
 stars as (
 
     select distinct
@@ -31,7 +31,7 @@ repo_days as (
 
 ),
 
--- what an account starred before and besides, of accounts that matter
+-- other stars of the accounts in the days before, only of accounts that count
 accounts as (
 
     select distinct stars.actor_hash
@@ -99,7 +99,7 @@ days as (
 
     select
         day,
-        -- the days before it that an account's stars can be looked for in
+        -- earlier days in which an account's stars can be looked up
         count(*) over (
             order by day range between interval {{ account_days - 1 }} days preceding and interval 1 day preceding
         ) as days_loaded

@@ -1,6 +1,6 @@
 {{ config(incremental_strategy='replace_all') }}
 
-{#- the logarithms of share and events may fall by so much a day -#}
+{#- largest fall a day of the logarithms of share and events -#}
 {%- set share_fall = "(-ln(1 - " ~ constant('share_fall_a_year') ~ ") / 365.25)" -%}
 {%- set events_fall = "(-ln(1 - " ~ constant('events_fall_a_year') ~ ") / 365.25)" -%}
 
@@ -29,7 +29,7 @@ calendar as (
 
 ),
 
--- a file can cover two hours, and at the change of names in 2015 two files cover the same one
+-- a file can cover two hours, and when the naming changed in 2015, two files cover the same hour
 utc_hours as (
 
     select
@@ -114,7 +114,7 @@ framed as (
 
 ),
 
--- Running maxima that leak: share and events may fall below what they have been before, but not faster than so.
+-- Leaky running maxima: share and events may fall below their former level, but not faster than this rate.
 based as (
 
     select

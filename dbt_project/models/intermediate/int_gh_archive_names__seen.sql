@@ -39,7 +39,7 @@ fresh as (
 
     ),
 
-    -- a first or last day that is loaded again, without the name: only the other days can tell
+    -- a first or last day that is reloaded without the name: only the other days still show it
     lost as (
 
         select
@@ -53,7 +53,7 @@ fresh as (
 
     ),
 
-    retold as (
+    reread as (
 
         select
             stars.repo_ref,
@@ -75,12 +75,12 @@ fresh as (
     ),
 {% endif %}
 
-told as (
+seen as (
 
     select * from fresh
     {% if is_incremental() %}
         union all
-        select * from retold
+        select * from reread
         union all
         select * from kept
     {% endif %}
@@ -97,7 +97,7 @@ final as (
         (md5_number_lower(full_name) & 4294967295)::uinteger as name_ref,
         min(first_day) as first_day,
         max(last_day) as last_day
-    from told
+    from seen
     group by repo_ref, full_name
     order by repo_ref, first_day, full_name
 

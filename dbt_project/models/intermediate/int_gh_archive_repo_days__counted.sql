@@ -2,14 +2,14 @@
 
 with
 
--- Files of two days, or two readings of one day, can hold the same event.
+-- Files of two days, or two readings of one day, can contain the same event.
 events as (
 
     select
         day,
         event_id,
         min(repo_ref) as repo_ref,
-        -- of two names on the day of a rename either is true
+        -- on the day of a rename, either of the two names is true
         max(name_ref) as name_ref
     from {{ ref('stg_gh_archive__stars') }}
     where {{ in_archived_days() }}

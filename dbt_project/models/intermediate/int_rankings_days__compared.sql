@@ -8,7 +8,7 @@ places as (
         day,
         list,
         name_key,
-        -- what a list is ordered by
+        -- the count that orders the list
         max(case list when 'top-100-forks' then forks_total else stars_total end) as size
     from {{ ref('stg_rankings__places') }}
     where {{ in_window(lookback=gap_days) }}
@@ -52,7 +52,7 @@ followed as (
 
 ),
 
--- of lists that both files have
+-- lists that both files have
 newcomers as (
 
     select
@@ -87,7 +87,7 @@ compared as (
         coalesce(newcomers.newcomers, 0) as newcomers,
         coalesce(leavers.leavers, 0) as leavers,
         coalesce(leavers.not_returned, 0) as not_returned,
-        -- a place that nobody has is missing already
+        -- a place without a repository is already missing
         least(coalesce(leavers.not_returned, 0), coalesce(newcomers.newcomers, 0)) as replaced
     from newcomers
     full join leavers on newcomers.day = leavers.day and newcomers.list = leavers.list

@@ -10,7 +10,7 @@ repo_days as (
         language,
         stars_total,
         forks_total,
-        -- texts are only compared: as numbers of 64 bits, years of them fit into memory
+        -- Descriptions are only compared: as 64-bit numbers, years of them fit into memory.
         length(description) as words_long,
         case when description is not null then hash(description) end as words
     from {{ ref('int_rankings_repo_days__merged') }}
@@ -27,7 +27,7 @@ days as (
 
 ),
 
--- also those just before the window: a name that was one of two then does not leave again in the window
+-- also days just before the window, so that one of two names of a repository does not leave again in the window
 pairs_of_days as (
 
     select * from days
@@ -37,7 +37,7 @@ pairs_of_days as (
 
 ),
 
--- each reading beside those of its name on the days before and after it
+-- each reading with those of its name on the days before and after
 listed as materialized (
 
     select
@@ -49,7 +49,7 @@ listed as materialized (
 
 ),
 
--- names that are gone, and names that are listed with other counts: another repository may bear them
+-- names that are gone, and names with other counts, which may belong to another repository now
 leavers as materialized (
 
     select
@@ -111,7 +111,7 @@ twins as materialized (
 
 ),
 
--- a name, an owner or a text in common: as keys of a join, where all pairs of a day would be millions
+-- a common name, owner or description as join keys, where all pairs of a day would be millions
 traits_of_leavers as (
 
     select
@@ -164,12 +164,12 @@ alike as materialized (
                 {{ counts_agree('leavers', 'entrants') }}
                 or (leavers.words = entrants.words and leavers.stars_total <= entrants.stars_total)
             )
-    -- of a repository under two names only the newer one can leave
+    -- of a repository under two names, only the newer name can leave
     anti join twins on leavers.previous_day = twins.day and leavers.name_key = twins.old_name_key
 
 ),
 
--- names that were listed before, as far back as is remembered
+-- names listed before, as far back as memory_days
 known as materialized (
 
     select distinct
@@ -204,7 +204,7 @@ pairs as materialized (
 
 ),
 
--- a repository near the end of its list leaves it without leaving its name
+-- a repository near the end of its list can leave the list and keep its name
 well_listed as materialized (
 
     select
@@ -258,13 +258,13 @@ paces as (
 
 ),
 
--- Counts agree already, words must too: an owner has many repositories, a name seldom two owners.
+-- Counts agree already, and words must too: an owner has many repositories, but a name rarely has two owners.
 strong as (
 
     select
         pairs.*,
         case
-            -- the name is listed still, with the counts, the language and the text of another one's repository
+            -- the name is still listed, with the counts, language and description of another name's repository
             when pairs.is_new_listed
                 then pairs.is_same_counts and (pairs.is_same_description or pairs.is_without_description)
             when pairs.is_same_counts
@@ -342,7 +342,7 @@ unambiguous as materialized (
 
 ),
 
--- two names seen on one day, as far back as is remembered, are two repositories
+-- two names seen on one day within memory_days are two repositories
 days_of_old_name as materialized (
 
     select
@@ -371,7 +371,7 @@ seen_together as (
 
 ),
 
--- a name that GitHub answers to, or finds, after the file was taken has not been given up
+-- a name under which GitHub returns or finds the repository after the file was taken is not given up
 still_public as (
 
     select

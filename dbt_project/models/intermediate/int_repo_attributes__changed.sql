@@ -32,7 +32,7 @@ observations as (
 
 ),
 
--- Of the past only the last that each source told matters: one row a repository, not 400.
+-- Of the past, only the last reading of each source matters: one row per repository instead of 400.
 last_repo_days as (
 
     select
@@ -76,7 +76,7 @@ observations_of_window as (
 
 ),
 
-told as (
+readings as (
 
     select
         coalesce(repo_days.day, observations.day) as day,
@@ -112,7 +112,7 @@ told as (
 
 ),
 
--- What GitHub told last stands beside what the rankings show, which know neither topics nor flags nor states.
+-- Carry the last GitHub values over rankings days: the rankings have no topics, flags or states.
 carried as (
 
     select
@@ -125,7 +125,7 @@ carried as (
         last_value(ranked_on ignore nulls) over so_far as ranked_on,
         last_value(observed_on ignore nulls) over so_far as observed_on,
         last_value(state_on ignore nulls) over so_far as state_on
-    from told
+    from readings
     window so_far as (partition by repo_key order by day rows between unbounded preceding and current row)
 
 ),
@@ -174,7 +174,7 @@ changed as (
 
 ),
 
-told_by_github as (
+github_attributes as (
 
     select * from {{ ref('int_repo_readings__united') }}
     where
@@ -184,7 +184,7 @@ told_by_github as (
 
 ),
 
-told_by_rankings as (
+rankings_attributes as (
 
     select
         repo_days.day,
@@ -208,23 +208,23 @@ final as (
         changed.repo_key,
         changed.repo_id,
         changed.full_name,
-        case when changed.is_observed then told_by_github.language else told_by_rankings.language end as language,
-        told_by_github.topics,
+        case when changed.is_observed then github_attributes.language else rankings_attributes.language end as language,
+        github_attributes.topics,
         case
-            when changed.is_observed then told_by_github.description else told_by_rankings.description
+            when changed.is_observed then github_attributes.description else rankings_attributes.description
         end as description,
-        told_by_github.is_archived,
-        told_by_github.is_fork,
-        told_by_github.created_at,
+        github_attributes.is_archived,
+        github_attributes.is_fork,
+        github_attributes.created_at,
         changed.state
     from changed
-    left join told_by_github
+    left join github_attributes
         on
             changed.is_observed
-            and changed.repo_id = told_by_github.repo_id
-            and changed.observed_on = told_by_github.day
-    left join told_by_rankings
-        on changed.repo_key = told_by_rankings.repo_key and changed.ranked_on = told_by_rankings.day
+            and changed.repo_id = github_attributes.repo_id
+            and changed.observed_on = github_attributes.day
+    left join rankings_attributes
+        on changed.repo_key = rankings_attributes.repo_key and changed.ranked_on = rankings_attributes.day
     order by changed.day, changed.repo_key
 
 )

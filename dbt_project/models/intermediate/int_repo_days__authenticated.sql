@@ -8,7 +8,7 @@
 
 with
 
--- years of days are held at once: as narrow as can be
+-- Narrow columns: years of days are in memory at once.
 readings as not materialized (
 
     select
@@ -27,8 +27,8 @@ readings as not materialized (
 
 ),
 
--- Sums from an arbitrary first day: only differences between two days of a repository mean anything. What a purge took,
--- what came back and what a wave brought make no burst; whether a burst was taken back, a purge tells as well.
+-- Sums from an arbitrary first day: only differences between two days of a repository have a meaning. Purges, their
+-- returns and waves do not make a burst; a purge does count as evidence that a burst was taken back.
 levelled as (
 
     select
@@ -40,7 +40,8 @@ levelled as (
 
 ),
 
--- so many readings ago: as many days, or more where readings are missing; frames by date would cost three times as much
+-- a number of readings ago: the same number of days, or more where readings are missing; frames by date would cost
+-- three times as much
 lagged as (
 
     select
@@ -59,7 +60,7 @@ lagged as (
 
 ),
 
--- days that end a span with far more stars than usual, on a level that did not break
+-- days that end a span with far more stars than usual, on a level without a break
 bursts as (
 
     select
@@ -97,13 +98,13 @@ held as (
         repo_key,
         unnest(generate_series(day, day + {{ held_days }}, interval 1 day))::date as day,
         bursts as burst,
-        -- the largest, and of bursts equal in whole stars the first, in one number
+        -- the largest burst and, of bursts with equal whole stars, the first, as one number
         round(excess)::bigint * 100000 + (date '2200-01-01' - day) as size
     from bursts
 
 ),
 
--- with all that is known of it: were bursts joined once more, the planner would hold the days in memory, not the bursts
+-- with all columns: if bursts were joined again, the planner would hold the days in memory instead of the bursts
 largest as (
 
     select
@@ -115,7 +116,7 @@ largest as (
 
 ),
 
--- the days asked for are picked at the end: from a smaller number of days the planner would build the wrong side
+-- the requested days are filtered last: with a smaller number of days the planner would build the wrong side
 remembered as (
 
     select
@@ -222,7 +223,7 @@ judged as (
             {{ authenticity_constant('forks_lost') }}, {{ authenticity_constant('forks_lost_share') }} * forks_expected
         ) as is_forks_unknown,
         coalesce(excess >= {{ authenticity_constant('burst_stars') }}, false) as is_judged,
-        -- a fall that leaves what was there before the burst takes the burst back; any other is a break of the level
+        -- a fall that leaves the level before the burst takes the burst back; any other fall is a break of the level
         coalesce(
             excess >= {{ authenticity_constant('burst_stars') }}
             and taken_back_share >= {{ authenticity_constant('taken_back_share') }}

@@ -31,7 +31,7 @@ months as (
 
 ),
 
--- Few steps are excluded, and fewer are breaks: each is written out for the days that look back on it.
+-- Few steps are excluded, and fewer are breaks, so each is expanded to the days that look back on it.
 excluded as (
 
     select
@@ -54,7 +54,7 @@ exclusions as (
         repo_key,
         sum(excluded_step) filter (where excluded_on > day - 7) as excluded_week,
         sum(excluded_step) filter (where excluded_on > day - 28) as excluded_month,
-        -- a wipe and the return of its stars: over both, the totals say what came
+        -- a wipe and the return of its stars: the totals at both ends give the stars gained
         case
             when
                 arg_min(is_dropped, excluded_on) filter (where is_break and excluded_on > day - 7)
@@ -80,7 +80,7 @@ framed as (
 
     select
         *,
-        -- the latest reading that is a whole span old, at most two (four) days older: a gap longer than that is a gap
+        -- the latest reading that is a full span old, at most two (four) days older: a longer gap is a gap
         last_value(
             struct_pack(observed_at := observed_at, stars_total := stars_total, is_below_peak := is_below_peak)
         ) over (
@@ -135,7 +135,7 @@ paced as (
         *,
         round((stars_total - total_week_ago - excluded_week)::double / days_since_week_ago, 3) as velocity_7d,
         round((stars_total - total_month_ago - excluded_month)::double / days_since_month_ago, 3) as velocity_28d,
-        -- over a break neither level is a base: stars that come back would be many beside the few that were left
+        -- over a break, neither level is a base: returning stars would be many compared with the few left
         case
             when last_break is null or last_break < day - 6
                 then round(
@@ -163,8 +163,8 @@ paced as (
 
 ),
 
--- Where the totals give no pace, the star history may, as far as it was known by then: as first read, and read
--- before the day after had ended (UTC), since the cycle of a day is made on the day after.
+-- If totals give no pace, the star history does, as far as it was known by then: as first read, and read before the end
+-- of the next day (UTC), because the cycle of a day runs on the next day.
 unpaced as (
 
     select

@@ -1,10 +1,11 @@
 {%- set purge_memory = constant('purge_return_days') | int %}
-{#- Returns look back on purges, a night on the nights before it, and each of these on a repository's own past. -#}
+{#- Returns depend on earlier purges, a night on the nights before it, and each of these on the repository's own
+    past. -#}
 {%- set lookback = purge_memory + 2 * constant('usual_days') | int %}
 
 with
 
--- all that is told of a reading goes along: joined on its name afterwards, years of readings would not fit into memory
+-- Carry all columns of a reading: a later join on its name would not fit years of readings into memory.
 readings as (
 
     select
@@ -62,7 +63,7 @@ ranked as (
 
 ),
 
--- one reading a day: GitHub's own where there is one, which is later, too
+-- one reading a day: GitHub's if there is one, which is also later
 keyed as (
 
     select * from observed
@@ -102,7 +103,7 @@ stepped as (
     select
         * exclude (previous_day, previous_observed_at, previous_total, previous_name_key),
         case when is_remembered then previous_day end as previous_day,
-        -- a ranking file can have been read before the observation of the day before
+        -- a ranking file can be older than the previous day's observation
         case when is_remembered and observed_at > previous_observed_at then previous_observed_at end
             as previous_observed_at,
         case when is_remembered and observed_at > previous_observed_at then previous_total end as previous_total,
@@ -128,7 +129,7 @@ judged as (
             >= greatest({{ constant('break_stars') }}, {{ constant('break_share') }} * previous_total),
             false
         ) as is_dropped,
-        -- a leap while below the former level is a way back to it
+        -- a leap from below the former level is a return to it
         coalesce(
             previous_total < (1 - {{ constant('break_share') }}) * peak_total
             and stars_total - previous_total
@@ -146,7 +147,7 @@ judged as (
 
 ),
 
--- single nights, each beside those of the repository's own past; leaps and falls that break the level are no noise
+-- Single nights compared with the repository's own past; leaps and falls that break the level are excluded from noise.
 nights as (
 
     select
@@ -155,7 +156,7 @@ nights as (
         stars_total,
         change,
         count(change) over own_past as usual_nights,
-        -- a purge of the past is no usual night
+        -- a past purge is not a usual night
         greatest(coalesce(avg(greatest(change, -{{ constant('purge_loss') }})) over own_past, 0), 0) as usual_change
     from (
         select
@@ -216,8 +217,8 @@ counted as (
 
 ),
 
--- A number of outliers is judged by that of the nights before it, as shares of the repositories that could be judged:
--- those become more over the years, and by thousands at once when a source is added.
+-- The number of outliers is compared with that of the nights before, as shares of the repositories that could be
+-- judged. Those increase over the years, and by thousands at once when a source is added.
 platform_nights as (
 
     select
@@ -245,7 +246,7 @@ platform_nights as (
 
 ),
 
--- beyond what is usual for the repository: the night counts as a usual one
+-- beyond the repository's usual change; the night counts as a usual one
 lost as (
 
     select
@@ -277,7 +278,7 @@ gained as (
 
 ),
 
--- nobody gave or took these star by star, repository by repository
+-- not given or taken back one by one
 platform_steps as (
 
     select
@@ -329,7 +330,7 @@ final as (
         coalesce(platform_steps.is_returned, false) as is_returned,
         coalesce(platform_steps.is_waved, false) as is_waved,
         coalesce(judged.previous_name_key <> judged.name_key, false) as is_renamed,
-        -- the part of the step that nobody gave or took star by star
+        -- the part of the step that was not given or taken back one by one
         case
             when judged.is_dropped or judged.is_restored then judged.step
             else coalesce(platform_steps.excess, 0)

@@ -6,7 +6,7 @@ repo_days as (
         day,
         repo_key,
         {{ daily_change() }} as daily_change,
-        -- half decades of the total, and how old GitHub says it is; what only the rankings show has no age
+        -- half decades of the total, and the age according to GitHub; repositories only in the rankings have no age
         floor(2 * log10(greatest(stars_total, 1)))::integer as size_band,
         case
             when created_at is null then 0
@@ -19,8 +19,8 @@ repo_days as (
 
 ),
 
--- The eight whole weeks before a day's own: weekdays balance, a burst does not become usual while it goes on, and a
--- week is summed up once for its seven days.
+-- The eight whole weeks before a day's own: weekdays balance, a burst does not become usual while it lasts, and one sum
+-- serves the seven days of a week.
 weeks as (
 
     select
@@ -78,8 +78,8 @@ usual as (
 
 ),
 
--- What the day brought to everyone: weekday, holiday, the hour at which totals were read. (Beware: least() and
--- greatest() pass over NULL.)
+-- The change common to all repositories of a day: weekday, holiday, the hour of reading. (Beware: least() and
+-- greatest() ignore NULL.)
 days as (
 
     select
@@ -96,8 +96,8 @@ days as (
 
 ),
 
--- Repositories of like size and age: how their paces differ, and how far their days scatter (medians: bursts are no
--- noise).
+-- Repositories of similar size and age: the spread of their paces and of their days (medians, so that bursts do not
+-- count).
 strata as (
 
     select
@@ -123,7 +123,7 @@ judged as (
         strata.age_band,
         days.day_index,
         strata.mean_change,
-        -- Gamma prior by moments: shape = mean^2 / variance; alone in its stratum a repository has none
+        -- Gamma prior by moments: shape = mean^2 / variance; a repository alone in its stratum has none
         coalesce(
             strata.mean_change * strata.mean_change / nullif(strata.variance_of_means, 0), 0
         ) as prior_shape,
@@ -144,7 +144,7 @@ shrunk as (
         usual.daily_change,
         judged.day_index,
         judged.dispersion,
-        -- readings as far as they tell of the mean: over-dispersed ones tell less than Poisson's
+        -- effective number of readings: over-dispersed ones carry less information than Poisson ones
         usual.usual_readings
         / (1 + {{ constant('unstar_dispersion') }} + judged.dispersion * usual.usual_change) as evidence_days,
         least(judged.prior_shape, {{ constant('prior_shape_max') }}) as prior_shape,
@@ -181,7 +181,7 @@ predicted as (
         case
             when pace is not null then greatest(pace * day_index, {{ constant('least_judged') }})
         end as judged_change,
-        -- of a day: scatter of days, stars taken back, and what is not known of the pace itself
+        -- variance of a day: scatter of days, stars taken back, and uncertainty of the pace itself
         least(
             dispersion + {{ constant('unstar_dispersion') }} / (pace * day_index) + 1 / greatest(pace_shape, 1), 1.4
         ) as predictive_dispersion
@@ -189,8 +189,8 @@ predicted as (
 
 ),
 
-{#- negative_binomial_deviate, step by step: the count half a star higher for the deviate that is shown, so that it is 0
-    in the middle, as it is for the test, so that chance is never understated -#}
+{#- negative_binomial_deviate in two variants: the published deviate uses the count plus half a star, so that it is 0 in
+    the middle; the test uses the plain count, so that it never understates chance -#}
 {{ negative_binomial_deviate(
     'surprised', 'predicted', 'surprise', 'case when daily_change is not null then greatest(daily_change, 0) + 0.5 end'
 ) }},
@@ -219,7 +219,8 @@ tests as (
 
 ),
 
--- Benjamini-Hochberg (1995): all up to the largest rank k with p <= q k / m. None with a deviate below 1.645 can be.
+-- Benjamini-Hochberg (1995): all up to the largest rank k with p <= q k / m. A deviate below 1.645 can never be among
+-- them.
 discoveries as (
 
     select
@@ -256,7 +257,7 @@ final as (
         round(surprised.day_index, 4) as day_index,
         round(surprised.dispersion, 4) as dispersion,
         round(surprised.expected_change, 3) as expected_change,
-        -- a zero has no sign: files of a lake keep the one that came first
+        -- removes the sign of zero: files of a lake keep the one that came first
         round(surprised.surprise, 3) + 0.0 as surprise,
         surprised.daily_change > surprised.expected_change as is_above_usual,
         case when surprised.surprise is not null then discovered.day is not null end as is_surprising

@@ -24,7 +24,7 @@ rekeyed_refs as (
 
 ),
 
--- histories read again
+-- reread histories
 loaded as (
 
     select
@@ -36,7 +36,7 @@ loaded as (
 
 ),
 
--- all that is told under keys that lost or won something
+-- all rows of keys that lost or gained an id or a name
 moved as (
 
     select
@@ -63,7 +63,7 @@ moved as (
 
 ),
 
--- the archive's stars of days of which its coverage is judged anew
+-- archive stars of days with revised coverage
 rejudged as (
 
     select

@@ -55,7 +55,7 @@ months as (
 
 ),
 
--- What lies before a break is no base of what comes after.
+-- A reading before a break is not a base for readings after it.
 broken as (
 
     select
@@ -73,8 +73,8 @@ broken as (
 
 ),
 
--- A year ago where it was read then, else half a year, else two months: of the young, all of the past would be the days
--- on which they came to be seen.
+-- A year ago if there was a reading, otherwise half a year, otherwise two months: for young repositories, the whole
+-- past would cover the days of their discovery.
 bases as (
 
     select
@@ -82,7 +82,7 @@ bases as (
         broken.repo_key,
         arg_min(earlier.stars_total, earlier.month) as base_total,
         arg_min(earlier.observed_at, earlier.month) as base_observed_at,
-        -- a first reading has its own step behind it
+        -- a first reading includes the step to it
         arg_min(
             broken.left_out_before - earlier.left_out_before - earlier.left_out_at_first, earlier.month
         )::bigint as base_left_out

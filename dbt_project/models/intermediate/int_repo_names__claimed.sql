@@ -61,8 +61,8 @@ names as (
 
     union all
 
-    -- An entry names an id that nothing was known of, the totals of its first day may have failed. Of others the next
-    -- reading tells.
+    -- An entry names an id that was unknown before, since the totals of its first day may have failed. For other ids
+    -- the next reading decides.
     select entries.*
     from entries
     anti join names_read on entries.day = names_read.day and entries.repo_id = names_read.repo_id
@@ -91,7 +91,7 @@ followed as (
 
 ),
 
--- the rankings told of a rename away from this name since the last reading; GitHub now says that it is held
+-- the rankings showed a rename away from this name since the last reading, but GitHub still returns it
 contradicted as (
 
     select distinct

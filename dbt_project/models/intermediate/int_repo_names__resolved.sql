@@ -33,8 +33,8 @@ held as (
 
 ),
 
--- What ids known by that day contradict is no rename: the new name was an id's already, the two names are two ids', or
--- the old name's id is known to go by another.
+-- Evidence that ids known by that day contradict is not a rename: the new name already belonged to an id, the names
+-- belong to two ids, or the id of the old name is known under another.
 renames as (
 
     select renames.*
@@ -52,7 +52,7 @@ renames as (
 
 ),
 
--- A name given up and seen again, with no rename back to it and no id that has it, is another repository's.
+-- A name given up and seen again belongs to another repository, unless it was renamed back or an id has it.
 taken_again as (
 
     select
@@ -142,7 +142,7 @@ every_start as (
 starts as (
 
     select * from every_start
-    -- an id knows better than evidence, and evidence better than nothing: the order of the alphabet
+    -- ids take precedence over evidence, and evidence over no evidence; then alphabetical order
     qualify row_number() over (partition by name_key, starts_on order by kind) = 1
 
 ),
@@ -157,7 +157,8 @@ tenures as (
 
 ),
 
--- Whose a tenure is: an id's (owner_id), or that of the name to which evidence leads back (root_name).
+-- The repository of a tenure: that of an id (owner_id), or that of the name to which the evidence leads back
+-- (root_name).
 rooted as (
 
     select
@@ -175,7 +176,8 @@ rooted as (
 
     union all
 
-    -- Evidence leads from a tenure to another name. A name whose id is read under another goes on as a stranger's.
+    -- Evidence leads from a tenure to another name. If the id of a name is read under another, the name continues as a
+    -- stranger's.
     select
         coalesce(tenures.name_key, former.name_key) as name_key,
         coalesce(tenures.starts_on, former.moved_on + 1) as starts_on,
@@ -224,7 +226,7 @@ first_claims as (
 
 ),
 
--- An id takes over what the rankings told of its name, if no other id has and the name was not given up before.
+-- An id takes over the rankings' history of its name, unless another id has it or the name was given up before.
 former_tenures as (
 
     select
@@ -307,7 +309,7 @@ resolved as (
         coalesce(rooted.evidence, case when rooted.is_first then identities.evidence end) as evidence
     from rooted
     left join identities on rooted.owner_id = identities.repo_id
-    -- under two names in one file, a repository is read under the newer one
+    -- a repository under two names in one file is read under the newer one
     asof left join shared
         on rooted.name_key = shared.old_name_key and rooted.starts_on < shared.day
 

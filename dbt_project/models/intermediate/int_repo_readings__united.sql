@@ -22,7 +22,7 @@ united as (
         name_key,
         null::bigint as repo_id,
         full_name,
-        -- no file says when it was taken
+        -- no file records when it was taken
         day + interval {{ constant('rankings_hour') }} hours as observed_at,
         null::varchar as state,
         stars_total,
@@ -63,7 +63,7 @@ final as (
 
     select
         *,
-        -- tells a change without reading the words of 400 days
+        -- detects a change without reading the text of 400 days
         md5_number_lower(
             concat_ws(
                 chr(31), coalesce(language, chr(30)), coalesce(description, chr(30)),

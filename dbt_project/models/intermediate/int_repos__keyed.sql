@@ -36,7 +36,7 @@ periods as (
 
 ),
 
--- what the rankings tell of, and no id of GitHub's API has taken over
+-- names in the rankings that no id of GitHub's API has taken over
 free_tenures as (
 
     select tenures.*
@@ -63,7 +63,7 @@ meetings as (
 
 ),
 
--- The first to meet has it. Of several that had the name before, the one that came to it last.
+-- The first id to meet the name gets it; of several ids that had it before, the last to take it.
 won as (
 
     select * from meetings
@@ -93,7 +93,7 @@ keyed_ids as (
         coalesce(
             identified.repo_key,
             taken.repo_key,
-            -- no name begins with it
+            -- no period begins with it
             (md5_number_lower('#' || ids.repo_id) >> 1)::bigint
         ) as repo_key
     from ids
@@ -102,7 +102,7 @@ keyed_ids as (
 
 ),
 
--- a name without an id is that of its first known bearer, be it an id or a name of the rankings
+-- a name without an id belongs to the first known repository with that name, an id or a name of the rankings
 unnumbered as (
 
     select distinct

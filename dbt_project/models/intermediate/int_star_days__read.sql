@@ -51,10 +51,10 @@ days as (
 
 ),
 
--- A day counts once it is known: it had ended in GitHub's zone, and some slack had passed. Earlier versions took a UTC
--- day's end for it, so a home can hold readings of a day that still grew. They are no readings of that day.
--- A reading that confirms the former one tells nothing.
-told as (
+-- A day counts once its count is final: it has ended in GitHub's zone, and the slack has passed. Earlier versions used
+-- the end of the UTC day, so a home can hold readings of a day that was still growing; they do not count for that day.
+-- A reading that confirms the previous one is left out.
+readings_of_day as (
 
     select * from days
     where day <= last_known and stars_gained is not null
@@ -67,7 +67,7 @@ compared as (
     select
         *,
         coalesce(stars_gained > lag(stars_gained) over by_day, false) as is_rise
-    from told
+    from readings_of_day
     window by_day as (partition by repo_id, day order by fetched_at)
 
 ),

@@ -11,7 +11,7 @@ changes as (
 
 ),
 
--- of the rest the archive tells the names
+-- for all others the archive gives the names
 archive_names as (
 
     select
@@ -34,12 +34,12 @@ archive_versions as (
         full_name,
         first_day as day
     from archive_names
-    -- one name a day: of those that begin on it the one seen last
+    -- one name a day: of names that begin on the same day, the one seen last
     qualify row_number() over (partition by repo_key, first_day order by last_day desc, full_name asc) = 1
 
 ),
 
--- a repository that comes back after a longer absence than is remembered may come back unchanged
+-- a repository that returns after a longer absence than memory_days may return unchanged
 versions as (
 
     select * from changes
@@ -47,7 +47,7 @@ versions as (
 
 ),
 
-told as (
+all_versions as (
 
     select * exclude (attributes)
     from versions
@@ -66,7 +66,7 @@ dated as (
     select
         *,
         lead(day) over (partition by repo_key order by day) as next_day
-    from told
+    from all_versions
 
 ),
 

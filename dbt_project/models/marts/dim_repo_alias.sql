@@ -73,7 +73,7 @@ links as (
     select
         repo_key,
         name_key,
-        -- of the first time: a first name that is taken up again was not inferred
+        -- decided by the first time: a first name that is taken up again was not inferred
         arg_min(link, starts_on) as link,
         arg_min_null(evidence, starts_on) as evidence
     from names

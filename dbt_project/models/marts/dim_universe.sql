@@ -14,7 +14,7 @@ identified as (
 
 ),
 
--- what was noted twice happened once
+-- a change recorded twice happened once
 turns as (
 
     select * from changes

@@ -25,7 +25,8 @@ tracked_days as (
 
 ),
 
--- Of the repositories that are tracked: lists come and go with the day. Where none was, of those that have a rank.
+-- The top 50 of the tracked repositories, because lists change from day to day. On days without any, of all with a
+-- rank.
 highest as (
 
     select * from repos
@@ -68,7 +69,7 @@ counted as (
         universe,
         coalesce(language, 'none') as language,
         count(*) as repos,
-        -- NULL where no total of the language was read on two successive days
+        -- NULL if no total of the language was read on two successive days
         round({{ exact_sum('net_delta_24h') }})::double as stars_gained,
         count(net_delta_24h) as repos_with_gain
     from universes

@@ -1,6 +1,6 @@
 with
 
--- the days of the window, and those that they are compared with
+-- the days of the window, and the days with which they are compared
 languages as (
 
     select
@@ -51,7 +51,7 @@ spread as (
 
 ),
 
--- the curated verticals are there on every day, the clusters only on days that know any
+-- curated verticals exist on every day, clusters only on days for which any are known
 bases as (
 
     select
@@ -68,7 +68,7 @@ bases as (
 
 ),
 
-told as (
+reach as (
 
     select
         languages.day,
@@ -77,7 +77,7 @@ told as (
         languages.repos,
         coalesce(spread.repos_with_topics, 0) as repos_with_topics,
         coalesce(spread.repos_in_verticals, 0) as repos_in_verticals,
-        -- without topics nothing is known of verticals, which is not none
+        -- without topics, verticals are unknown, which is not zero
         spread.verticals,
         spread.verticals_colonised,
         spread.entropy_bits,
@@ -92,7 +92,7 @@ told as (
 
 ),
 
--- days without readings are many: the last day of the week that ended 28 days before
+-- days without readings are common: use the last day of the week that ended 28 days before
 compared as (
 
     select
@@ -109,23 +109,23 @@ compared as (
 final as (
 
     select
-        told.*,
+        reach.*,
         before.verticals_colonised as verticals_colonised_28d_before,
         case
-            when told.verticals_colonised is null or before.verticals_colonised is null then null
+            when reach.verticals_colonised is null or before.verticals_colonised is null then null
             else
-                told.verticals_colonised >= {{ colonising_min() }}
-                and told.verticals_colonised > before.verticals_colonised
+                reach.verticals_colonised >= {{ colonising_min() }}
+                and reach.verticals_colonised > before.verticals_colonised
         end as is_colonising
-    from told
-    left join compared on told.day = compared.day and told.vertical_basis = compared.vertical_basis
-    left join told as before
+    from reach
+    left join compared on reach.day = compared.day and reach.vertical_basis = compared.vertical_basis
+    left join reach as before
         on
             compared.day_before = before.day
-            and told.language = before.language
-            and told.vertical_basis = before.vertical_basis
-    where {{ in_window('told.day') }}
-    order by told.day, told.language, told.vertical_basis
+            and reach.language = before.language
+            and reach.vertical_basis = before.vertical_basis
+    where {{ in_window('reach.day') }}
+    order by reach.day, reach.language, reach.vertical_basis
 
 )
 

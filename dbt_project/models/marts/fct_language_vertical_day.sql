@@ -13,7 +13,7 @@ repos as (
 
 ),
 
--- What was known of a repository from a day on; topics seen later do not reach back.
+-- What was known of a repository from a day on; topics seen later do not apply to earlier days.
 versions as (
 
     select
@@ -43,7 +43,7 @@ named as (
 
 ),
 
--- A repository is in every vertical of its topics; for what must add up it is divided evenly among them.
+-- A repository counts in every vertical of its topics; for additive numbers it is split evenly among them.
 placed as (
 
     select
@@ -80,7 +80,7 @@ cluster_weeks as (
 
 ),
 
--- The clusters that were known when a day began: those of the last week that had any, if it is not long past.
+-- The clusters known at the start of a day: those of the last week that had any, if recent enough.
 cluster_days as (
 
     select

@@ -105,7 +105,7 @@ numbered as (
 
 ),
 
--- events that tell no id: their names can be one repository's, and that of an id
+-- events without an id: their name can belong to a repository of the rankings, or to an id
 unnumbered as (
 
     select
@@ -141,7 +141,7 @@ archive_names as (
 
 ),
 
--- the first name stands for the days before it, too
+-- the first name also applies to the days before it
 names as (
 
     select
@@ -155,7 +155,7 @@ names as (
 
 ),
 
--- how much of a day's histories is read grows for months: see ops_source_coverage
+-- coverage of a day's histories grows for months: see ops_source_coverage
 coverage as (
 
     select * from {{ ref('ops_source_coverage') }}
@@ -179,12 +179,13 @@ joined as (
         coalesce(totals.day, gained.day, archived.day) as day,
         coalesce(totals.repo_key, gained.repo_key, archived.repo_key) as repo_key,
         coalesce(gained.repo_id, archived.repo_id) as repo_id,
-        -- whose name is wanted: of a day without a total the archive saw it, or else GitHub's answers before and after
+        -- repositories to name: on a day without a total the archive saw the name, otherwise take it from GitHub's
+        -- responses before and after
         case when totals.day is null then archived.repo_ref end as seen_ref,
         archived.name_ref,
         case when totals.day is null and archived.day is null then gained.repo_id end as unnamed_repo_id,
         totals.full_name,
-        -- who speaks for the day: a total that was observed, else GitHub's history, else the archive
+        -- source of the day: an observed total, otherwise GitHub's history, otherwise the archive
         case
             when totals.day is not null then totals.source
             when gained.day is not null then 'star_history'
@@ -297,7 +298,7 @@ final as (
             and joined.day < names.named_until
     left join coverage on joined.day = coverage.day and joined.source = coverage.source
     left join archive_coverage on joined.day = archive_coverage.day
-    -- in no order: years of cells are too many to sort, and both parts come day by day
+    -- unsorted: years of cells are too many to sort, and both parts arrive day by day
 
 )
 

@@ -1,5 +1,5 @@
 {{ config(incremental_strategy='replace_judged_days') }}
-{#- an archive day that is loaded late tells of the accounts of days after it -#}
+{#- an archive day that is loaded late changes the accounts of later days -#}
 {% set after = days_after_authenticity() %}
 
 with
@@ -30,7 +30,7 @@ judged_days as (
 
 ),
 
--- of most nothing is odd: they are not joined
+-- most repositories have no anomaly: they are not joined
 not_ok as (
 
     select * from {{ ref('int_repo_days__authenticated') }}
@@ -61,7 +61,7 @@ weeks as (
 
 ),
 
--- The four whole weeks before a day's own, as what is usual is of the eight before: summed up once for seven days.
+-- The four whole weeks before a day's own, like the eight weeks of the usual pace: one sum serves seven days.
 persisted as (
 
     select
@@ -77,7 +77,7 @@ persisted as (
 
 ),
 
--- Few days are surprising: only they look at the two days before.
+-- Few days are surprising: only these need the two days before.
 confirmed as (
 
     select
@@ -107,7 +107,7 @@ measured as (
         confirmed.is_confirmed,
         case when not_ok.day is null then 'ok' else not_ok.authenticity end as authenticity,
         coalesce(not_ok.authenticity_reasons, []::varchar[]) as authenticity_reasons,
-        -- a change of the total and stars given are two quantities: their difference would be no acceleration
+        -- a change of the total and stars given are different quantities: their difference is not an acceleration
         case
             when paced.velocity_7d_basis = paced.velocity_28d_basis
                 then round(paced.velocity_7d - paced.velocity_28d, 3)
@@ -116,7 +116,7 @@ measured as (
             when persisted.readings >= {{ constant('usual_days_min') }}
                 then round(persisted.readings_above / persisted.readings, 4)
         end as persistence,
-        -- what happens on the way back to a former level, or within 28 days of a break, says nothing of new interest
+        -- a step on the way back to a former level, or within 28 days of a break, is not evidence of new interest
         not paced.is_below_peak and paced.growth_28d is not null as is_scored
     from paced
     left join surprised on paced.day = surprised.day and paced.repo_key = surprised.repo_key
@@ -127,8 +127,8 @@ measured as (
 
 ),
 
--- Growth in 28 days, each; what is not known counts as the month: it is neither zero nor a merit. A day that is not
--- known to surprise counts as one that does not.
+-- Each as growth in 28 days. Unknown growth counts as that of the month, which is neither zero nor a merit. A day with
+-- an unknown surprise counts as not surprising.
 grown as (
 
     select
@@ -179,7 +179,7 @@ scored as (
 
 ),
 
--- sorted as narrow as can be, and joined
+-- sort narrow rows first, then join
 ranked as (
 
     select

@@ -14,7 +14,7 @@ days as (
 
 ),
 
--- of a day whose events were thinned, every hour was to have more
+-- on a day that lost events, more are expected in every hour
 hours_of_days as (
 
     select

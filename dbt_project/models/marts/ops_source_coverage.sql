@@ -17,7 +17,7 @@ ranking_calendar as (
 
 expected_places as (
 
-    -- lists come and go slowly: a file with fewer lists than the week before has lost some
+    -- lists change slowly: a file with fewer lists than the week before has lost some
     select
         day,
         greatest(lists, max(lists) over (
@@ -28,7 +28,7 @@ expected_places as (
 
 ),
 
--- places of repositories that no list had a reason to drop, and that strangers hold
+-- places of repositories that no list had a reason to drop, and that strangers take
 replaced_places as (
 
     select
@@ -111,7 +111,7 @@ repositories as (
     select
         'repositories' as source,
         calendar.day,
-        -- a day can be asked more than once; what was read stands
+        -- a day can be requested more than once; what was read is kept
         greatest(days.expected, observed.repos) as expected,
         case when days.day is not null or observed.repos is not null then coalesce(observed.repos, 0) end as observed,
         case
@@ -141,7 +141,7 @@ created as (
 
 ),
 
--- a repository is expected from its first day until it was let go; its history can be read back to the first
+-- a repository is expected from its first day until it left; its history goes back to the first day
 members as (
 
     select

@@ -1,7 +1,7 @@
 {{ config(materialized='table') }}
 
--- Between two totals come the stars of the star days that these hours lie in. Where a star day is taken to end at the
--- wrong hour, the two differ more: so totals, whose instants are known, say when star days end.
+-- The stars between two totals are those of the star days that these hours belong to. If the end of a star day is set
+-- to a wrong hour, the two differ more: totals, whose instants are known, therefore show when star days end.
 
 with
 
@@ -20,7 +20,7 @@ repo_days as (
 
 ),
 
--- Wherever a star day ends, the hours between these totals lie in the day, the one before it and the two after it.
+-- Wherever a star day ends, the hours between these totals are in the day, the one before it or the two after it.
 framed as (
 
     select
@@ -54,14 +54,14 @@ readings as (
         stars_after,
         stars_after_next
     from framed
-    -- of the quiet ones every hour says the same
+    -- quiet repositories give the same result for every hour
     where
         read_on is not null
         and stars_before + stars_gained + stars_after + stars_after_next >= {{ constant('agreement_stars') }}
 
 ),
 
--- offsets of zones go from 12 hours behind UTC to 14 ahead of it
+-- offsets of zones range from 12 hours behind UTC to 14 ahead of it
 edges as (
 
     select unnest(range(-14, 13))::integer as edge_hour

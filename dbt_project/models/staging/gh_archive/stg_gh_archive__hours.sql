@@ -41,7 +41,7 @@ final as (
         run_id,
         fetched_at
     from hours
-    -- the hour that Pacific clocks skip in spring never was: no file of it is missing
+    -- Pacific clocks skip an hour in spring, so no file of that hour is missing
     where next_utc_hour > utc_hour
 
 )

@@ -3,7 +3,7 @@ with
 places as (
 
     select * from {{ source('rankings', 'rankings') }}
-    -- stg_rankings__quarantine has the others
+    -- stg_rankings__quarantine has the rest
     where {{ is_count("stars") }}
 
 ),
@@ -30,7 +30,7 @@ final as (
         lower(places.username || '/' || places.repo_name) as name_key,
         places.stars as stars_total,
         {{ count_or_null("places.forks") }} as forks_total,
-        -- it counted pull requests too until this day
+        -- the column included pull requests until this day
         case when places.snapshot_date > date '2021-08-19' then {{ count_or_null("places.issues") }} end as issues_open,
         coalesce(spellings.language, nullif(trim(places.language), '')) as language,
         nullif(trim(places.description), '') as description,

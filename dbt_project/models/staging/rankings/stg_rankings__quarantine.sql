@@ -12,7 +12,7 @@ days as (
 
 ),
 
--- older versions took them in
+-- older versions loaded them
 out_of_bounds as (
 
     select
@@ -30,7 +30,7 @@ out_of_bounds as (
 
 final as (
 
-    -- rows of the file that stands, and files that were refused
+    -- rows of the file in use for the day, and refused files
     select
         quarantine.snapshot_date as day,
         quarantine.file,

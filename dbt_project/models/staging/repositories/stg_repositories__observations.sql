@@ -26,7 +26,7 @@ spellings as (
 
 ),
 
--- One row per day and repository. A day can be asked twice; what could not be read takes nothing away from what was.
+-- One row per day and repository. A day can be queried twice; an unreadable response does not replace a readable one.
 latest as (
 
     select * from observations

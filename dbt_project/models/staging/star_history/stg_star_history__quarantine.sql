@@ -6,7 +6,7 @@ quarantine as (
 
 ),
 
--- older versions took them in
+-- older versions loaded them
 out_of_bounds as (
 
     select

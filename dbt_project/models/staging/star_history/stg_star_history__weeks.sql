@@ -3,7 +3,7 @@ with
 weeks as (
 
     select * from {{ source('star_history', 'star_history') }}
-    -- stg_star_history__quarantine has the others
+    -- stg_star_history__quarantine has the rest
     where {{ is_star_week() }}
 
 ),
