@@ -1,4 +1,4 @@
-"""Builds hourly files of GH Archive, of both layouts, event by event, well-formed or not; the same bytes each time.
+"""Builds hourly files of GH Archive in both layouts, event by event, well-formed or not, always with the same bytes.
 
 Here: events, lines and gzip members. Not here: which of them are faults (tests), hours of real size (benchmarks).
 """
@@ -20,7 +20,7 @@ Event = dict[str, Any]
 
 
 def event(kind: str, number: int = 1, at: dt.datetime = HOUR, **fields: Any) -> Event:
-    """Return an event as it is written since 2015; `fields` replaces some by name."""
+    """Return an event in the layout since 2015; `fields` replaces some by name."""
     plain = {
         "id": str(FIRST_ID + number),
         "type": kind,
@@ -34,12 +34,12 @@ def event(kind: str, number: int = 1, at: dt.datetime = HOUR, **fields: Any) -> 
 
 
 def star(number: int = 1, at: dt.datetime = HOUR, **fields: Any) -> Event:
-    """Return a star as it is written since 2015."""
+    """Return a star in the layout since 2015."""
     return event("WatchEvent", number, at, **({"payload": {"action": "started"}} | fields))
 
 
 def old_event(kind: str, number: int = 1, time: str = "2012-10-15T00:00:12-07:00", **fields: Any) -> Event:
-    """Return an event as it was written before 2015, without an id."""
+    """Return an event in the layout before 2015, without an id."""
     plain = {
         "repository": {"id": 100 + number, "name": f"repo-{number}", "owner": "owner", "description": f"by {LOGIN}"},
         "actor_attributes": {"login": f"{LOGIN}-{number}", "email": MAIL},
@@ -53,17 +53,17 @@ def old_event(kind: str, number: int = 1, time: str = "2012-10-15T00:00:12-07:00
 
 
 def old_star(number: int = 1, time: str = "2012-10-15T00:00:12-07:00", **fields: Any) -> Event:
-    """Return a star as it was written before 2015."""
+    """Return a star in the layout before 2015."""
     return old_event("WatchEvent", number, time, **({"payload": {"action": "started"}} | fields))
 
 
 def line(told: Event) -> bytes:
-    """Return an event's line without its end."""
+    """Return the line of an event without its line end."""
     return json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def text(events: Iterable[Event | bytes], end: bytes = b"\n") -> bytes:
-    """Return lines of events, and lines as they are."""
+    """Return the text of events and of raw lines."""
     return b"".join((each if isinstance(each, bytes) else line(each)) + end for each in events)
 
 
@@ -73,12 +73,12 @@ def zipped(content: bytes) -> bytes:
 
 
 def file_of(*events: Event | bytes) -> bytes:
-    """Return an hour's file."""
+    """Return the file of an hour."""
     return zipped(text(events))
 
 
 def plain_hour(stars: int = 3, others: int = 4, at: dt.datetime = HOUR, first: int = 1) -> list[Event]:
-    """Return the events of an hour: its stars, and pushes between them."""
+    """Return the events of an hour: its stars with pushes in between."""
     told: list[Event] = []
     for number in range(first, first + stars + others):
         told.append(star(number, at) if number - first < stars else event("PushEvent", number, at))

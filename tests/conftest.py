@@ -1,6 +1,6 @@
-"""What every test may ask for: a home of its own, an upstream that fails as told, and the recordings.
+"""Fixtures for every test: an empty home, an upstream that fails on request, and the recordings.
 
-The process starts with none of the caller's settings, so neither a token nor the user's warehouse is within reach.
+The process starts without the caller's settings, so that no test can reach a token or the user's warehouse.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SESSION_HOME = pytest.StashKey[str]()
 MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 8 * 2**30
 
-# a busy machine is no failure, and a run leaves nothing behind in the tree
+# a busy machine is not a failure, and a run leaves no files in the tree
 settings.register_profile("hermetic", deadline=None, database=None)
 settings.load_profile("hermetic")
 
@@ -35,18 +35,18 @@ def pytest_configure(config: pytest.Config) -> None:
         foreign = name.startswith(FOREIGN_PREFIXES) or name.upper() in FOREIGN_NAMES
         if foreign and name not in KEPT:
             del os.environ[name]
-    # a home waits some 500 times for the disk while a day is loaded; no test cuts the power
+    # loading a day into a home waits about 500 times for the disk; no test cuts the power
     if "TMPDIR" not in os.environ and is_memory_enough():
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
     home = tempfile.mkdtemp(prefix="reposignal-tests-")
     config.stash[SESSION_HOME] = home
     os.environ["REPOSIGNAL_HOME"] = home
-    if shared.VARIABLE not in os.environ:  # else this is a worker, and the run has one
+    if shared.VARIABLE not in os.environ:  # otherwise this is a worker, and the controller of the run has a folder
         os.environ[shared.VARIABLE] = tempfile.mkdtemp(dir=home)
 
 
 def is_memory_enough() -> bool:
-    """Return whether the file system in memory takes what a run of all tests writes."""
+    """Return whether the in-memory file system has room for what a run of all tests writes."""
     if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ENOUGH_BYTES:
         return False
     memory = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
@@ -59,7 +59,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home, which the environment names; no other setting is given."""
+    """An empty home, named in the environment; no other setting is given."""
     for name in list(os.environ):
         if name.startswith("REPOSIGNAL_") and name not in KEPT:
             monkeypatch.delenv(name)

@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def mounted(folder: Path, options: str) -> Iterator[Path]:
-    """Mount a file system in memory on a folder; skip the test where the system does not allow it."""
+    """Mount an in-memory file system on a folder; skip the test if the system does not allow it."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, capture_output=True)

@@ -30,7 +30,7 @@ def row(rank: int = 1, item: str = "C", **cells: str) -> list[str]:
 
 
 def lists(*items: str, length: int = 3) -> list[list[str]]:
-    """Return whole lists, one for each item."""
+    """Return complete lists, one for each item."""
     return [row(rank, item) for item in items for rank in range(1, length + 1)]
 
 
@@ -42,10 +42,10 @@ def line(cells: Sequence[str], end: str = "\n") -> bytes:
 
 
 def file_of(rows: Iterable[Sequence[str]], end: str = "\n") -> bytes:
-    """Return a whole file."""
+    """Return a complete file."""
     return HEADER.encode() + end.encode() + b"".join(line(cells, end) for cells in rows)
 
 
 def file_of_lines(lines: Iterable[bytes]) -> bytes:
-    """Return a whole file of lines as they are."""
+    """Return a complete file of raw lines."""
     return HEADER.encode() + b"\n" + b"".join(lines)

@@ -1,6 +1,6 @@
-"""What one run of the tests makes once: a folder that whoever needs it first fills, and every worker reads.
+"""Makes shared folders once per test run: the first worker that needs one fills it, and every worker reads it.
 
-Here: the folder and its lock. Not here: what is made (fixtures).
+Here: the folder and its lock. Not here: its content (fixtures).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ VARIABLE = "TESTS_SHARED_FOLDER"
 
 
 def made_once(name: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder of that name, after `make` filled it in this worker or another. Read it; to write, copy it."""
+    """Return the folder of that name, filled once by `make` in any worker. Read it; to write, copy it."""
     root = Path(os.environ[VARIABLE])
     folder, made = root / name, root / f"{name}.made"
     with (root / f"{name}.lock").open("w") as lock:

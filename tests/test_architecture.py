@@ -68,7 +68,7 @@ def touches_environment(node: ast.AST) -> bool:
 
 
 def environment_touched(tree: ast.Module) -> Iterator[str]:
-    """Yield the top-level function around each touch, or nothing for the module's own body."""
+    """Yield the top-level function around each access, or nothing for the module's own body."""
     for statement in tree.body:
         if any(touches_environment(node) for node in ast.walk(statement)):
             yield statement.name if isinstance(statement, ast.FunctionDef | ast.ClassDef) else ""

@@ -1,4 +1,4 @@
-"""The backtest measures what it says: places, periods, calls, leads; a home is loaded where something is missing."""
+"""The backtest measures what it claims: places, periods, calls, leads; a home is loaded only when it is incomplete."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_fitted_ranking_learns_from_what_had_ended_and_from_nothing_later() 
 
 @pytest.fixture
 def marts() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Five repositories with 10 stars a day up to the call of 2024-03-01 and 30 a day from it on; 1 is called again."""
+    """Five repositories with 10 stars a day up to the call of 2024-03-01 and 30 a day after it; 1 is called again."""
     with duckdb.connect() as connection:
         connection.execute(
             """
@@ -131,7 +131,7 @@ def test_a_call_is_judged_by_the_fortnight_after_it(marts: duckdb.DuckDBPyConnec
     found = calls(marts)
     found = found[found["rule"] == "breakout"].set_index(["repo_key", "day"])
     first = pd.Timestamp(CALLED_ON)
-    # the next day and the fourteenth after it are the same call still, fifteen days later is another
+    # the next day and the fourteenth after it are still the same call, fifteen days later is another
     assert found.loc[1].index.tolist() == [first, first + pd.Timedelta(days=29)]
     assert found["ratio"].xs(first, level="day").dropna().to_dict() == {1: pytest.approx(3), 5: pytest.approx(3)}
     assert found["unknown"].xs(first, level="day").dropna().to_dict() == {
@@ -163,7 +163,7 @@ def test_without_recordings_one_line_says_so(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def recorded(folder: Path, days: list[str]) -> Path:
-    """Return a folder of recordings with a place a day."""
+    """Return a folder of recordings with one place per day."""
     (folder / "rankings").mkdir(parents=True)
     cells = ", ".join(f"'1' as {column}" for column in COLUMNS)
     with duckdb.connect() as connection:

@@ -1,4 +1,4 @@
-"""The command line as users meet it: words in, words out, exit status."""
+"""The command line as users see it: arguments in, output out, exit status."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def demo() -> Home:
 
 @pytest.fixture(scope="module")
 def asked(demo: Home) -> Iterator[Session]:
-    """One process that answers many questions to the demo's home."""
+    """One process that runs many commands on the demo's home."""
     with Home(demo.path, profile="demo", extra={"COLUMNS": "160"}).session() as session:
         yield session
 
@@ -56,7 +56,7 @@ def sql(home: Home | Session, query: str, form: str = "table") -> str:
 
 
 def refused(home: Home | Session, *arguments: str) -> str:
-    """Return the one line with which a command ends that ends with status 1."""
+    """Return the one line with which a command ends with status 1."""
     ran = home.run(*arguments)
     assert ran.returncode == 1, ran.stdout
     assert ran.stdout == ""
@@ -152,7 +152,7 @@ def test_a_demo_in_files_is_refused_under_a_profile_of_a_lake(profile: str, tmp_
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home of which no more is there than a published file with a small table."""
+    """A home with only a published file with a small table."""
     home = Home(tmp_path_factory.mktemp("small"), extra={"COLUMNS": "160"})
     (home.path / "releases" / "one").mkdir(parents=True)
     (home.path / "published").symlink_to("releases/one")
@@ -198,7 +198,7 @@ def test_json_holds_every_digit_and_duckdbs_text_of_what_json_has_no_type_for(as
 
 
 def test_what_json_and_csv_say_of_a_value_is_the_value_to_duckdb(asked_small: Session) -> None:
-    """Blobs and nested values, too: as Python shows them, DuckDB cannot read them."""
+    """Also blobs and nested values, which DuckDB cannot read in Python's notation."""
     query = (
         "select 'a\\x00=\"b'::blob as b, [{'d': 1.50::decimal(9, 2)}] as s, '2024-01-01 00:00:00+02'::timestamptz as t"
     )
@@ -481,7 +481,7 @@ def test_a_day_that_is_no_breakout_says_why(asked: Session) -> None:
 
 
 def test_a_weeks_gain_its_days_and_the_totals_agree(demo: Home, asked: Session) -> None:
-    """A leap of a day can exceed the week's gain, which is a pace: the days that it is of reconcile the two."""
+    """The leap of a day can exceed the week's gain, which is a pace; its number of days reconciles the two."""
     differing = demo.query(
         """
         with before as (
@@ -501,7 +501,7 @@ def test_a_weeks_gain_its_days_and_the_totals_agree(demo: Home, asked: Session) 
 
 
 def test_a_forecast_whose_threshold_was_reached_says_so_before_it_is_due(demo: Home) -> None:
-    """Whatever its page shows as stars held, no forecast of less waits as if it could still fail."""
+    """For any total on its page, no forecast of a smaller number waits as if it could still fail."""
     page = (demo.published.parent / "site" / "repositories" / "synthetic-10--agent-jar.html").read_text()
     reached = demo.query(
         """

@@ -1,4 +1,4 @@
-"""The environment becomes settings, or one line that says what is wrong."""
+"""The environment becomes settings, or one line that names the error."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a process imports: a question waits for no orchestrator, and definitions for nothing that only a step uses."""
+"""What a process imports: a query imports no orchestrator, and definitions import nothing that only a step uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notebook on the demo's published file: every question answered and drawn, strangers and other SQL harmless."""
+"""The notebook on the demo's published file: every question answered and drawn, hostile texts and SQL harmless."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOSTILE = "<img src=x onerror=alert(1)>[a](http://127.0.0.1:9/x.png)\u202egnp"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """The demo's published file in a folder of its own: no process may open one file in two ways at once."""
+    """The demo's published file in a folder of its own, because no process may open one file in two ways at once."""
     home, ran = run_demo_once()
     assert ran.returncode == 0, ran.stderr
     path = tmp_path_factory.mktemp("notebook") / "home"
@@ -75,7 +75,7 @@ def test_every_question_is_answered_and_drawn_of_columns_it_has(
 
 
 def test_it_runs_as_a_script_and_leaves_as_a_page(demo: Home, tmp_path: Path) -> None:
-    copy = shutil.copy(NOTEBOOK, tmp_path)  # marimo keeps a folder beside what it runs
+    copy = shutil.copy(NOTEBOOK, tmp_path)  # marimo keeps a folder next to the file that it runs
     page = tmp_path / "questions.html"
     environment = demo.environment | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "marimo", "export", "html", "--no-include-code", str(copy), "-o", str(page)]

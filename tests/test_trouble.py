@@ -1,4 +1,4 @@
-"""Bad luck that needs no build: homes that are none, closed and full streams, interruptions, files that others hold."""
+"""Failures that need no build: invalid homes, closed and full streams, interruptions, files held by others."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def told(ran: Ran) -> str:
 
 @pytest.fixture
 def published(tmp_path: Path) -> Home:
-    """A home with a published copy of one table, in a path with signs that SQL and shells take for their own."""
+    """A home with a published copy of one table, in a path with characters special to SQL and shells."""
     home = Home(tmp_path / "a (1) home")
     release = home.path / "releases" / "one"
     release.mkdir(parents=True)
@@ -200,7 +200,7 @@ def test_an_interrupted_question_ends_with_130(published: Home) -> None:
     assert (process.returncode, out) == (130, "")
     assert_one_line(err)
     assert "interrupted" in err
-    assert "loaded" not in err  # a question loads nothing
+    assert "loaded" not in err  # a query loads nothing
 
 
 def test_an_address_that_no_file_can_have_is_not_found(published: Home, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The record of what is loaded and not yet built."""
+"""The record of loaded days that are not built yet."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_weeks_of_a_killed_run_give_its_day_a_pace_later(warehouse: Warehouse) -
     observe(warehouse, DAY, AT)
     warehouse.begin_build()
     warehouse.end_build()
-    read_week(warehouse, dt.date(2026, 2, 22), AT, AT + dt.timedelta(minutes=1))  # killed before it told how it went
+    read_week(warehouse, dt.date(2026, 2, 22), AT, AT + dt.timedelta(minutes=1))  # killed before it reported its result
     later = DAY + dt.timedelta(days=3)
     observe(warehouse, later, AT + dt.timedelta(days=3))
     rebuild = warehouse.begin_build()
@@ -175,7 +175,7 @@ def test_days_loaded_late_touch_every_month_with_star_history(warehouse: Warehou
 
 
 def a_manifest() -> dict[str, Any]:
-    """Return what a manifest of dbt says of a model that is kept between builds, a table, a view and a seed."""
+    """Return a manifest of dbt with an incremental model, a table, a view and a seed."""
 
     def node(kind: str, materialized: str, columns: dict[str, str | None], **config: Any) -> dict[str, Any]:
         declared = {name: {"name": name, "data_type": told, "description": ""} for name, told in columns.items()}
@@ -261,7 +261,7 @@ def test_only_other_columns_of_what_builds_keep_rebuild_a_home(
     changed = a_manifest()
     change(changed)
     assert warehouse.relations_with_other_columns(columns_of_relations(changed)) == rebuilt
-    warehouse.begin_build()  # and killed: what was begun is not done
+    warehouse.begin_build()  # and killed: a build that began is not done
     assert warehouse.relations_with_other_columns(columns_of_relations(changed)) == rebuilt
 
 
@@ -318,7 +318,7 @@ def test_a_second_writer_waits_for_all_steps_of_the_first_and_says_for_whom(
     is_killed: bool, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
 ) -> None:
     with run_between_two_steps(warehouse) as first:
-        assert is_free(warehouse, "writer")  # loads go on meanwhile
+        assert is_free(warehouse, "writer")  # loads continue meanwhile
         assert first.stdin
 
         def end() -> None:
@@ -353,7 +353,7 @@ def test_a_command_does_not_wait_for_its_own_runs(warehouse: Warehouse) -> None:
 def archive(
     warehouse: Warehouse, day: dt.date, at: dt.datetime, first: dt.date | None = None, last: dt.date | None = None
 ) -> None:
-    """Note the load of a file day whose stars are of the days from `first` to `last`."""
+    """Record the load of a file day whose stars are of the days from `first` to `last`."""
     with warehouse.connected() as connection:
         connection.execute("delete from pipeline.gh_archive.gh_archive_days where day = ?", [day])
         connection.execute(
@@ -374,7 +374,7 @@ def test_archive_days_stand_beside_the_window(warehouse: Warehouse) -> None:
     archive(warehouse, on(2), AT, on(1), on(2))
     archive(warehouse, on(3), AT, on(3), on(3))
     archive(warehouse, on(31), AT, on(31), on(1, 4))
-    archive(warehouse, on(20), AT)  # nothing in it, which is told, too
+    archive(warehouse, on(20), AT)  # nothing in it, which is recorded, too
     rebuild = warehouse.begin_build()
     assert rebuild == Rebuild(
         DayRange(DAY, DAY),

@@ -1,4 +1,4 @@
-"""A real HTTP server on the loopback that fails as it is told."""
+"""A real HTTP server on the loopback with faults on demand."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Fault = Callable[[_Handler], None]
 
 
 def answers(status: int, body: bytes = b"", **headers: str) -> Fault:
-    """A fault: this status instead of the file. `_` in a header's name stands for `-`."""
+    """A fault: this status instead of the file. `_` in a header's name becomes `-`."""
 
     def fault(handler: _Handler) -> None:
         handler.begin(status, len(body), **headers)
@@ -60,7 +60,7 @@ def answers(status: int, body: bytes = b"", **headers: str) -> Fault:
 
 
 def resets(handler: _Handler) -> None:
-    """A fault: the connection is reset before any answer."""
+    """A fault: the connection is reset before any response."""
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.connection.close()
     handler.close_connection = True
@@ -93,13 +93,13 @@ def stalls(seconds: float) -> Fault:
 def resumable(
     etag: str | None = '"1"', breaks_after: int | None = None, content: bytes | None = None, obeys: bool = True
 ) -> Fault:
-    """A fault: the file, or the rest of it as asked for, and a reset after so many bytes.
+    """A fault: the file, or the requested rest of it, and a reset after a number of bytes.
 
     Args:
         etag: of this version.
-        breaks_after: bytes of this answer, after which the connection is reset.
+        breaks_after: bytes of this response, after which the connection is reset.
         content: instead of the file's.
-        obeys: whether `If-Range` is heeded.
+        obeys: whether the server honours `If-Range`.
     """
 
     def fault(handler: _Handler) -> None:
@@ -125,7 +125,7 @@ def resumable(
 
 
 class UpstreamServer:
-    """A real HTTP server on the loopback that serves `folder`, and fails where a test says so."""
+    """A real HTTP server on the loopback that serves `folder`, with faults that a test sets."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

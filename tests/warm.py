@@ -1,6 +1,6 @@
-"""Processes that begin with the libraries imported: forks of one process a worker, which imports them once.
+"""Processes that start with the libraries imported: forks of one process per worker, which imports them once.
 
-Importing Dagster, dbt and dlt costs four seconds, more than most commands do. A fork has its own environment, folder
+Importing Dagster, dbt and dlt costs four seconds, more than most commands take. A fork has its own environment, folder
 and files, and imports the package itself. Not here: the installed command, which other tests start as a user does.
 """
 
@@ -65,7 +65,7 @@ exec(compile(told["program"], "<program>", "exec"), {"__name__": "__main__"})
 
 
 class Process:
-    """A running program; what it writes is kept in files, so that nobody has to read along.
+    """A running program; its output is kept in files, so that nothing has to read along.
 
     With `is_piped`, its input and output are pipes, as text in lines.
     """
@@ -111,7 +111,7 @@ class Process:
         return self.returncode
 
     def kill(self) -> None:
-        """Kill the program without warning, if it still runs."""
+        """Kill the program without warning if it still runs."""
         if self.returncode is None and not select.select([self._status], [], [], 0)[0]:
             os.kill(self.pid, 9)
 
@@ -128,7 +128,7 @@ class Process:
 def run(
     program: str, arguments: Sequence[str], environment: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """Return how a program ended, and what it wrote.
+    """Return the result and the output of a program.
 
     Raises:
         subprocess.TimeoutExpired: if it did not end in time, after it was killed.

@@ -1,4 +1,4 @@
-"""Clusters of made fields: found where they are, refused where they are not, known again from week to week."""
+"""Clusters of generated fields: found where they exist, rejected where they do not, matched from week to week."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Fields = Mapping[int, str]
 
 
 def fields(size: int = 20, names: Iterable[str] = FIVE) -> dict[int, str]:
-    """Return fields of the same size, keys in no order of theirs."""
+    """Return fields of equal size, with keys in arbitrary order."""
     names = list(names)
     return {key: names[key * 7 % len(names)] for key in range(1, size * len(names) + 1)}
 
@@ -66,13 +66,13 @@ def repo(key: int, words: list[str], week: dt.date = MONDAY, **known: Any) -> di
 
 
 def repos_of(told: Fields, week: dt.date = MONDAY, **known: Any) -> pd.DataFrame:
-    """Return repositories which choose four words of their field, the same ones every week."""
+    """Return repositories that choose four words of their field, the same ones every week."""
     rows = [repo(key, random.Random(key).sample(FIELDS[field], 4), week, **known) for key, field in told.items()]
     return pd.DataFrame(rows).astype({"stars_gained": "Int64", "growth_pct": "Float64"})
 
 
 def past_of(weeks: list[Week], week: dt.date) -> Past:
-    """Return what the warehouse would give of these weeks before one."""
+    """Return what the warehouse would return for the weeks before a week."""
     clusters = pd.concat(
         [found.clusters.assign(repos=found.clustering["repos"].max()) for found in weeks]
         or [pd.DataFrame(columns=["week", "cluster", "label", "size", "born_on", "merged_from", "repos"])]
@@ -91,7 +91,7 @@ def past_of(weeks: list[Week], week: dt.date) -> Past:
 
 
 def history(*told: Fields | None) -> list[Week]:
-    """Return the clusters of week after week; None is a week that was not observed."""
+    """Return the clusters of successive weeks; None is a week that was not observed."""
     weeks: list[Week] = []
     for number, of_week in enumerate(told):
         week = MONDAY + number * WEEK
@@ -101,7 +101,7 @@ def history(*told: Fields | None) -> list[Week]:
 
 
 def field_ids(week: Week, told: Fields) -> dict[str, int]:
-    """Return the cluster that holds most of each field."""
+    """Return the cluster that contains most of each field."""
     held = week.members.assign(field=week.members["repo_key"].map(told)).groupby("field")["cluster"]
     return {str(field): int(cluster) for field, cluster in held.agg(lambda ids: ids.mode().iloc[0]).items()}
 
@@ -111,7 +111,7 @@ def fact(week: Week, cluster: int) -> dict[str, Any]:
     return {str(name): value for name, value in rows[0].items()}
 
 
-# --- what is found, and what is not
+# --- which clusters are found
 
 
 def test_fields_are_found_and_labelled_by_their_words() -> None:
@@ -248,7 +248,7 @@ def test_a_new_field_is_forming_for_four_weeks_and_ids_are_not_given_twice() -> 
     assert fact(weeks[1], new)["entrants"] == fact(weeks[1], new)["size"]
     assert fact(weeks[5], new)["born_on"] == pd.Timestamp(MONDAY + WEEK)
     assert new not in set(weeks[6].clusters["cluster"])
-    later = old | dict.fromkeys(range(2000, 2020), "audio")  # the same words, other repositories
+    later = old | dict.fromkeys(range(2000, 2020), "audio")  # the same words, but other repositories
     week = MONDAY + 8 * WEEK
     again = clusters_of(week, repos_of(later, week), past_of(weeks, week))
     assert field_ids(again, later)["audio"] == 6

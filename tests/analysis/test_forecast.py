@@ -1,4 +1,4 @@
-"""The forecast model: fits on the past alone, tells what it knows, and is graded without favour."""
+"""The forecast model: it fits on the past only, states how certain it is, and is graded impartially."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EVERY_PACE = sorted({*PACES, *(other for others in PACES.values() for other in o
 
 
 def history(seed: int = 0, repos: int = 100) -> pd.DataFrame:
-    """Return a frame of repositories that grow by the day at a pace of their own, which wanders."""
+    """Return a frame of repositories that grow daily at individual, wandering paces."""
     random = np.random.default_rng(seed)
     pace = np.exp(random.normal(2.5, 1, repos))
     stars = random.uniform(300, 9_000, repos)
@@ -201,7 +201,7 @@ def test_without_a_past_nothing_is_told(past: pd.DataFrame) -> None:
 
 
 def graded(*rows: tuple[float, float | None]) -> pd.DataFrame:
-    """Return predictions as (probability, happened), each of a repository of its own."""
+    """Return predictions as (probability, happened), each for a different repository."""
     return pd.DataFrame(
         {
             "issued_on": FIRST,

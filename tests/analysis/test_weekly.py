@@ -1,4 +1,4 @@
-"""The weekly frames: small ones by hand, identities on any."""
+"""The weekly frames: small ones by hand, identities on arbitrary ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNKNOWN = {
 
 
 def closing(week: pd.Timestamp, repo_key: int, **known: Any) -> dict[str, Any]:
-    """Return a repository's last reading of a week: on Friday."""
+    """Return a repository's last reading of a week, on Friday."""
     usual = {
         "full_name": f"owner/{repo_key}",
         "language": "Go",
@@ -42,7 +42,7 @@ def closing(week: pd.Timestamp, repo_key: int, **known: Any) -> dict[str, Any]:
 
 
 def frame(*closings: dict[str, Any]) -> pd.DataFrame:
-    """Return closings as the warehouse gives them: numbers as floats, NULL as NaN."""
+    """Return closings as the warehouse returns them: numbers as floats, NULL as NaN."""
     found = pd.DataFrame(list(closings))
     numbers = ["velocity_24h", "velocity_7d", "velocity_7d_days", "growth_7d", "growth_28d", "signal_score"]
     return found.astype(
@@ -52,7 +52,7 @@ def frame(*closings: dict[str, Any]) -> pd.DataFrame:
 
 
 def of(trends: pd.DataFrame, column: str, week: pd.Timestamp = ONE) -> list[Any]:
-    """Return a week's values of a column, in order of `repo_key` or language; unknown ones as None."""
+    """Return a week's values of a column, ordered by `repo_key` or language; unknown ones as None."""
     rows = trends[trends["week"] == week].sort_values("repo_key" if "repo_key" in trends else "language")
     return [None if pd.isna(value) else value for value in rows[column]]
 
@@ -113,7 +113,7 @@ def test_a_rank_changes_against_the_week_before_and_no_other() -> None:
     )
     assert of(trends, "rank_change", ONE) == [None, None, None]
     assert of(trends, "rank_change", TWO) == [-1, 1, None]
-    assert of(trends, "rank_change", THREE) == [-1, None]  # 3 was ranked two weeks before only
+    assert of(trends, "rank_change", THREE) == [-1, None]  # 3 was ranked only two weeks before
 
 
 def test_a_week_without_readings_breaks_the_chain() -> None:
@@ -146,7 +146,7 @@ def test_a_language_new_to_an_observed_week_grew_from_nothing() -> None:
     trends = language_trends(repos)
     assert of(trends, "share_change", ONE) == [None]
     assert of(trends, "share_change", TWO) == [-0.5, 0.5]
-    assert of(trends, "top50_share_change", TWO) == [None, None]  # nobody was ranked
+    assert of(trends, "top50_share_change", TWO) == [None, None]  # no repository was ranked
 
 
 def test_only_the_first_fifty_count_as_top() -> None:

@@ -1,6 +1,6 @@
-"""Rows of the raw tables of GH Archive, as it loads them: file days of 24 hours with a few stars.
+"""Rows of the raw tables of GH Archive, as the source loads them: file days of 24 hours with a few stars.
 
-Here: plain rows, of which a test says what differs. Not here: what becomes of them.
+Here: plain rows, of which a test changes the fields it needs. Not here: expected results.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def star(at: dt.datetime, event_id: int, repo: Repo, file_hour: dt.datetime | No
 
 
 def hour_row(file_hour: dt.datetime, stars: int, *, events: int = 100, **other: Any) -> Row:
-    """Return the ledger's row of a file."""
+    """Return the ledger row of a file."""
     plain = {
         "file_hour": file_hour,
         "status": "observed",
@@ -61,8 +61,8 @@ def file_day(
 
     Args:
         stars: repository -> the hours in which it is given one star each.
-        states: hour -> state other than `observed`, and what it holds is not kept.
-        pacific: the files are named by Pacific hours; of the hour that comes twice, the first has the stars.
+        states: hour -> state other than `observed`; the rows of such an hour are not kept.
+        pacific: the files are named in Pacific time; of the hour that occurs twice, the first has the stars.
     """
     states = states or {}
     kept: dict[int, list[Row]] = {file_hour.hour: [] for file_hour in (hours_of(day) if pacific else whole_day(day))}

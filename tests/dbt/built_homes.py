@@ -1,6 +1,6 @@
 """Raw tables and dbt builds for tests: each in a folder of its own, through dlt and dbt as the pipeline uses them.
 
-Here: loading days, running dbt, reading rows. Not here: Dagster, publishing and what the rows should be (test modules).
+Here: loading days, running dbt, reading rows. Not here: Dagster, publishing and the expected rows (test modules).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def window(
     archived: Sequence[tuple[dt.date, dt.date]] = (),
     number: int = 0,
 ) -> list[str]:
-    """Return the dbt arguments for a window of days, the star histories since a moment, archive days and a build."""
+    """Return the dbt arguments for a window of days, new star histories, archive days and a build number."""
     variables: dict[str, Any] = {
         "window_start": str(first),
         "window_end": str(last),
@@ -76,7 +76,7 @@ class BuiltHome:
         self.append()
 
     def append(self, **tables: Sequence[dict[str, Any]]) -> None:
-        """Append rows to raw tables other than the rankings, which exist then; what a row does not name is NULL."""
+        """Append rows to raw tables other than the rankings, creating them if needed; missing fields are NULL."""
         with duckdb.connect(str(self.pipeline_db)) as connection:
             for dataset, tables_of in TABLES.items():
                 connection.execute(f"create schema if not exists {dataset}")
@@ -88,7 +88,7 @@ class BuiltHome:
                     connection.unregister("new_rows")
 
     def appending(self, name: str, **tables: Sequence[dict[str, Any]]) -> list[str]:
-        """Return the step that appends rows between two invocations of dbt; `name` tells it from others."""
+        """Return the step that appends rows between two invocations of dbt; `name` identifies it."""
         folder = self.folder / "steps" / name
         folder.mkdir(parents=True)
         statements = []
@@ -119,7 +119,7 @@ class BuiltHome:
                 if arguments == ["seed"] and self.folder != Path(os.environ[VARIABLE], SEEDED):
                     self._seed()
                     continue
-                # half a second each, and nobody reads what these leave there
+                # half a second each, and no test reads these files
                 unread = ["--no-write-json"] if arguments[0] in ("run", "seed") else []
                 result = dbt_program.invoke(
                     [*arguments, *unread],
@@ -131,7 +131,7 @@ class BuiltHome:
         return statuses
 
     def _seed(self) -> None:
-        """Copy the seeds of a home in which dbt planted them: they are the same in each."""
+        """Copy the seeds from a home in which dbt loaded them: they are the same in each."""
         seeded = BuiltHome(made_once(SEEDED, lambda folder: BuiltHome(folder).built(["seed"])))
         with self.connect_raw() as connection:
             connection.execute(f"attach '{seeded.pipeline_db}' as seeded (read_only)")
@@ -142,28 +142,28 @@ class BuiltHome:
                 connection.execute(f"create or replace table seeds.{name} as from seeded.seeds.{name}")
 
     def built(self, *invocations: list[str]) -> BuiltHome:
-        """Return this home after dbt invocations of which nothing failed; one `run` of everything if none is given."""
+        """Return this home after dbt invocations without a failure; by default one `run` of everything."""
         statuses = self.dbt(*(invocations or (["run"],)))
         bad = {node: outcome for node, outcome in statuses.items() if outcome[0] not in ("success", "pass")}
         assert not bad, bad
         return self
 
     def build_with_tests(self) -> dict[str, tuple[str, str]]:
-        """Build everything with every data test, of which none fails; return those that warn."""
+        """Build everything with every data test, require that none fails, and return those that warn."""
         statuses = self.dbt(["build", "--exclude-resource-type", "unit_test"])
         assert {outcome[0] for outcome in statuses.values()} <= {"success", "pass", "warn"}, statuses
         return {node: outcome for node, outcome in statuses.items() if outcome[0] == "warn"}
 
     def connect_raw(self) -> duckdb.DuckDBPyConnection:
-        """Open the file of the raw tables to write."""
+        """Open the file of the raw tables for writing."""
         return duckdb.connect(str(self.pipeline_db))
 
     def manifest(self) -> dict[str, Any]:
-        """Return what the last invocation left in its manifest, compiled SQL included."""
+        """Return the manifest of the last invocation, with compiled SQL."""
         return dict(json.loads((self.folder / "target" / "manifest.json").read_text()))
 
     def connect(self, *, read_only: bool = True) -> duckdb.DuckDBPyConnection:
-        """Open both files as dbt does, as `pipeline` and `reposignal`; marts are found by their bare names."""
+        """Open both files as dbt does, as `pipeline` and `reposignal`; marts can be named without a schema."""
         connection = duckdb.connect(str(self.pipeline_db), read_only=read_only)
         mode = " (read_only)" if read_only else ""
         connection.execute(f"attach '{self.marts_db}' as reposignal{mode}")
@@ -172,12 +172,12 @@ class BuiltHome:
         return connection
 
     def query(self, sql: str, *parameters: Any) -> Rows:
-        """Return rows of a query; marts by their bare names, the rest as `pipeline.SCHEMA.NAME`."""
+        """Return rows of a query; marts by name, the rest as `pipeline.SCHEMA.NAME`."""
         with self.connect() as connection:
             return connection.execute(sql, parameters).fetchall()
 
     def raw_copy(self, folder: Path, last: dt.date | None = None) -> BuiltHome:
-        """Return a home with the raw tables alone, of the days until `last`."""
+        """Return a home with only the raw tables, for the days until `last`."""
         folder.mkdir(parents=True)
         until = f"where snapshot_date <= date '{last}'" if last else ""
         with duckdb.connect(str(folder / "pipeline.duckdb")) as connection:
@@ -190,7 +190,7 @@ class BuiltHome:
         return home
 
     def copy(self, folder: Path) -> BuiltHome:
-        """Return a home with the same two files."""
+        """Return a home with copies of the two files."""
         folder.mkdir(parents=True)
         shutil.copy(self.pipeline_db, folder)
         shutil.copy(self.marts_db, folder)

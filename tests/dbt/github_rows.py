@@ -1,6 +1,6 @@
 """Rows of the raw tables of the two GitHub sources, as they load them.
 
-Here: plain rows, of which a test says what differs. Not here: what becomes of them.
+Here: plain rows, of which a test changes the fields it needs. Not here: expected results.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 def observation(
     day: dt.date, repo_id: int, full_name: str, stars: int | None, *, hour: float = 1.0, **other: Any
 ) -> Row:
-    """Return GitHub's answer in the cycle of a day, `hour` hours after it ended; without stars it is `not_found`."""
+    """Return GitHub's response in the cycle of a day, `hour` hours after its end; without stars it is `not_found`."""
     public = stars is not None
     plain = {
         "day": day,
@@ -45,7 +45,7 @@ def observation(
 
 
 def observed_day(day: dt.date, expected: int, observed: int, **other: Any) -> Row:
-    """Return the ledger's row of a day."""
+    """Return the ledger row of a day."""
     plain = {
         "day": day,
         "status": "observed" if observed == expected else "partial",
@@ -66,7 +66,7 @@ def entered(day: dt.date, repo_id: int, full_name: str, via: str = "watchlist", 
 
 
 def week(repo_id: int, sunday: dt.date, days: Sequence[int], fetched_at: dt.datetime, **other: Any) -> Row:
-    """Return a week as read at a moment and loaded a minute later; days that had not ended read 0."""
+    """Return a week as read at a moment and loaded a minute later; days that had not ended are 0."""
     plain = dict(zip(WEEKDAYS, days, strict=True)) | {
         "repo_id": repo_id,
         "week": sunday,
@@ -81,7 +81,7 @@ def week(repo_id: int, sunday: dt.date, days: Sequence[int], fetched_at: dt.date
 def histories(
     repo_id: int, gains: dict[dt.date, int], fetched_at: dt.datetime, since: dt.date | None = None
 ) -> list[Row]:
-    """Return the weeks of a history as read at a moment, from the week of the day `since` on."""
+    """Return the weeks of a history as read at a moment, from the week of the day `since`."""
     first = min(gains) if since is None else since
     sunday = first - dt.timedelta((first.weekday() + 1) % 7)
     weeks = []

@@ -1,6 +1,6 @@
-"""One story of a few repositories over 41 days, told by the rankings, by GitHub and by star histories.
+"""One story of a few repositories over 41 days, as seen by the rankings, GitHub and star histories.
 
-Here: what each day's file lists and what each cycle loads; day 0 is a Sunday. Not here: what becomes of it (test
+Here: what each day's file lists and what each cycle loads; day 0 is a Sunday. Not here: expected results (test
 modules).
 """
 
@@ -37,7 +37,7 @@ def moment(number: int, hour: float) -> dt.datetime:
 
 
 def ranked(number: int) -> dict[str, int]:
-    """Return the names and totals that the file of a day lists, most stars first."""
+    """Return the names and totals in the file of a day, most stars first."""
     names = {"own/steady": 9000 + 10 * number}
     if number <= 28 or number >= 34:  # the file of 28 was taken before the transfer; the taker stays below the list
         names["own/mover"] = 8000 + 5 * number
@@ -65,7 +65,7 @@ def ranking_day(number: int) -> Day:
 
 
 def observations(number: int) -> list[Row]:
-    """Return GitHub's answers in the cycle of a day."""
+    """Return GitHub's responses in the cycle of a day."""
     if number < TRACKED_FROM or number == MISSED:
         return []
     late = {"hour": 6.0} if number == 33 else {}
@@ -106,7 +106,7 @@ def changes(number: int) -> list[Row]:
 
 
 def gains(id: int, until: int, *, restated: bool = False) -> dict[dt.date, int]:
-    """Return stars given by day, from 60 days before the story on; restated once stars were taken back."""
+    """Return stars given by day, from 60 days before the story; restated once stars are taken back."""
     given = {day(number): {STEADY: 12, MOVER: 6, LATE: 21}.get(id, 1) for number in range(-60, until + 1)}
     if restated:
         given[day(24)] -= 2
@@ -115,18 +115,18 @@ def gains(id: int, until: int, *, restated: bool = False) -> dict[dt.date, int]:
 
 
 def weeks(number: int) -> list[Row]:
-    """Return the star-history weeks that the cycle of a day loads: only those that read differently or further."""
+    """Return the star-history weeks that the cycle of a day loads: those with changed counts or more known days."""
     read = moment(number + 1, 9.25)
     if number == TRACKED_FROM:
         ids = (STEADY, MOVER, CASEY, GONE)
         return [week for id in ids for week in histories(id, gains(id, number), read)]
-    if number == 30:  # weekly: the mover's stars of a past day, and of one long past, were taken back
+    if number == 30:  # weekly: stars of the mover were taken back on a recent day and on one long past
         recent = histories(STEADY, gains(STEADY, number), read, since=day(number - 14))
         restated = histories(MOVER, gains(MOVER, number, restated=True), read)
         return recent + [week for week in restated if week["week"] in (sunday(-50), sunday(24), sunday(28), sunday(30))]
     if number == 35:
         return histories(LATE, gains(LATE, number), read)
-    if number in (36, 37, 38, 39, 40):  # every day from here on
+    if number in (36, 37, 38, 39, 40):  # every day from here
         return histories(STEADY, gains(STEADY, number), read, since=day(number)) + histories(
             LATE, gains(LATE, number), read, since=day(number)
         )
@@ -186,8 +186,8 @@ SWAPPED = -12
 def archive_day(number: int) -> dict[str, list[Row]]:
     """Return what the load of an archive day appends.
 
-    A mover without an id, renames, a day with holes, a night whose events stand in the neighbour's file, stars that no
-    history holds any more, and a decay.
+    A mover without an id, renames, a day with missing hours, a night whose events are in the neighbour's file, stars
+    that no history contains any more, and a decay.
     """
     stars: dict[Repo, range] = {
         (STEADY, "own/steady"): range(0, 24, 2),
@@ -196,10 +196,10 @@ def archive_day(number: int) -> dict[str, list[Row]]:
         (DEEP, "deep/one" if number < SWAPPED else "deep/two"): range(3, 12),
         (None, "own/Mover"): range(20, 24) if number < -35 else range(0),
     }
-    if number >= 5:  # the files are all there
+    if number >= 5:  # no file is missing
         stars = {repo: hours[:: 4 if repo[0] == LATE else 3] for repo, hours in stars.items()}
     load = file_day(day(number), stars, states={5: "missing", 6: "refused"} if number == -3 else None)
-    if number == -2:  # the last event of the night stands in the next day's file only, and one stands in both
+    if number == -2:  # the last event of the night is only in the next day's file, and one event is in both
         load["gh_archive"].append(star(moment(number - 1, 23.9), 7, (DEEP, "deep/two"), moment(number, 0)))
         again = archive_day(number - 1)["gh_archive"][0]
         load["gh_archive"].append(again | {"file_hour": moment(number, 1)})

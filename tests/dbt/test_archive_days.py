@@ -1,4 +1,4 @@
-"""The archive beside the other sources: who is who, what is counted, how much of it is there, in any order."""
+"""The archive together with the other sources: identities, counts and coverage, in any order of loading."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def same(home: BuiltHome, other: BuiltHome) -> None:
 
 @pytest.mark.slow
 def test_the_archive_first_and_newest_first(deep_story: BuiltHome, tmp_path: Path) -> None:
-    """Ids have keys of their own, then the rankings know their names, then GitHub their ids; the past comes last."""
+    """First ids get their own keys, then rankings bring their names, then GitHub their ids; the past comes last."""
     home = BuiltHome(tmp_path / "home")
     home.load([])
     home.append(**archive_days(RECENT))
@@ -89,7 +89,7 @@ def test_the_archive_last_and_day_by_day(deep_story: BuiltHome, tmp_path: Path) 
             home.appending(str(number), **archive_days(days)),
             ["run", *window(day(LAST), day(LAST), moment(LAST + 2, 0), days_of(days), number)],
         ]
-    # -12 and -11 are in both ranges' middle: loaded again, they replace themselves
+    # -12 and -11 are in the middle of both ranges: loaded again, they replace themselves
     steps.insert(3, ["sql", f"delete from gh_archive.gh_archive where file_hour::date < '{day(-10)}'"])
     steps.insert(4, ["sql", f"delete from gh_archive.gh_archive_hours where file_hour::date < '{day(-10)}'"])
     steps.insert(5, ["sql", f"delete from gh_archive.gh_archive_days where day < '{day(-10)}'"])
@@ -99,7 +99,7 @@ def test_the_archive_last_and_day_by_day(deep_story: BuiltHome, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_build_killed_between_models_is_finished_by_the_next(deep_story: BuiltHome, tmp_path: Path) -> None:
-    """Keys changed in the killed build are no news to the next one, but it has the same number."""
+    """The next build does not find the keys that the killed build changed, but it has the same number."""
     home = BuiltHome(tmp_path / "home")
     home.load([])
     home.append(**archive_days(EARLY))
@@ -115,7 +115,7 @@ def test_a_build_killed_between_models_is_finished_by_the_next(deep_story: Built
 
 @pytest.mark.slow
 def test_a_day_that_is_read_again_with_less_leaves_nothing(deep_story: BuiltHome, tmp_path: Path) -> None:
-    """Names, keys and coverage are those of what is held now."""
+    """Names, keys and coverage reflect only the rows still held."""
     home = BuiltHome(tmp_path / "home")
     home.load([ranking_day(number) for number in range(LAST + 1)])
     home.append(**cycles(range(LAST + 1)), **archive_days(ARCHIVED))
@@ -136,7 +136,7 @@ def test_a_day_that_is_read_again_with_less_leaves_nothing(deep_story: BuiltHome
     same(home, deep_story)
 
 
-# --- who is who
+# --- identities
 
 
 def test_every_name_and_id_of_the_archive_has_its_repository(deep_story: BuiltHome) -> None:
@@ -146,7 +146,7 @@ def test_every_name_and_id_of_the_archive_has_its_repository(deep_story: BuiltHo
         ("deep/two", "gh_archive", day(SWAPPED)),
     ]
     assert deep_story.query(names, LATE)[0] == ("first/late", "gh_archive", day(-40))
-    # the rankings' own, now with an id
+    # the key of the rankings, now with an id
     assert deep_story.query(names, LISTED) == [("lists/only", "first_name", day(-40))]
     named = "select full_name, repo_id from fct_repo_day where lower(full_name) = 'own/mover' and day = $1"
     assert deep_story.query(named, day(-40)) == [("own/Mover", MOVER)]
@@ -159,7 +159,7 @@ def test_every_name_and_id_of_the_archive_has_its_repository(deep_story: BuiltHo
 
 
 def test_one_repository_has_one_row_a_day(deep_story: BuiltHome) -> None:
-    """Events without an id and a history with one speak of the mover."""
+    """Events without an id and a history with an id belong to the mover."""
     rows = deep_story.query(
         "select source, stars_gained, stars_gained_source, archive_stars_gained from fct_repo_day"
         " where repo_id = $1 and day = $2",
@@ -169,12 +169,12 @@ def test_one_repository_has_one_row_a_day(deep_story: BuiltHome) -> None:
     assert deep_story.query("select 1 from fct_repo_day group by repo_key, day having count(*) > 1") == []
 
 
-# --- what is counted
+# --- counts
 
 
 def test_a_night_in_the_neighbours_file_is_counted_once(deep_story: BuiltHome) -> None:
     gained = "select day, archive_stars_gained from fct_repo_day where repo_id = $1 and day in ($2, $3) order by 1"
-    assert deep_story.query(gained, DEEP, day(-3), day(-2)) == [(day(-3), 8), (day(-2), 9)]  # two hours are not there
+    assert deep_story.query(gained, DEEP, day(-3), day(-2)) == [(day(-3), 8), (day(-2), 9)]  # two hours are missing
     events = "select count(*), count(distinct event_id) from pipeline.gh_archive.gh_archive where day = $1"
     ((rows, distinct),) = deep_story.query(events, day(-3))
     assert rows == distinct + 1
@@ -203,14 +203,14 @@ def test_other_sources_tell_what_they_told(story: BuiltHome, deep_story: BuiltHo
         those = "" if table != "dim_repo" else f"where coalesce(repo_id, 0) <> {DEEP}"
         query = f"select * from {table} {those} order by all"
         assert deep_story.query(query) == story.query(query), table
-    # what a history alone tells of is named as the archive saw it
+    # days with only a history take the name that the archive saw
     name = "case when stars_total is not null then full_name end"
     columns = f"day, repo_key, stars_total, net_delta_24h, source, {name}, observed_at, stars_gained_fetched_at"
     query = f"select {columns} from fct_repo_day where source <> 'gh_archive' order by all"
     assert deep_story.query(query) == story.query(query)
 
 
-# --- how much of it is there
+# --- coverage
 
 
 def test_coverage_uses_nothing_later(deep_story: BuiltHome, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_decay_is_low_coverage_and_no_fall(deep_story: BuiltHome) -> None:
     compared = (
         "select source, max(day) from ops_source_agreement where other_source = 'gh_archive' group by source order by 1"
     )
-    # a ranking file of 04:00 tells of hours that lie in the day before
+    # a ranking file of 04:00 covers hours of the day before
     assert deep_story.query(compared) == [("net_change", day(5)), ("star_history", day(4))]
 
 
@@ -282,7 +282,7 @@ def thinned(manifest: dict[str, Any], until: str) -> dict[dt.date, tuple[bool, f
 
 
 def test_thinned_events_are_lost_coverage(manifest: dict[str, Any]) -> None:
-    """Weekends have fewer events; a hole and a holiday do not lower the level; a few hours are not judged."""
+    """Weekends have fewer events; a gap and a holiday do not lower the level; a few hours are not judged."""
     days = thinned(manifest, "2025-08-20")
     usual = {day: told for day, told in days.items() if dt.date(2025, 4, 9) <= day < THINNED_FROM}
     odd = {HOLE: (False, 0.0), HOLIDAY: (True, pytest.approx(0.6, abs=0.01))}
@@ -307,14 +307,14 @@ def test_holes_have_their_hours(deep_story: BuiltHome) -> None:
 
 
 def test_pacific_files_fill_utc_days(tmp_path: Path) -> None:
-    """No file is missing where clocks go forward, one holds two hours where they go back."""
+    """No file is missing where clocks are set forward, and one file holds two hours where they are set back."""
     home = BuiltHome(tmp_path / "home")
     home.load([])
     firsts = (dt.date(2012, 3, 10), dt.date(2012, 10, 15), dt.date(2012, 11, 3))
     files = [first + dt.timedelta(n) for first in firsts for n in range(3)]
     for file in files:
         home.append(**file_day(file, {(7, "a/b"): range(24)}, pacific=True))
-    # asked for by an older version
+    # requested by an older version
     home.append(gh_archive_hours=[hour_row(moment_of(files[1], 2), 0, events=0, status="missing")])
     home.built(["build", "--exclude-resource-type", "unit_test"])
     days = {file + dt.timedelta(n) for file in files for n in range(2)}
@@ -323,7 +323,7 @@ def test_pacific_files_fill_utc_days(tmp_path: Path) -> None:
         dt.date(2012, 10, 15): 17, dt.date(2012, 10, 18): 7,
         dt.date(2012, 11, 3): 17, dt.date(2012, 11, 6): 8,
     }  # fmt: skip
-    # one star an hour's file, also in that of two hours
+    # one star in each hourly file, also in that of two hours
     stars = hours | {dt.date(2012, 11, 4): 23}
     assert dict(home.query("select day, stars_gained from fct_repo_day")) == stars
     coverage = "select day, status, hours_observed from ops_source_coverage where status <> 'not_loaded' order by day"
@@ -346,7 +346,7 @@ def test_who_disagrees_stands_in_a_table(deep_story: BuiltHome) -> None:
 
 @pytest.mark.parametrize("number", [ARCHIVED[0], TRACKED_FROM - 15])
 def test_a_day_of_the_archive_is_like_any_other(number: int) -> None:
-    """The helper gives what the loader gives: distinct events, hours that add up."""
+    """The helper returns what the loader returns: distinct events and hours that add up."""
     load = archive_day(number)
     events = [row["event_id"] for row in load["gh_archive"]]
     assert len(events) == len(set(events))

@@ -1,6 +1,6 @@
-"""Bursts and accounts as judged of loaded files: groups among honest stars, any order of loading, no look-ahead.
+"""Bursts and accounts as judged in loaded files: groups among honest stars, any order of loading, no look-ahead.
 
-Here: the models through dbt on made days. Not here: each rule by itself (unit tests beside the models), recorded
+Here: the models through dbt on generated days. Not here: single rules (unit tests in the yml of the models), recorded
 histories (tests/real).
 """
 
@@ -32,7 +32,7 @@ def day(number: int) -> dt.date:
 
 
 def ranking_day(number: int) -> Day:
-    """Return a file of six repositories with three stars a day; two of them have 300 more, one of these forks."""
+    """Return a file of six repositories with three stars a day; two of them get 300 more, one of these with forks."""
     given = 100 * min(max(number - CAMPAIGN_FROM + 1, 0), 3)
     rows = []
     for rank, name in enumerate(IDS, 1):
@@ -44,11 +44,11 @@ def ranking_day(number: int) -> Day:
 
 
 def archived(numbers: Iterable[int]) -> dict[str, list[Row]]:
-    """Return star events: three repositories of a few regulars, and on one day each a ring and a crowd of newcomers."""
+    """Return star events: three repositories with a few regulars, and on one day each a ring and many newcomers."""
     rows = []
     for number in numbers:
         events: Iterator[int] = count(number * 1000)
-        # (repository, account): regulars come again every few days
+        # (repository, account): regulars return every few days
         given = [(name, (7 * number + 13 * IDS[name] + n) % 60) for name in list(IDS)[:3] for n in range(12)]
         if number == RING_ON:
             given += [(name, 500 + n) for name in ("own/ring-a", "own/ring-b") for n in range(15)]
@@ -91,7 +91,7 @@ def judgements(home: BuiltHome, name: str) -> dict[int, tuple[str | None, list[s
 
 @pytest.mark.slow
 def test_a_day_by_day_home_is_the_same(whole: BuiltHome, tmp_path: Path) -> None:
-    """Half the days, then the rest, then archive days that come late; and until then nothing knew of them."""
+    """Half the days, then the rest, then late archive days; before these, no judgement uses them."""
     home = BuiltHome(tmp_path / "home")
     home.load([ranking_day(number) for number in range(SPLIT)])
     home.append(**archived(set(range(84, SPLIT)) - set(LATE)))
@@ -114,7 +114,7 @@ def test_a_burst_is_judged_once_it_settles_and_for_four_weeks(whole: BuiltHome) 
     campaign, hit = judgements(whole, "own/campaign"), judgements(whole, "own/hit")
     assert {campaign[number][0] for number in range(50, CAMPAIGN_FROM)} == {"ok"}
     assert campaign[CAMPAIGN_FROM + 2] == (None, ["burst_goes_on"])
-    # the last 7 days that hold all of it end four days after it
+    # the last 7 days that contain all of it end four days after it
     settled = range(CAMPAIGN_FROM + 4, CAMPAIGN_FROM + 6 + 29)
     assert {str(campaign[number]) for number in settled} == {"('review', ['few_forks'])"}
     assert {str(hit[number]) for number in settled} == {"('ok', [])"}

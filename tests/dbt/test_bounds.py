@@ -1,4 +1,4 @@
-"""Whatever the sources admit can be built, and so can what older versions admitted: the extremes, in one build."""
+"""All values that sources admit can be built, as can those that older versions admitted: extremes in one build."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def ranking_file(number: int) -> bytes:
 
 
 def rows_beyond(home: BuiltHome) -> None:
-    """Add what older versions admitted, each to a day that is built, beside good rows."""
+    """Add rows that older versions admitted, each on a built day, as well as good rows."""
     with home.connect_raw() as connection:
         for number, stars in enumerate(BEYOND):
             connection.execute(
@@ -148,7 +148,7 @@ def test_what_older_versions_admitted_is_set_aside_with_its_reason(extremes: Bui
 
 
 def test_a_source_with_bad_rows_keeps_no_other_from_being_built(extremes: BuiltHome) -> None:
-    """Its ledgers have days twice: tests of its raw tables warn, everything after them is built."""
+    """Its ledgers have duplicate days: tests of its raw tables warn, and everything downstream is built."""
     doubled = "select count(*), count(distinct snapshot_date) from pipeline.rankings.rankings_days"
     assert extremes.query(doubled) == [(2 * DAYS, DAYS)]
     assert extremes.query(

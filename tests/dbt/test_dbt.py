@@ -1,4 +1,4 @@
-"""The dbt project keeps its own rules, its tests can fail, and a day is built from that day's past alone."""
+"""The dbt project follows its own rules, its tests can fail, and a day is built from its past only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARTS = (
 LAYER_NAMES = {
     "staging": r"stg_[a-z]+(_[a-z]+)*__[a-z_]+",
     "intermediate": r"int_[a-z]+(_[a-z]+)*__[a-z]+",
-    "marts": r"(fct|dim|ops)_[a-z_]+|signal_weight",  # the last is the seed as analysts see it
+    "marts": r"(fct|dim|ops)_[a-z_]+|signal_weight",  # the last one is the seed as analysts see it
 }
 READABLE_LAYERS = {
     "staging": {"source", "seed", "staging"},
@@ -42,7 +42,7 @@ def layer_of(node: dict[str, Any]) -> str:
     return str(node["fqn"][1]) if node["resource_type"] == "model" else str(node["resource_type"])
 
 
-# --- rules of the house
+# --- rules of the project
 
 
 def test_every_unit_test_passes(sample: BuiltHome, tmp_path: Path, manifest: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ def test_layers_read_only_what_lies_below(manifest: dict[str, Any], models: dict
 
 
 def test_nothing_depends_on_a_variable_while_it_is_parsed(manifest: dict[str, Any]) -> None:
-    """Runs give dbt the project as it was parsed without variables; a `where` in a yml file would keep all days."""
+    """Runs give dbt the project as parsed without variables, so a `where` in a yml file would select all days."""
     conditions = {node["config"].get("where") for node in manifest["nodes"].values()} - {None}
     assert conditions == {"in_window", "in_built_days"}
 
@@ -233,7 +233,7 @@ SHORT = {
 
 @pytest.fixture(scope="module")
 def planted(deep_story: BuiltHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to a copy; what is planted there is rolled back."""
+    """A connection to a copy; planted rows are rolled back."""
     with deep_story.copy(tmp_path_factory.mktemp("planted") / "home").connect(read_only=False) as connection:
         yield connection
 
@@ -248,7 +248,7 @@ def mart_tests(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def rows_found(connection: duckdb.DuckDBPyConnection, test: dict[str, Any], plant: str) -> int:
-    """Return how many rows a test finds after a statement, which is undone."""
+    """Return how many rows a test finds after a statement, which is rolled back."""
     connection.begin()
     try:
         connection.execute(plant)
@@ -258,7 +258,7 @@ def rows_found(connection: duckdb.DuckDBPyConnection, test: dict[str, Any], plan
 
 
 def plants_for(test: dict[str, Any]) -> list[str]:
-    """Return the statements each of which must make a generic test fail."""
+    """Return statements each of which must make a generic test fail."""
     arguments = test["test_metadata"]["kwargs"]
     table = f"{re.search(r'fct_[a-z_]+|dim_[a-z_]+|ops_[a-z_]+|signal_weight', arguments['model'])[0]}"  # type: ignore[index]
     column = arguments.get("column_name")

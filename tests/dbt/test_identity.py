@@ -1,6 +1,6 @@
-"""One repository, one key: whatever names it goes by, whichever source tells of it, and in whatever order.
+"""One repository has one key under all its names, in all sources and in any order of loading.
 
-Random small histories of a few names, ids, ranking files and archive events, and the cases by name.
+Random small histories of a few names, ids, ranking files and archive events, and named cases.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ MODELS = (
 
 @dataclass(frozen=True)
 class History:
-    """What the rankings listed and GitHub answered, as (day, name) and (day, hour, id, name); day 0 is `START`.
+    """Rankings and GitHub responses as (day, name) and (day, hour, id, name); day 0 is `START`.
 
-    And the stars in the archive, as (day, id, name): id 0 where an event tells none.
+    Stars in the archive as (day, id, name), with id 0 for an event without one.
     """
 
     listed: tuple[tuple[int, str], ...] = ()
@@ -70,7 +70,7 @@ def day_of(number: int) -> dt.date:
 
 
 def stage(warehouse: TinyWarehouse, history: History) -> None:
-    # all counts are alike: names alone decide what is evidence
+    # all counts are alike: only names decide what is evidence
     alike = {"stars_total": 1000, "forks_total": 50, "language": "Go", "description": "words that only one has"}
     warehouse.stage(
         "stg_rankings__places",
@@ -135,7 +135,7 @@ VERSIONS = """
 """
 ALL_VERSIONS = "select * from reposignal.main.dim_repo order by all"
 ALIASES = "select * from reposignal.main.dim_repo_alias order by all"
-# a listed name of which nothing is shown must be that of an id that was observed on that day
+# a listed name without rows must belong to an id that was observed on that day
 UNHEARD = """
     select listed from unnest($1::struct(day date, name_key varchar)[]) as listings (listed)
     where
@@ -201,7 +201,7 @@ def test_one_id_one_key_and_nothing_later_is_used(warehouse: TinyWarehouse, hist
     assert {row[:2] for row in readings if row[2] == "repositories"} == {
         (day_of(day), keys[id]) for day, _, id, _ in history.answered
     }
-    # the archive's ids too have a key each, those that GitHub told of theirs
+    # the archive's ids also have one key each, the same as in GitHub's responses
     assert {id: key for _, id, key in keyed if id in keys} == keys
     assert {id for _, id, _ in keyed if id} == set(keys) | {id for _, id, _ in history.starred if id}
     assert len({key for _, id, key in keyed if id}) == len({id for _, id, _ in keyed if id})
@@ -210,7 +210,7 @@ def test_one_id_one_key_and_nothing_later_is_used(warehouse: TinyWarehouse, hist
     listed = [{"day": day_of(day), "name_key": name.lower()} for day, name in history.listed]
     assert warehouse.query(UNHEARD, listed) == []
 
-    # without what came later
+    # without later rows
     stage(warehouse, history.until(cut))
     warehouse.build()
     assert warehouse.query(READINGS, day_of(cut)) == readings_until
@@ -222,7 +222,7 @@ def test_one_id_one_key_and_nothing_later_is_used(warehouse: TinyWarehouse, hist
     warehouse.build((day_of(-1), day_of(-1)))
     for day in history.days:
         stage(warehouse, history.until(day))
-        warehouse.build((day_of(day), day_of(day)), anew=False)
+        warehouse.build((day_of(day), day_of(day)), full=False)
     assert warehouse.query(IDENTITIES) == identities
     assert warehouse.query(READINGS, day_of(99)) == readings
     assert warehouse.query(VERSIONS, day_of(99)) == versions
@@ -230,14 +230,14 @@ def test_one_id_one_key_and_nothing_later_is_used(warehouse: TinyWarehouse, hist
     assert warehouse.query(KEYED) == keyed
     assert warehouse.query(ALL_VERSIONS) == all_versions
 
-    # and without the archive: it adds, and changes no key
+    # and without the archive, which adds keys and changes none
     stage(warehouse, replace(history, starred=()))
     warehouse.build()
     assert warehouse.query(IDENTITIES) == identities
     assert warehouse.query(READINGS, day_of(99)) == readings
 
 
-# --- the cases by name: rows are (day, name_key, letter of the key, source)
+# --- named cases: rows are (day, name_key, letter of the key, source)
 
 CASES = {
     "a rename": (

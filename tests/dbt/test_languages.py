@@ -1,6 +1,6 @@
-"""Languages over verticals: what was known on the day, numbers that add up, and effects that leave nothing over.
+"""Languages over verticals: what was known on the day, numbers that add up, and effects without a residual.
 
-A made story of 60 repositories whose topics come, change and go; GitHub is asked about most of them.
+A generated story of 60 repositories whose topics come, change and go; GitHub is queried for most of them.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ def language_of(repo: int) -> str | None:
 
 
 def topics_of(repo: int, number: int) -> list[str]:
-    """Return the topics that GitHub shows on a day: they change every few days, not on the same."""
+    """Return the topics that GitHub shows on a day; each repository changes them every few days."""
     chosen = random.Random(f"{repo}/{(number + repo) // 4}")
     return chosen.sample(TOPICS, chosen.choice([0, 1, 1, 2, 3, 4]))
 
 
 def is_asked(repo: int, number: int) -> bool:
-    """A third is found later; a few answer only now and then."""
+    """A third is found later; a few have a response only now and then."""
     return repo % 3 != 0 or (number >= repo % 7 and (repo % 10 != 0 or number % 2 == 0))
 
 
 def ranking_day(number: int) -> Day:
-    """Two repositories stand in the lists alone."""
+    """Two repositories are only in the lists."""
     rows = [
         row(rank, "Go", username="lists", repo_name=f"only{rank}", stars=str(9000 - rank), language="Go")
         for rank in (1, 2)
@@ -102,11 +102,11 @@ def verticals() -> dict[str, str]:
     return dict(line.split(",") for line in lines)
 
 
-# --- the tables, against a count by hand
+# --- the tables, compared with a count by hand
 
 
 def placed(verticals: dict[str, str], number: int) -> list[tuple[str, set[str]]]:
-    """Return language and verticals of every repository that answered on a day and had topics."""
+    """Return language and verticals of every repository with a response and topics on a day."""
     found = []
     for repo in REPOS:
         if is_asked(repo, number) and (topics := topics_of(repo, number)):
@@ -225,7 +225,7 @@ def test_analysts_pass_the_dates_under_any_name_of_the_file(home: BuiltHome, tmp
 
 @pytest.fixture(scope="module")
 def functions(home: BuiltHome) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The functions as they are written into the file, over a table that a test fills."""
+    """The functions as written into the database, over a table that a test fills."""
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute(
             "create table fct_language_vertical_day"
@@ -277,17 +277,17 @@ def test_the_effects_add_up_to_the_change_exactly(
 def test_within_and_mix_are_told_apart(functions: duckdb.DuckDBPyConnection) -> None:
     games, media = ("Go", "games"), ("Go", "media")
     rust_games, rust_media = ("Rust", "games"), ("Rust", "media")
-    # Media doubles, and Go holds 3 of 4 of it as before: all is mix, to the account of media and games alike.
+    # Media doubles, and Go keeps 3 of 4 of it: all is mix, on the account of media and games alike.
     before = {games: 1.0, rust_games: 3.0, media: 3.0, rust_media: 1.0}
     filled(functions, before, {games: 1.0, rust_games: 3.0, media: 6.0, rust_media: 2.0})
     assert effects(functions)["Go"][2:] == pytest.approx((7 / 12 - 1 / 2, 0, 7 / 12 - 1 / 2))
-    # The verticals keep their sizes and Go wins in one: all is within.
+    # The verticals keep their sizes and Go gains in one: all is within.
     filled(functions, before, {games: 2.0, rust_games: 2.0, media: 3.0, rust_media: 1.0})
     assert effects(functions)["Go"][2:] == pytest.approx((1 / 8, 1 / 8, 0))
-    # A vertical that was not there tells no share inside it before.
+    # A vertical that did not exist before has no share inside it before.
     filled(functions, {games: 1.0, rust_games: 1.0}, {games: 1.0, rust_games: 1.0, media: 2.0})
     assert effects(functions)["Go"][2:] == pytest.approx((1 / 4, 0, 1 / 4))
-    # By vertical: growth of one in which Rust is nowhere costs it.
+    # By vertical: growth of one in which Rust is absent costs Rust share.
     rows = functions.execute(
         "select vertical, mix_effect < 0, share_within_from is null from language_vertical_shift_share("
         f"'{day(0)}', '{day(1)}') where language = 'Rust'"

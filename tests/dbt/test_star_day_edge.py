@@ -1,6 +1,6 @@
-"""Totals tell when star days end, whatever zone the API really counts by.
+"""Totals show when star days end, independent of the zone that the API actually uses.
 
-Here: made worlds through the compiled model and its data test. Not here: the model's arithmetic (unit tests beside it).
+Here: generated worlds through the compiled model and its data test. Not here: the model's arithmetic (its unit tests).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WARNING = "test.reposignal.assert_star_days_end_at_the_hour_that_is_set"
 
 
 def repo_days(world: World, hour: int) -> Iterator[dict[str, Any]]:
-    """Yield what cycles at an hour of the day after read, and the days of histories read last."""
+    """Yield what cycles at an hour of the next day read, and the days of the latest histories."""
     for one in world.repositories:
         weeks = world.held(one, dt.datetime.combine(LAST, dt.time(20)))
         gains, total = weeks.cells.ravel(), None

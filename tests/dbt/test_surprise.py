@@ -1,7 +1,7 @@
-"""What is called surprising: tails beside the exact ones, and no more false discoveries than are promised.
+"""Surprises: tails compared with the exact ones, and no more false discoveries than promised.
 
 Histories are drawn from the model's own null, so that every call is false, and run through the models as dbt compiled
-them; then bursts are laid over some. `pytest -s` on this file prints the tables of docs/surprise.md. Not here: what
+them; then bursts are added to some. `pytest -s` on this file prints the tables of docs/surprise.md. Not here: what
 recorded bursts became (docs/backtest.md).
 """
 
@@ -37,7 +37,7 @@ PACES = (0, 0.3, 1, 3, 10, 1000)
 
 @pytest.fixture(scope="module")
 def macros() -> Any:
-    """The macros as they are written."""
+    """The macros as written."""
     return Template((ROOT / "dbt_project" / "macros" / "statistics.sql").read_text()).module
 
 
@@ -62,7 +62,7 @@ CASES = st.tuples(st.integers(1, 5000), st.floats(0.6, 3000), st.floats(0.005, C
 def test_the_tail_of_a_count_is_that_of_the_negative_binomial(
     macros: Any, cases: list[tuple[int, float, float]]
 ) -> None:
-    """Within 12 %, and 8 % below a dispersion of 0.8, wherever it is above 1e-12; beyond, never large again."""
+    """Within 12 %, and 8 % below a dispersion of 0.8, wherever it is above 1e-12; never large again beyond that."""
     found = tails(macros, pd.DataFrame(cases, columns=["stars", "judged_change", "predictive_dispersion"]))
     assert found.p_value.between(0, 1).all()
     told = found[found.exact > 1e-12]
@@ -73,7 +73,7 @@ def test_the_tail_of_a_count_is_that_of_the_negative_binomial(
 
 
 def test_tails_over_the_whole_plane(macros: Any) -> None:
-    """As above, of many counts about and above their means, where discoveries are made."""
+    """As above, for many counts around and above their means, where discoveries are made."""
     random = np.random.default_rng(1)
     mean = np.exp(random.uniform(np.log(0.6), np.log(3000), 100_000))
     cases = {
@@ -102,7 +102,7 @@ def test_the_upper_tail_of_the_normal(macros: Any, z: float) -> None:
     assert z > 7 or tail == pytest.approx(norm.sf(z), rel=0.007)
 
 
-# --- histories of which nothing is unusual
+# --- histories without anything unusual
 
 
 def histories(
@@ -112,13 +112,13 @@ def histories(
     sleeping: float = 0.0,
     bursts: bool = False,
 ) -> pd.DataFrame:
-    """Return repo_key, number of the day, pace, stars given and the factor of a burst, a row a repository and day.
+    """Return repo_key, number of the day, pace, stars given and the factor of a burst, one row per repository and day.
 
     Args:
-        seed: of the drawing.
-        scatter: "capped", as the model says: a dispersion of 0.8 / mean for stars taken back, 1.4 at most; "unstars",
+        seed: seed of the random numbers.
+        scatter: "capped", as in the model: a dispersion of 0.8 / mean for stars taken back, 1.4 at most; "unstars",
             without the 1.4, so that few stars a day come in clumps.
-        dispersion: beside it, of stars given; two are the ends between which each repository has its own.
+        dispersion: additional dispersion of stars given; two values are the bounds of an individual one per repository.
         sleeping: share of the repositories that get no star at all.
         bursts: one repository in thirty gets 5, 10 or 20 times its pace on each of three days.
     """
@@ -164,7 +164,7 @@ READ = f"""
 
 @pytest.fixture(scope="module")
 def warehouse(manifest: dict[str, Any]) -> TinyWarehouse:
-    """The models from the steps of the totals to the marts; what else they read is empty."""
+    """The models from the steps of the totals to the marts; their other inputs are empty."""
     warehouse = TinyWarehouse(manifest, MODELS)
     warehouse.connection.execute(
         f"""
@@ -202,7 +202,7 @@ def judged(warehouse: TinyWarehouse, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def false_calls(warehouse: TinyWarehouse, **drawn: Any) -> tuple[int, int, int]:
-    """Return how many days there were, on how many anything was surprising, and on how many a breakout."""
+    """Return the number of days, of days with any surprise, and of days with a breakout."""
     daily = []
     for seed in range(SEEDS):
         found = judged(warehouse, histories(seed, **drawn))
@@ -236,7 +236,7 @@ def test_where_nothing_is_unusual_few_days_have_a_discovery(warehouse: TinyWareh
 
 
 def test_repositories_that_scatter_more_than_their_like_are_no_breakouts(warehouse: TinyWarehouse) -> None:
-    """Each has its own dispersion, and is judged by the middle one: more surprises than promised, no breakouts."""
+    """Each has its own dispersion and is judged by the middle one: more surprises than promised, no breakouts."""
     days, surprising, breakout = false_calls(warehouse, dispersion=(0.03, 0.4))
     assert surprising <= most(days, 3 * NOMINAL)
     assert breakout <= most(days, 0.002)
@@ -248,7 +248,7 @@ def test_a_day_without_stars_surprises_nobody(warehouse: TinyWarehouse) -> None:
     assert len(none) > 30_000
     assert not none.is_surprising.any()
     assert none.surprise.max() <= 0.2
-    # in the middle where a day is as expected
+    # in the middle on an expected day
     some = found[(found.expected_change > 3) & (found.pace > 3)]
     assert some.surprise.median() == pytest.approx(0, abs=0.1)
     assert (some.surprise > norm.isf(NOMINAL)).mean() == pytest.approx(NOMINAL, abs=0.015)
@@ -258,7 +258,7 @@ def test_a_day_without_stars_surprises_nobody(warehouse: TinyWarehouse) -> None:
 
 
 def test_bursts_are_called(warehouse: TinyWarehouse) -> None:
-    """Three days of a multiple of the pace, called by the end of the third."""
+    """Three days at a multiple of the pace, called by the end of the third."""
     bursts = []
     for seed in range(100, 106):
         found = judged(warehouse, histories(seed, bursts=True))
@@ -273,8 +273,8 @@ def test_bursts_are_called(warehouse: TinyWarehouse) -> None:
     assert fast.groupby("factor").size().min() >= 20
     assert recall.is_surprising[5] >= 0.6
     assert recall.is_surprising[10] >= 0.95
-    # a breakout is ten times the expected: of bursts of ten times about half have such a night among their last two
+    # a breakout is ten times the expected: about half of the bursts of ten times have such a night among their last two
     assert recall.is_breakout[5] <= 0.2 <= recall.is_breakout[10]
     assert recall.is_breakout[20] >= 0.9
-    # of a repository that gets a star in three days, 20 times that is seven a day: nobody can tell
+    # for a repository with a star in three days, 20 times that is seven a day, which cannot be detected
     assert told[(told.pace.cat.codes == 0) & (told.factor == FACTORS[0])].is_breakout.sum() == 0

@@ -1,4 +1,4 @@
-"""Rankings, observations and star histories in one warehouse: who speaks when, what is restated, what is not known."""
+"""Rankings, observations and star histories in one warehouse: precedence, restatements and unknown values."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def test_day_by_day_equals_all_at_once(story: BuiltHome, tmp_path: Path) -> None
     daily.append(**cycles(range(35)))
     steps = []
     for numbers in (range(35, 36), range(36, 37), range(37, 39), range(39, LAST + 1)):
-        since = moment(numbers[0], 12)  # whatever the cycles before loaded was built by then
+        since = moment(numbers[0], 12)  # everything that earlier cycles loaded was built by then
         steps += [
             daily.appending(str(numbers[0]), **cycles(numbers)),
-            # a history fetched in a cycle can give pace to the day before it, too
+            # a history fetched in a cycle can also give a pace to the day before
             ["run", *window(day(numbers[0] - 1), day(numbers[-1]), since)],
         ]
     daily.built(["seed"], ["run", *window(day(0), day(34))], *steps)
@@ -58,7 +58,7 @@ def test_day_by_day_equals_all_at_once(story: BuiltHome, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_rankings_of_earlier_years_join_what_github_told_first(story: BuiltHome, tmp_path: Path) -> None:
-    """Ids are known first, under keys of the names they have now; then the rankings tell of a former name."""
+    """Ids are known first, under keys of their current names; then the rankings bring a former name."""
     joined = BuiltHome(tmp_path / "joined")
     joined.load([ranking_day(number) for number in range(LAST, LAST + 1)])
     joined.append(**cycles(range(LAST + 1)))
@@ -73,7 +73,7 @@ def test_rankings_of_earlier_years_join_what_github_told_first(story: BuiltHome,
         assert rows == expected[table], table
 
 
-# --- who speaks
+# --- precedence
 
 
 def test_github_speaks_for_the_total_where_it_was_asked(story: BuiltHome) -> None:
@@ -108,13 +108,13 @@ def test_days_that_a_history_alone_tells_of(story: BuiltHome) -> None:
     )
     assert (rows > 200, totals, gains, flagged, observed, coverage) == (True, 0, rows, rows, 0, 0)
     names = "select distinct full_name from fct_repo_day where source = 'star_history' and repo_id = $1 order by 1"
-    assert story.query(names, LATE) == [("own/late",)]  # what it was called before the rankings knew it is not known
+    assert story.query(names, LATE) == [("own/late",)]  # its name before the rankings knew it is unknown
     signals = "select count(*) from fct_repo_signal_day anti join fct_repo_day using (repo_key, day, stars_total)"
     assert story.query(signals) == [(0,)]
     assert story.query("select count(*) from fct_repo_signal_day where stars_total is null") == [(0,)]
 
 
-# --- what is restated
+# --- restatements
 
 
 def test_the_latest_vintage_counts_and_the_earlier_ones_stay(story: BuiltHome) -> None:
@@ -136,7 +136,7 @@ def test_the_latest_vintage_counts_and_the_earlier_ones_stay(story: BuiltHome) -
     ((days, readings),) = story.query(
         "select count(distinct day), count(*) from fct_star_vintage where repo_id = $1", STEADY
     )
-    assert days == readings  # weeks read again that say the same
+    assert days == readings  # weeks read again without a change
 
 
 def test_days_count_once_they_have_ended(story: BuiltHome) -> None:
@@ -148,7 +148,7 @@ def test_days_count_once_they_have_ended(story: BuiltHome) -> None:
 
 
 def test_an_unchanged_answer_leaves_nothing(manifest: dict[str, Any]) -> None:
-    """What was asked and answered (304 among it) is in the raw ledger; no number comes of it."""
+    """Requests and responses (including 304) are in the raw ledger; they bring no numbers."""
     readers = manifest["child_map"]["model.reposignal.stg_star_history__reads"]
     assert [reader for reader in readers if not reader.startswith("test.")] == []
 
@@ -165,7 +165,7 @@ def test_a_restated_day_changes_no_signal_of_the_past(story: BuiltHome, tmp_path
     assert home.query(restated, STEADY, day(-20), day(20)) == [(7,)]
 
 
-# --- who is who, and what is known of them
+# --- identities and known attributes
 
 
 def test_states_are_versions_with_what_was_known(story: BuiltHome) -> None:
@@ -174,7 +174,7 @@ def test_states_are_versions_with_what_was_known(story: BuiltHome) -> None:
     )
     assert rows == [
         ("public", ["tool"], False, day(20)),
-        ("not_found", ["tool"], False, day(30)),  # what tells nothing (day 31) changes nothing
+        ("not_found", ["tool"], False, day(30)),  # an unreadable response (day 31) changes nothing
         ("dmca", ["tool"], False, day(34)),
         ("not_found", ["tool"], False, day(35)),
         ("public", ["tool"], False, day(36)),
@@ -185,7 +185,7 @@ def test_states_are_versions_with_what_was_known(story: BuiltHome) -> None:
 
 def test_no_version_begins_because_another_source_speaks(story: BuiltHome) -> None:
     versions = "select count(*) from dim_repo where full_name = 'own/steady'"
-    assert story.query(versions) == [(2,)]  # before GitHub was asked, and since
+    assert story.query(versions) == [(2,)]  # before GitHub was queried, and since
 
 
 def test_names_come_and_go_with_their_ids(story: BuiltHome) -> None:
@@ -198,12 +198,12 @@ def test_names_come_and_go_with_their_ids(story: BuiltHome) -> None:
         "select min(day) from fct_repo_day where stars_total is not null"
         " and repo_key = (select repo_key from dim_universe where repo_id = $1)"
     )
-    assert story.query(first, MOVER) == [(day(0),)]  # the rankings' history is the id's
+    assert story.query(first, MOVER) == [(day(0),)]  # the rankings' history belongs to the id
     assert story.query(first, LATE) == [(day(10),)]
     assert story.query(first, TAKER) == [(day(28),)]
 
 
-# --- what is not known
+# --- unknown values
 
 
 def test_coverage_says_what_was_not_observed_and_why(story: BuiltHome) -> None:
@@ -229,5 +229,5 @@ def test_a_newcomer_has_a_pace_from_its_history(story: BuiltHome) -> None:
     assert rows == [
         # its week is from totals; 28 star days with one of 23 hours: 336 stars in 671 hours
         (day(20), round(336 / 671 * 24, 3), "star_history", "star_history", True),
-        (day(21), None, None, "net_change", True),  # not read again, so not known
+        (day(21), None, None, "net_change", True),  # not read again, so unknown
     ]

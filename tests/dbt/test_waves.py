@@ -1,6 +1,6 @@
-"""Nights on which the platform, not a repository, moves the totals: waves, purges and what comes back, on made totals.
+"""Nights on which the platform moves the totals, not a repository: waves, purges and their returns, on made totals.
 
-And the repository that is first seen with an impossible total. docs/surprise.md tells what recorded nights look like.
+Also the repository that is first seen with an impossible total. docs/surprise.md shows what recorded nights look like.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ MODELS = (
     "int_repo_days__authenticated",
     "fct_repo_signal_day",
 )
-# A hundred losers a night by turns, as on any night; 40 old repositories of nine stars a day, one more that is in the
-# purge alone, and a young one with a burst of its own on the night of the wave.
+# A hundred losers a night in turn, as on any night; 40 old repositories of nine stars a day, one more that is only in
+# the purge, and a young one with a burst of its own on the night of the wave.
 READINGS = f"""
     create or replace table pipeline.intermediate.int_repo_readings__united as
     with steps as (
@@ -130,7 +130,7 @@ def test_each_night_names_its_own_and_nobody_else(warehouse: TinyWarehouse) -> N
 
 
 def test_what_the_platform_took_is_no_decline_and_what_came_back_no_growth(warehouse: TinyWarehouse) -> None:
-    # nine stars a day, but for one night that counts as a rounded usual one
+    # nine stars a day, except for one night that counts as a rounded usual one
     ((low_week, high_week, low_month, high_month),) = warehouse.query(
         """
         select min(velocity_7d), max(velocity_7d), min(velocity_28d), max(velocity_28d)
@@ -232,5 +232,5 @@ def test_a_night_knows_nothing_of_later_ones_and_a_window_gives_what_all_days_do
             again.connection.execute(
                 "delete from pipeline.intermediate.int_repo_readings__united where day > ?", [night(until)]
             )
-            again.build(ALL_DAYS if until in whole else (night(until - 6), night(until)), anew=until in whole)
+            again.build(ALL_DAYS if until in whole else (night(until - 6), night(until)), full=until in whole)
             assert told(again, table, until) == told(warehouse, table, until), (table, until)

@@ -1,7 +1,7 @@
 """The models of the project as dbt compiled them, run on rows in memory: a small history in a second.
 
-Here: creating what the models read, running them for a window of days, reading rows. Not here: dbt itself
-(`built_homes`) and what the rows should be (test modules).
+Here: creating the input tables of the models, running them for a window of days, reading rows. Not here: dbt itself
+(`built_homes`) and the expected rows (test modules).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STAGED = {
 
 
 class TinyWarehouse:
-    """Staged rows in, any of the models out."""
+    """Takes staged rows and builds any of the models."""
 
     def __init__(self, manifest: dict[str, Any], models: Sequence[str]) -> None:
         nodes = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
@@ -48,21 +48,21 @@ class TinyWarehouse:
             self.connection.execute(f"create table pipeline.staging.{name} ({columns})")
 
     def stage(self, table: str, rows: Iterable[dict[str, Any]]) -> None:
-        """Replace the rows of a staged table; what a row does not name is NULL."""
+        """Replace the rows of a staged table; missing fields are NULL."""
         self.connection.execute(f"delete from pipeline.staging.{table}")
         for row in rows:
             names, marks = ", ".join(row), ", ".join("?" * len(row))
             self.connection.execute(f"insert into pipeline.staging.{table} ({names}) values ({marks})", [*row.values()])
 
-    def build(self, window: tuple[dt.date, dt.date] = ALL_DAYS, *, anew: bool = True) -> None:
-        """Build every model for a window of days, as the incremental strategy does unless `anew`."""
+    def build(self, window: tuple[dt.date, dt.date] = ALL_DAYS, *, full: bool = True) -> None:
+        """Build every model for a window of days, as the incremental strategy does, or from scratch."""
         for node in self.models:
             relation = f"{node['database']}.{node['schema']}.{node['name']}"
-            is_whole = node["config"]["incremental_strategy"] == "replace_all"  # and equal to what all days give
+            is_whole = node["config"]["incremental_strategy"] == "replace_all"  # and equal to a build of all days
             first, last = ALL_DAYS if is_whole else window
             sql = re.sub(r"date '2000-01-01'", f"date '{first}'", node["compiled_code"])
             sql = re.sub(r"date '2999-12-31'", f"date '{last}'", sql)
-            if anew or is_whole or node["config"]["materialized"] == "table":
+            if full or is_whole or node["config"]["materialized"] == "table":
                 self.connection.execute(f"create or replace table {relation} as {sql}")
             else:
                 self.connection.execute(f"create or replace temp table fresh as {sql}")
@@ -70,5 +70,5 @@ class TinyWarehouse:
                 self.connection.execute(f"insert into {relation} by name from fresh")
 
     def query(self, sql: str, *parameters: Any) -> Rows:
-        """Return rows of a query; marts are found as `reposignal.main.NAME`, the rest as `pipeline.SCHEMA.NAME`."""
+        """Return rows of a query; marts as `reposignal.main.NAME`, the rest as `pipeline.SCHEMA.NAME`."""
         return self.connection.execute(sql, parameters).fetchall()

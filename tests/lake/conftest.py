@@ -1,4 +1,4 @@
-"""Servers of a lake, started once per worker when the first test asks; homes with lakes of their own."""
+"""Servers of a lake, started once per worker when the first test needs them, and homes with lakes of their own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeLake = Callable[..., LakeHome]
 
 
 def refuse(reason: str) -> NoReturn:
-    """Skip, but where everything has to be tested: there it is a failure."""
+    """Skip the test, or fail it in a run that must not skip anything."""
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -36,7 +36,7 @@ def patience() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server of the machine's own package."""
+    """A PostgreSQL server from the installed package."""
     programs = find_postgres()
     if programs is None:
         refuse("no PostgreSQL server is installed: neither pg_config, /usr/lib/postgresql nor the path names one")

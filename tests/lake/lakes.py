@@ -32,7 +32,7 @@ _numbers = itertools.count(1)
 
 @dataclass
 class LakeHome(Home):
-    """A home with a lake, and the ways round the pipeline into that lake."""
+    """A home with a lake, and ways into that lake that bypass the pipeline."""
 
     profile: str = "lake"
     postgres: Postgres = field(kw_only=True)
@@ -52,7 +52,7 @@ class LakeHome(Home):
             "REPOSIGNAL_LAKE_DATA": self.data,
             **(self.s3.environment if self.on_s3 else {}),
         }
-        # libpq and httpfs read variables of their own: the caller's must not help
+        # libpq and httpfs read variables of their own: the caller's must not apply
         inherited = {
             name: value
             for name, value in super().environment.items()
@@ -62,12 +62,12 @@ class LakeHome(Home):
 
     @property
     def secrets(self) -> list[str]:
-        """What must be written nowhere."""
+        """Strings that must not be written anywhere."""
         word = self.postgres.password
         return [word, quote(word, safe=""), quote(word), self.s3.secret]
 
     def copied(self, path: Path) -> LakeHome:
-        """Return a home of its own with all that stands in this one, and a lake of its own."""
+        """Return a copy of this home with a copy of its lake."""
         packed = path.parent / f"{path.name}.packed"
         self.pack(packed)
         return unpacked(packed, path, self.postgres, self.s3, on_s3=self.on_s3, rankings_url=self.rankings_url)
@@ -89,10 +89,10 @@ class LakeHome(Home):
 
     @contextmanager
     def attached(self, lake: str = "reposignal", options: str = "", **login: Any) -> Iterator[Any]:
-        """Yield a connection of plain DuckDB that has a lake attached read-only, and nothing of this project.
+        """Yield a connection of plain DuckDB with a lake attached read-only, without any code of this project.
 
         Args:
-            options: more of ATTACH's, each after a comma.
+            options: more options of ATTACH, each after a comma.
             login: user and password, if not the pipeline's.
         """
         with plain(self) as connection:
@@ -101,7 +101,7 @@ class LakeHome(Home):
             yield connection
 
     def attach(self, lake: str, options: str = "", *, read_only: bool = True, **login: Any) -> str:
-        """Return the SQL that attaches a lake, with a password in it: how an analyst might."""
+        """Return the SQL that attaches a lake with a password in it, as an analyst might write it."""
         where = self.postgres.url(self.database, **login).replace("'", "''")
         more = ", read_only" if read_only else ""
         return f"attach 'ducklake:postgres:{where}' as {lake} (metadata_schema '{lake}'{more}{options})"
@@ -113,7 +113,7 @@ class LakeHome(Home):
         return int(row[0])
 
     def lake_tables(self, options: str = "") -> dict[str, Rows]:
-        """Return every row of every mart in the lake, as `Home.tables` does of the published file."""
+        """Return every row of every mart in the lake, as `Home.tables` does for the published file."""
         with self.attached("reposignal", options) as connection:
             names = connection.execute(
                 "select table_name from duckdb_tables() where database_name = 'reposignal' and schema_name = 'main'"
@@ -125,13 +125,13 @@ class LakeHome(Home):
             }
 
     def raw_rows(self) -> dict[str, Rows]:
-        """Return what the rankings' raw tables hold, less when, whence and by whom it was loaded."""
+        """Return the rows of the rankings' raw tables, without time, location and run of the load."""
         with self.attached("pipeline") as connection:
             return self.raw_rows_of(connection)
 
     @staticmethod
     def raw_rows_of(connection: duckdb.DuckDBPyConnection) -> dict[str, Rows]:
-        """Return what `raw_rows` returns, of any connection whose default database is the pipeline's."""
+        """Return what `raw_rows` returns, for any connection whose default database is the pipeline's."""
         found = {}
         for table in ("rankings", "rankings_days"):
             columns = [
@@ -143,7 +143,7 @@ class LakeHome(Home):
         return found
 
     def files_of_catalog(self) -> set[str]:
-        """Return the files that the catalog knows, in any snapshot or waiting for removal, relative to the data."""
+        """Return the files in the catalog, in any snapshot or scheduled for removal, relative to the data."""
         known: set[str] = set()
         for lake in ("pipeline", "reposignal"):
             rows = self.postgres.execute(
@@ -167,7 +167,7 @@ class LakeHome(Home):
         return known
 
     def files(self) -> set[str]:
-        """Return the files that are there, relative to the data."""
+        """Return the existing files, relative to the data."""
         if not self.on_s3:
             root = Path(self.data)
             return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
@@ -202,7 +202,7 @@ def new_lake(path: Path, postgres: Postgres, s3: S3, *, on_s3: bool, rankings_ur
 def unpacked(
     packed: Path, path: Path, postgres: Postgres, s3: S3, *, on_s3: bool, rankings_url: str | None
 ) -> LakeHome:
-    """Return a home at `path` with what was packed, be it on S3 or in a folder, and wherever it was before."""
+    """Return a home at `path` with packed content, on S3 or in a folder, independent of its previous location."""
     home = new_lake(path, postgres, s3, on_s3=on_s3, rankings_url=rankings_url)
     copytree(packed / "home", path, symlinks=True)
     postgres.restore(home.database, packed / "catalog")
@@ -222,7 +222,7 @@ def unpacked(
 
 @contextmanager
 def warehouse_in(home: LakeHome) -> Iterator[Lake]:
-    """Yield the home's lake as this process opens it, which sets variables for good."""
+    """Yield the home's lake as this process opens it; this sets environment variables permanently."""
     before = dict(os.environ)
     try:
         yield Lake(load_settings(home.environment))
@@ -232,7 +232,7 @@ def warehouse_in(home: LakeHome) -> Iterator[Lake]:
 
 
 def impatient(seconds: float) -> str:
-    """Return the program of a `reposignal` that gives a silent catalog up after so many seconds."""
+    """Return the source of a `reposignal` program that gives up a silent catalog after some seconds."""
     return (
         "import sys; from reposignal_pipeline.lake import catalog;"
         f" catalog.PATIENCE_SECONDS = {seconds};"

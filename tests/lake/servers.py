@@ -1,6 +1,6 @@
-"""A PostgreSQL server and an S3 server of the tests' own, on the loopback: real processes and sockets, told to fail.
+"""A PostgreSQL and an S3 server for the tests, on the loopback: real processes and sockets, with faults on demand.
 
-Here: starting, stopping and asking them. Not here: fixtures (`conftest.py`), what is stored in them (the tests).
+Here: starting, stopping and querying them. Not here: fixtures (`conftest.py`), what is stored in them (the tests).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SLOW_DOWN = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Later.</
 
 
 def find_postgres() -> Path | None:
-    """Return the folder of the newest PostgreSQL's programs on this machine; None if there is none."""
+    """Return the folder with the programs of the newest installed PostgreSQL; None if there is none."""
     candidates = []
     if shutil.which("pg_config"):
         told = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=False)
@@ -49,9 +49,9 @@ def find_postgres() -> Path | None:
 
 
 class Postgres:
-    """A PostgreSQL cluster in a folder of its own, which asks everyone for a password.
+    """A PostgreSQL cluster in a folder of its own, which requires a password from every user.
 
-    `lake` owns the databases and is no superuser, as in a managed PostgreSQL. Crash safety is left on.
+    `lake` owns the databases and is not a superuser, as in a managed PostgreSQL. Crash safety is left on.
     """
 
     user = "lake"
@@ -60,7 +60,7 @@ class Postgres:
         self.programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="reposignal-postgres-"))
         self.port = _free_port()
-        # what a URL has to escape, and what a shell or SQL would stumble over
+        # characters that a URL has to escape, and that would break a shell or SQL
         self.password = f"p@ss/w:rd%'{secrets.token_hex(8)}"
         self._superuser_password = secrets.token_hex(16)
         self._as_server: dict[str, Any] = {}
@@ -86,16 +86,16 @@ class Postgres:
         return self.folder / "data"
 
     def start(self) -> None:
-        """Start the server; return when it answers."""
+        """Start the server; return when it accepts connections."""
         options = f"-p {self.port} -c listen_addresses={HOST} -c unix_socket_directories= -c max_connections=200"
         self._program("pg_ctl", "start", "-w", "-l", str(self.folder / "log"), "-o", options)
 
     def stop(self) -> None:
-        """Stop the server; connections are cut off cleanly."""
+        """Stop the server; connections are closed cleanly."""
         self._program("pg_ctl", "stop", "-w", "-m", "fast")
 
     def kill(self) -> None:
-        """Stop the server as a crash does: what is not in its log is gone, and it recovers when it starts."""
+        """Stop the server as a crash does: data that is not in its log is lost, and it recovers when it starts."""
         self._program("pg_ctl", "stop", "-w", "-m", "immediate")
 
     def restart(self) -> None:
@@ -110,7 +110,7 @@ class Postgres:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def create_database(self, name: str, *, like: str = "template1") -> str:
-        """Return the name of a new database of `lake`'s, with all that stands in another."""
+        """Return the name of a new database owned by `lake`, with the content of another."""
         self.execute(f"create database {name} owner lake template {like}")
         return name
 
@@ -137,7 +137,7 @@ class Postgres:
             connection.close()
 
     def dump(self, database: str) -> str:
-        """Return all that stands in a database, as text."""
+        """Return the content of a database as text."""
         return self._client("pg_dump", "--inserts", self._url_of_superuser(database)).decode()
 
     def save(self, database: str, file: Path) -> None:
@@ -145,7 +145,7 @@ class Postgres:
         file.write_bytes(self._client("pg_dump", "--format=custom", self._url_of_superuser(database)))
 
     def restore(self, database: str, file: Path) -> None:
-        """Fill an empty database of `lake`'s from a file."""
+        """Fill an empty database owned by `lake` from a file."""
         where = f"--dbname={self._url_of_superuser(database)}"
         self._client("pg_restore", "--no-owner", "--role=lake", "--exit-on-error", where, str(file))
 
@@ -173,14 +173,14 @@ class Postgres:
 
 
 class S3:
-    """An S3 server with a gate before it, which is told to refuse everything for a while.
+    """An S3 server behind a gate that can refuse everything for a while.
 
-    Keys are not checked; they are secrets all the same, and looked for where they must not be.
+    The server does not check keys; the tests still treat them as secrets and check that they appear nowhere.
     """
 
     def __init__(self) -> None:
         self.key, self.secret = f"KEY{secrets.token_hex(8).upper()}", secrets.token_hex(20)
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line a request
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise one log line per request
         self._server = ThreadedMotoServer(HOST, port=0, verbose=False)
         self._server.start()
         _, self._behind = self._server.get_host_and_port()
@@ -204,11 +204,11 @@ class S3:
         self._server.stop()
 
     def refuse(self, seconds: float) -> None:
-        """Answer everything with 503 from now on, for so long."""
+        """Answer every request with 503 for a number of seconds."""
         self._closed_until = time.monotonic() + seconds
 
     def client(self) -> Any:
-        """Return a client that goes round the gate."""
+        """Return a client that bypasses the gate."""
         return boto3.client(
             "s3",
             endpoint_url=f"http://{HOST}:{self._behind}",

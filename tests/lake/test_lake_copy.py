@@ -1,4 +1,4 @@
-"""The copy of the marts that a home of a lake keeps in a file: renewed by what changed, and never trusted too far."""
+"""The local copy of the marts that a home of a lake keeps: changes are copied again, and stale copies are found."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_changed_is_copied_again(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_a_month_that_another_home_published_is_copied_again(lake: Lake, tmp_path: Path) -> None:
-    """It is no change since the newest release any more, but one since the copy was made."""
+    """The month has not changed since the newest release, but it has since the copy was made."""
     assert_copied(lake, tmp_path / "before")
     with lake.connected() as connection:
         connection.execute("update fct_repo_day set stars_total = stars_total + 1")

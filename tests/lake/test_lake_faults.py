@@ -1,4 +1,4 @@
-"""Workers killed, a catalog restarted, a bucket that refuses: nothing lost, nothing doubled, the same command heals."""
+"""Killed workers, a restarted catalog, a refusing bucket: nothing is lost or doubled; the same command repairs it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BACKFILL = backfill(1, 14)
 
 @contextmanager
 def started(home: LakeHome) -> Iterator[subprocess.Popen[str]]:
-    """Start the backfill in a process group of its own; whatever of it is left at the end is killed."""
+    """Start the backfill in a process group of its own, and kill what is left of it at the end."""
     process = subprocess.Popen(
         [COMMAND, *BACKFILL],
         env=home.environment,
@@ -40,24 +40,24 @@ def started(home: LakeHome) -> Iterator[subprocess.Popen[str]]:
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill a run and its dbt without warning, as the end of a machine does."""
+    """Kill a run and its dbt without warning, like a machine that fails."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
 def wait_for(sign: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    """Return as soon as the sign is there, which has to be before the process ends."""
+    """Return as soon as the sign appears, which must be before the process ends."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not sign():
         if process and process.poll() is not None:
             raise AssertionError(f"it ended before the sign: {process.communicate()}")
         assert time.monotonic() < deadline, "the sign never came"
-        time.sleep(0.1)  # each look is a login, which costs both sides some milliseconds of two cores
+        time.sleep(0.1)  # each poll is a login, which costs both sides some milliseconds of two cores
 
 
 def holders(home: LakeHome) -> list[str]:
-    """Return who holds locks of writers, by what they do."""
+    """Return the holders of writer locks, by their activity."""
     rows = home.postgres.execute(
         """
         select application_name from pg_locks join pg_stat_activity using (pid)
@@ -80,7 +80,7 @@ def stuck(home: LakeHome) -> int:
 
 @contextmanager
 def no_commit(home: LakeHome, lake: str) -> Iterator[None]:
-    """Have commits that add files wait, in the middle of what they tell the catalog."""
+    """Block commits that add files in the middle of their writes to the catalog."""
     table = f"{lake}.ducklake_data_file"
     with home.postgres.session(home.database) as cursor:
         cursor.execute(
@@ -100,7 +100,7 @@ def no_commit(home: LakeHome, lake: str) -> Iterator[None]:
 
 
 def cut_off(home: LakeHome) -> None:
-    """End the sessions of commits that wait, as their server does when it hears that nobody is there any more."""
+    """End the sessions of waiting commits, as the server does when it finds that the client is gone."""
     home.postgres.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and wait_event_type = 'Lock'",
         [home.database],
@@ -108,7 +108,7 @@ def cut_off(home: LakeHome) -> None:
 
 
 def left_alone(home: LakeHome) -> bool:
-    """Return whether nobody is connected any more."""
+    """Return whether no client is connected any more."""
     sql = "select count(*) from pg_stat_activity where datname = %s"
     return home.postgres.execute(sql, [home.database]) == [(0,)]
 
@@ -120,13 +120,13 @@ def run_to_its_end(home: LakeHome) -> Ran:
 
 
 def local_raw_rows(home: Home) -> dict[str, list[tuple[str, ...]]]:
-    """Return of a home with files what `LakeHome.raw_rows` returns."""
+    """Return for a home with files what `LakeHome.raw_rows` returns."""
     with duckdb.connect(str(home.path / "warehouse" / "pipeline.duckdb"), read_only=True) as connection:
         return LakeHome.raw_rows_of(connection)
 
 
 def assert_whole(home: LakeHome, whole: Home) -> None:
-    """Fail unless the lake holds what an undisturbed home holds, and every file that the catalog names is there."""
+    """Fail unless the lake has the content of an undisturbed home, and every file in the catalog exists."""
     assert_alike(local_raw_rows(whole), home.raw_rows())
     assert_alike(whole.tables(), home.lake_tables())
     assert_alike(whole.tables(), home.tables())
@@ -134,7 +134,7 @@ def assert_whole(home: LakeHome, whole: Home) -> None:
 
 
 def assert_healed(home: LakeHome, whole: Home) -> None:
-    """Fail unless the same command again brings what is missing, and then all is there once."""
+    """Fail unless the same command adds what is missing, and then everything is there once."""
     ran = run_to_its_end(home)
     assert ran.returncode == 0, ran.stderr
     assert_whole(home, whole)
@@ -146,7 +146,7 @@ def test_workers_killed_at_any_moment_lose_and_double_nothing(
     home = folder_half.copied(tmp_path / "home")
     release = home.release()
     orphaned = killed_in_mid_commit(home)
-    # killed while it loads, and while it holds the lock of the marts: a load is there as a whole or not at all
+    # killed while it loads, and while it holds the lock of the marts: a load is complete or absent
     for step, delay in (("rankings", 0.3), ("marts", 2.0)):
         with started(home) as process:
             wait_for(lambda step=step: holds(home, step), process)  # type: ignore[misc]
@@ -157,7 +157,7 @@ def test_workers_killed_at_any_moment_lose_and_double_nothing(
         rows = home.raw_rows()
         assert len(rows["rankings"]) in (7 * 40, 13 * 40), (step, delay)
         assert (len(rows["rankings"]) > 280) >= (len(rows["rankings_days"]) > 7), (step, delay)
-    # killed, but its dbt goes on: the next run waits for it
+    # killed, but its dbt continues: the next run waits for it
     with started(home) as killed, started_after(home, killed) as again:
         _, err = again.communicate(timeout=PATIENCE_SECONDS)
         assert again.returncode == 0, err
@@ -170,7 +170,7 @@ def test_workers_killed_at_any_moment_lose_and_double_nothing(
 
 
 def killed_in_mid_commit(home: LakeHome) -> set[str]:
-    """Kill a worker in the middle of what it tells the catalog; return the files that nobody knows then."""
+    """Kill a worker in the middle of a commit to the catalog; return the files that the catalog then lacks."""
     with started(home) as process:
         with no_commit(home, "pipeline"):
             wait_for(lambda: stuck(home), process)
@@ -183,7 +183,7 @@ def killed_in_mid_commit(home: LakeHome) -> set[str]:
 
 
 def assert_cleaned(home: LakeHome, orphaned: set[str]) -> None:
-    """Fail unless upkeep finds these files, spares them for a day, and then removes them and no others."""
+    """Fail unless upkeep finds these files, keeps them for a day, and then removes them and no others."""
     with warehouse_in(home) as lake:
         assert {path.removeprefix(f"{home.data}/") for path in orphans(lake, grace_hours=0)} == orphaned
         assert orphans(lake) == []
@@ -196,7 +196,7 @@ def assert_cleaned(home: LakeHome, orphaned: set[str]) -> None:
 
 @contextmanager
 def started_after(home: LakeHome, killed: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """Kill a run, but not its dbt, in the middle of a commit, and go on once the next run is as far, if it ever is."""
+    """Kill a run, but not its dbt, in mid-commit, and continue once the next run has come as far, if it does."""
     with contextlib.ExitStack() as stack:
         with no_commit(home, "reposignal"):
             wait_for(lambda: stuck(home), killed)
@@ -204,7 +204,7 @@ def started_after(home: LakeHome, killed: subprocess.Popen[str]) -> Iterator[sub
             killed.wait()
             again = stack.enter_context(started(home))
             wait_for(lambda: holds(home, "marts"), again)
-            deadline = time.monotonic() + 20  # enough for a dbt that does not wait to come to the same commit
+            deadline = time.monotonic() + 20  # enough for a dbt that does not wait to reach the same commit
             while stuck(home) < 2 and time.monotonic() < deadline:
                 time.sleep(0.1)
         yield again

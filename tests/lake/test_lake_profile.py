@@ -1,4 +1,4 @@
-"""The lake profile: the same tables as the local one's, secrets that stay secret, errors in one line, analysts."""
+"""The lake profile: the same tables as the local profile, secrets that stay secret, one-line errors, analysts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def as_analyst() -> dict[str, str]:
 def grown(folder_half: LakeHome, tmp_path_factory: pytest.TempPathFactory) -> tuple[LakeHome, list[Ran], list[int]]:
     """A lake in a folder: the first seven days, the same again, the last of them read again, and all fourteen.
 
-    With it: how each command ended, and what was published after it.
+    With it: the result of each command, and what was published after it.
     """
     home = folder_half.copied(tmp_path_factory.mktemp("grown") / "home")
     commands = (backfill(1, 7), ("run", "--day", "2024-03-07", "--source", "rankings"), backfill(1, 14))
@@ -133,17 +133,17 @@ def _told(home: LakeHome, content: bytes) -> bool:
     return any(secret.encode() in content for secret in home.secrets)
 
 
-# Errors: one line that names what is wrong and no secret
+# Errors: one line that names the cause and no secret
 
 
 def without(home: LakeHome, *names: str) -> Ran:
-    """Return how a command ends that lacks settings."""
+    """Return the result of a command with missing settings."""
     environment = {name: value for name, value in home.environment.items() if name not in names}
     return _ran(environment)
 
 
 def with_settings(home: LakeHome, **settings: str) -> Ran:
-    """Return how a command ends that has other settings, and no patience."""
+    """Return the result of a command with other settings and a short timeout."""
     return _ran(home.environment | settings)
 
 

@@ -1,4 +1,4 @@
-"""Two machines load, each builds, four readers look: every commit lands and nobody sees half of one."""
+"""Two machines load, each builds, four readers query: every commit lands and no reader sees half of one."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.pipeline.homes import COMMAND, Home, assert_alike, backfill, file_of
 pytestmark = pytest.mark.slow
 
 READERS = 4
-# whole lists, so that coverage and ranks are what they were
+# whole lists, so that coverage and ranks stay the same
 LISTS = ["top-100-stars", "top-100-forks", "JavaScript", "TypeScript", "Go", "Python"]
 RECORDED = (dt.date(2023, 9, 1), dt.date(2023, 9, 17), dt.date(2023, 9, 18), dt.date(2023, 10, 1))
 """first and last day of the one, first and last day of the other"""
 
-# Each returns nothing, whenever it is asked: rows are what contradicts another row of the same snapshot.
+# Each query returns no rows at any time: rows would contradict another row of the same snapshot.
 AT_HEAD = {
     "a day of the ledger has all its rows, each place once": """
         select snapshot_date, days.distinct_places, rows.places, rows.rows
@@ -77,7 +77,7 @@ AT_RELEASE = {
 
 @dataclass
 class Reader(threading.Thread):
-    """An analyst who asks again and again, through a connection of its own."""
+    """An analyst who queries continuously, through a separate connection."""
 
     home: LakeHome
     number: int
@@ -103,7 +103,7 @@ class Reader(threading.Thread):
                     connection.execute(self.home.attach("pipeline"))
                     for _ in range(5):
                         self.look(connection)
-                        if self.stopping.wait(2):  # two cores are for all
+                        if self.stopping.wait(2):  # the two cores are shared
                             return
             except Exception as error:
                 self.troubles.append(repr(error))
@@ -124,7 +124,7 @@ class Reader(threading.Thread):
 
 
 def contradictions_at(home: LakeHome, release: int) -> list[str]:
-    """Return what contradicts itself in a release."""
+    """Return the contradictions within a release."""
     with home.attached(options=f", snapshot_version {release}") as connection:
         found = {truth: connection.execute(sql).fetchall() for truth, sql in AT_RELEASE.items()}
     return [f"release {release}: {truth}: {rows[:3]}" for truth, rows in found.items() if rows]
@@ -145,7 +145,7 @@ def readers(home: LakeHome) -> Iterator[list[Reader]]:
 
 
 def another_machine(home: LakeHome, path: Path) -> LakeHome:
-    """Return a home of its own on the same lake."""
+    """Return another home on the same lake."""
     copytree(home.path, path, symlinks=True)
     return LakeHome(
         path,
@@ -159,7 +159,7 @@ def another_machine(home: LakeHome, path: Path) -> LakeHome:
 
 
 def run_together(*commands: tuple[LakeHome, tuple[str, ...]]) -> float:
-    """Run commands at the same time, all to a good end; return the seconds it took."""
+    """Run commands at the same time, require that all succeed, and return the seconds it took."""
     began = time.monotonic()
     processes = [
         subprocess.Popen([COMMAND, *command], env=home.environment, stdout=-1, stderr=-1, text=True)
@@ -176,7 +176,7 @@ def run_together(*commands: tuple[LakeHome, tuple[str, ...]]) -> float:
 
 
 def assert_calm(them: list[Reader], before: frozenset[dt.date], after: frozenset[dt.date]) -> None:
-    """Fail if a reader was refused, saw half of something, or missed a day that had been there."""
+    """Fail if a reader was refused, saw half of a commit, or missed a day that had been there."""
     for reader in them:
         assert reader.troubles == []
         assert reader.torn == []
@@ -201,7 +201,7 @@ def test_two_machines_load_and_build_while_four_read(folder_half: LakeHome, whol
     assert_calm(them, before, days_of(one))
     assert_alike(whole.tables(), one.lake_tables())
     newest = max((home for home in (one, other)), key=lambda home: home.published.resolve().parent.name)
-    assert_alike(whole.tables(), newest.tables())  # who published last has all of it
+    assert_alike(whole.tables(), newest.tables())  # the last to publish has all of it
 
 
 @pytest.mark.real
@@ -230,7 +230,7 @@ def test_two_machines_load_the_recordings_while_four_read(
     assert ran.returncode == 0, ran.stderr
     expected, found = local.tables(), one.lake_tables()
     for table in (FORECASTS, SUPERSEDED, OUTCOMES, BREAKOUTS, TRACK_RECORD, ARTICLES, CLAIMS):
-        # said once, of what was known then: after which loads depends on who was first
+        # computed once from the loads known then, so it depends on the order of the loads
         del expected[table.name], found[table.name]
     assert_alike(expected, found)
     with capsys.disabled():

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def tables_of(file: Path) -> dict[str, Rows]:
-    """Return what `Home.tables` returns, of the marts' own file."""
+    """Return what `Home.tables` returns, for the file of the marts."""
     with duckdb.connect(str(file), read_only=True) as connection:
         names = connection.execute(
             "select table_name from duckdb_tables() where schema_name = 'main' and table_name <> 'ops_run' order by 1"

@@ -23,7 +23,7 @@ def demo(demo_run: Demo) -> Home:
 
 @pytest.fixture(scope="session")
 def parsed() -> Path:
-    """A home of which no more is there than dbt's project, parsed: a home that begins so is spared it."""
+    """A home with only dbt's parsed project, which saves a new home the parsing."""
     return parsed_once()
 
 

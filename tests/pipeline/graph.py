@@ -1,4 +1,4 @@
-"""Prints what the definitions of this process's settings are, as JSON: run in a process of its own by the tests."""
+"""Prints the definitions for this process's settings as JSON; the tests run it in a separate process."""
 
 import datetime as dt
 import json
@@ -13,7 +13,7 @@ from reposignal_pipeline.warehouse import NEVER, DayRange, Rebuild
 
 
 def graph(definitions: dg.Definitions) -> dict[str, Any]:
-    """Return each asset with what the snapshot keeps of it."""
+    """Return each asset with the properties that the snapshot keeps."""
     nodes = definitions.resolve_asset_graph().asset_nodes
     return {
         node.key.to_user_string(): {
@@ -39,7 +39,7 @@ def _partitions(partitions: dg.PartitionsDefinition[Any] | None) -> str | None:
 
 
 def report() -> dict[str, Any]:
-    """Return everything that the tests of the definitions look at."""
+    """Return everything that the tests of the definitions check."""
     definitions: dg.Definitions = defs()
     week = Rebuild(DayRange(dt.date(2024, 3, 4), dt.date(2024, 3, 10)), NEVER)
     return {

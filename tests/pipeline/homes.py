@@ -39,7 +39,7 @@ HEADER = "rank,item,repo_name,stars,forks,language,repo_url,username,issues,last
 
 
 def day_number(number: int) -> dt.date:
-    """Return the day of a small upstream, the first being 1."""
+    """Return the day of a small upstream, numbered from 1."""
     return FIRST + dt.timedelta(number - 1)
 
 
@@ -67,7 +67,7 @@ def content_of(day: dt.date) -> str:
 
 
 def write_upstream(folder: Path, numbers: range) -> Path:
-    """Return the folder with a small upstream's days in it; one day in it was never published."""
+    """Return the folder with the days of a small upstream; one of the days was never published."""
     folder.mkdir(parents=True, exist_ok=True)
     for day in map(day_number, numbers):
         if day != NEVER_PUBLISHED:
@@ -77,7 +77,7 @@ def write_upstream(folder: Path, numbers: range) -> Path:
 
 @dataclass
 class Home:
-    """A home of the pipeline and the environment that goes with it."""
+    """A home of the pipeline with its environment."""
 
     path: Path
     rankings_url: str | None = None
@@ -101,7 +101,7 @@ class Home:
         return self.path / "published" / "reposignal.duckdb"
 
     def run(self, *arguments: str, stdin: str = "") -> Ran:
-        """Return how `reposignal ARGUMENTS` ended."""
+        """Return the result of `reposignal ARGUMENTS`."""
         if arguments[:1] and arguments[0] in OF_THE_ORCHESTRATOR:
             return warm.run(warm.COMMAND, arguments, self.environment, PATIENCE_SECONDS)
         return subprocess.run(
@@ -130,7 +130,7 @@ class Home:
             return connection.execute(sql).fetchall()
 
     def tables(self) -> dict[str, Rows]:
-        """Return every row of every published table but `ops_run`, less when it was made, as text, in a fixed order."""
+        """Return every row of every published table except `ops_run`, without times of the build, as ordered text."""
         with duckdb.connect(str(self.published), read_only=True) as connection:
             names = [
                 name for (name,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()
@@ -142,7 +142,7 @@ class Home:
             }
 
     def copied(self, path: Path) -> Home:
-        """Return a home of its own with all that stands in this one; `published` stays a relative link."""
+        """Return a copy of this home; `published` stays a relative link."""
         copytree(self.path, path, symlinks=True)
         return Home(path, self.rankings_url, self.profile, dict(self.extra))
 
@@ -161,13 +161,13 @@ for line in sys.stdin:
 
 
 class Session:
-    """A process of its own that runs commands on one home as it is told."""
+    """A separate process that runs commands on one home on request."""
 
     def __init__(self, process: warm.Process) -> None:
         self.process = process
 
     def run(self, *arguments: str) -> Ran:
-        """Return how a command ended, and what it said."""
+        """Return the result and the output of a command."""
         assert self.process.stdin and self.process.stdout
         watchdog = threading.Timer(PATIENCE_SECONDS, self.process.kill)
         watchdog.start()
@@ -178,7 +178,7 @@ class Session:
         return subprocess.CompletedProcess(arguments, *json.loads(answer))
 
     def load(self, first: int, last: int) -> Ran:
-        """Return how a backfill of days of the small upstream ended."""
+        """Return the result of a backfill of days of the small upstream."""
         return self.run(*backfill(first, last))
 
 
@@ -188,7 +188,7 @@ def backfill(first: int, last: int) -> tuple[str, ...]:
 
 
 def assert_alike(one: dict[str, Rows], other: dict[str, Rows]) -> None:
-    """Fail with the first rows that differ: a whole diff of two warehouses says nothing."""
+    """Fail with the first rows that differ, because a full diff of two warehouses is unreadable."""
     assert one.keys() == other.keys()
     for name, rows in one.items():
         if rows != other[name]:
@@ -198,7 +198,7 @@ def assert_alike(one: dict[str, Rows], other: dict[str, Rows]) -> None:
 
 
 def assert_one_line(text: str) -> None:
-    """Fail unless an error is told as one line, with no traceback."""
+    """Fail unless an error is reported as one line, without a traceback."""
     assert text.startswith("reposignal: "), text
     assert len(text.strip().splitlines()) == 1, text
     assert "Traceback" not in text
@@ -220,7 +220,7 @@ class Served:
 
 @contextmanager
 def served(folder: Path, pause: float = 0) -> Iterator[Served]:
-    """Serve a folder on the loopback, each answer after a pause in seconds."""
+    """Serve a folder on the loopback, each response after a pause in seconds."""
     upstream = Served(pause=pause)
 
     class Handler(BaseHTTPRequestHandler):
@@ -252,10 +252,10 @@ Demo = tuple[Home, Ran]
 
 
 def run_demo_once() -> Demo:
-    """Return the run's home in which `reposignal demo` ran once, and how it ended. Read it; to write, copy it."""
+    """Return the home of a single run of `reposignal demo` and its result. Read it; to write, copy it."""
 
     def home_in(folder: Path) -> Home:
-        # the far time zone shows a time that is not kept in UTC
+        # a distant time zone reveals times that are not kept in UTC
         return Home(folder / "home", profile="demo", extra={"TZ": "Asia/Tokyo"})
 
     def run(folder: Path) -> None:
@@ -267,10 +267,10 @@ def run_demo_once() -> Demo:
 
 
 def parsed_once() -> Path:
-    """Return a home of which no more is there than dbt's project, parsed. Read it; to write, copy it."""
+    """Return a home with only dbt's parsed project. Read it; to write, copy it."""
 
     def parse(folder: Path) -> None:
-        # the resources parse the project where there is no manifest
+        # the resources parse the project if there is no manifest
         subprocess.run(
             [sys.executable, "-c", "import reposignal_pipeline.defs.resources"],
             env=Home(folder / "home").environment,

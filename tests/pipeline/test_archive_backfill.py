@@ -56,13 +56,13 @@ def events_of(day: dt.date, hour: int) -> list[dict[str, object]]:
     at = begin if hour else begin - dt.timedelta(minutes=1)
     events.insert(3, event(number + 50, "WatchEvent", at, 101 + number // 100 % 3, actor=number))
     events.insert(6, event(number + 51, "WatchEvent", begin + dt.timedelta(minutes=1), 101, actor=number + 1))
-    if hour == 7:  # the last star of the hour before, once more
+    if hour == 7:  # the last star of the hour before, repeated
         events.append(event(number - 100 + 51, "WatchEvent", begin - dt.timedelta(minutes=59), 101, actor=number - 99))
     return events
 
 
 def write_archive(folder: Path) -> Path:
-    """Return the folder with the files of all days; three of their hours are missing, cut and damaged."""
+    """Return the folder with the files of all days; three of their hours are missing, truncated and damaged."""
     folder.mkdir(parents=True)
     for number in range(DAYS):
         day = FIRST + dt.timedelta(number)
@@ -80,7 +80,7 @@ def write_archive(folder: Path) -> Path:
 
 
 def stars_given() -> Counter[Star]:
-    """Return the stars of each repository and day, each event once; of the cut hour those before the cut."""
+    """Return the stars of each repository and day, each event once; for the truncated hour those before the cut."""
     seen: dict[object, Star] = {}
     for number in range(DAYS):
         day = FIRST + dt.timedelta(number)
@@ -105,7 +105,7 @@ def published_stars(home: Home) -> Counter[Star]:
 
 
 def portless(tables: dict[str, Rows]) -> dict[str, Rows]:
-    """Return the tables without the port of the server that reasons name."""
+    """Return the tables without the port of the server in the reasons."""
     return {
         name: [tuple(cell and re.sub(r"127\.0\.0\.1:\d+", "server", cell) for cell in row) for row in rows]
         for name, rows in tables.items()
@@ -127,7 +127,7 @@ def empty(parsed: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @dataclass
 class Filled:
-    """A home that was filled and then asked for what it has, with the published tables after each command."""
+    """A filled home that then loads the same days again, with the published tables after each command."""
 
     home: Home
     ran: list[Ran]
@@ -213,7 +213,7 @@ def test_a_backfill_killed_in_mid_day_ends_as_if_it_never_was(
         home.extra["REPOSIGNAL_GH_ARCHIVE_URL"] = f"http://{upstream.address}"
         ran_model = home.path / "dbt" / "target" / "run" / "reposignal" / "models" / "marts" / "fct_repo_day.sql"
         signs: list[Callable[[], bool]] = [
-            lambda: len(upstream.asked) > 350,  # two weeks are a load, and it is under way
+            lambda: len(upstream.asked) > 350,  # two weeks are a load, and it is in progress
             lambda: ran_model.exists() and ran_model.stat().st_mtime > begun,
         ]
         for sign in signs:
@@ -227,7 +227,7 @@ def test_a_backfill_killed_in_mid_day_ends_as_if_it_never_was(
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
         ran = home.run(*backfill())
-    assert ran.returncode == 1, ran.stderr  # two files are what they are
+    assert ran.returncode == 1, ran.stderr  # two files keep their state
     assert_alike(portless(filled.tables[0]), portless(home.tables()))
 
 

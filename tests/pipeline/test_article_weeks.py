@@ -1,4 +1,4 @@
-"""The articles of the sample: every claim of every week, the week of 2026-02-23, and a week written again."""
+"""The articles of the sample: every claim of every week, the week of 2026-02-23, and a week written twice."""
 
 import datetime as dt
 import json
@@ -60,7 +60,7 @@ def test_every_number_of_a_sentence_is_a_claim_and_every_claim_is_in_its_sentenc
     )
 
 
-# What the article of 2026-02-27 said, as far as the sample bears it; rules chose it, no name is written anywhere.
+# The statements of the article of 2026-02-27, as far as the sample contains them; rules selected them, not fixed names.
 SAID = {
     "languages": [
         "GitHub itself was asked about 50 tracked repositories",

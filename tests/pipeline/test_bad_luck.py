@@ -1,4 +1,4 @@
-"""Bad luck in the middle of a run: a full disk, damaged working files, a build that fails. One home goes through it."""
+"""Failures in the middle of a run: a full disk, damaged working files, a failing build. One home goes through all."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Weekly clusters in a warehouse: which repositories, what is known when, and the same rows in whatever order.
+"""Weekly clusters in a warehouse: which repositories, what is known when, and the same rows in any order of loading.
 
-Here: the asset over made weekly tables, and languages over clusters as dbt tells them in the built demo home.
+Here: the asset over generated weekly tables, and languages over clusters as dbt builds them in the demo home.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ WEEKS = 6
 
 
 def field_of(repo: int, week: int) -> str:
-    """Return a repository's field: six of each turn to another one in the fourth week."""
+    """Return a repository's field: six of each change to another one in the fourth week."""
     names = list(FIELDS)
     return names[(repo + (week >= 3 and repo <= 24 and repo % 4 == 0)) % 4]
 
 
 def world() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return weekly_repo_trends and dim_repo of 80 tracked repositories, and of 40 that only the rankings know."""
+    """Return weekly_repo_trends and dim_repo of 80 tracked repositories, and of 40 known only from the rankings."""
     trends, versions = [], []
     for repo in range(1, 121):
         is_tracked = repo <= 80
@@ -65,7 +65,7 @@ def world() -> tuple[pd.DataFrame, pd.DataFrame]:
                 }
             )
             if number in (0, 3):
-                # on the Wednesday of the fourth week, so that it is the fourth that knows it first
+                # on the Wednesday of the fourth week, so that the fourth week is the first to know it
                 since = week + dt.timedelta(days=2) if number else week
                 until = MONDAY + 3 * WEEK + dt.timedelta(days=2) if not number else None
                 versions.append(
@@ -78,7 +78,7 @@ def world() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def fill(connection: duckdb.DuckDBPyConnection, until: dt.date = dt.date.max) -> None:
-    """Make the tables that clusters are made of, as a home has them that knows nothing from a day on."""
+    """Create the input tables of the clusters, as in a home that knows nothing from a day on."""
     trends, versions = world()
     connection.register("trends", trends)
     connection.register("versions", versions)
@@ -195,7 +195,7 @@ def test_the_asset_writes_its_weeks_and_notes_that_verticals_are_stale(tmp_path:
     assert warehouse.begin_verticals() is None
 
 
-# --- the built demo home
+# --- the demo home
 
 
 def test_the_agents_of_the_sample_are_a_cluster(demo: Home) -> None:

@@ -56,7 +56,7 @@ def test_the_asset_graph_is_that_of_the_snapshot(local: dict[str, Any]) -> None:
 
 
 def test_no_group_comes_before_one_that_it_reads(local: dict[str, Any]) -> None:
-    """Else the lineage of groups draws what is first last."""
+    """Otherwise the lineage of groups shows the first one last."""
     graph = local["graph"]
     before: dict[str, set[str]] = {node["group"]: set() for node in graph.values()}
     for node in graph.values():
@@ -98,7 +98,7 @@ def test_daily_and_weekly_jobs_end_with_the_published_copy(local: dict[str, Any]
 def test_a_range_is_loaded_apart_from_what_has_no_partitions(local: dict[str, Any]) -> None:
     jobs = local["jobs"]
     assert jobs["ingest"] == ["gh_archive", "rankings", "repositories", "star_history"]
-    assert sorted(["rankings"] + jobs["build"] + jobs["publish"]) == jobs["daily"]  # what is configured
+    assert sorted(["rankings"] + jobs["build"] + jobs["publish"]) == jobs["daily"]  # the configured ones
 
 
 def test_with_a_token_the_daily_job_asks_every_source(fresh: Home) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.pipeline.homes import Demo, Home, assert_alike
 
-# contract.md, as far as rankings can feed it
+# the contract, as far as the rankings can fill it
 POINTS = ("growth_28d", "growth_year", "growth_7d", "breadth", "surprise", "authenticity")
 CONTRACT = {
     "dim_repo": "repo_key repo_id full_name owner name language topics description is_archived is_fork created_at state"
@@ -107,7 +107,7 @@ def test_the_runs_are_told_with_what_they_loaded(demo: Home) -> None:
     assert loaded == {"rankings": places, "repositories": 7 * 50, "star_history": 50}
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     for *_, started_at, finished_at in runs:
-        assert started_at <= finished_at <= now  # UTC, whatever the zone of the machine
+        assert started_at <= finished_at <= now  # UTC, independent of the machine's time zone
         assert now - started_at < dt.timedelta(hours=2)
 
 
@@ -125,7 +125,7 @@ def test_the_link_is_relative_so_that_a_home_can_be_moved(demo: Home) -> None:
     assert Path(demo.published).resolve().is_relative_to(demo.path.resolve())
 
 
-# What the article of that week said, and what the sample therefore holds: one query each.
+# The statements of the article of that week, which the sample therefore contains: one query each.
 PUBLISHED = {
     "select count(*) from dim_universe where left_on is null": [(50,)],
     "select language, repos, share from fct_language_day where universe = 'top50' and day = '2026-02-27'"

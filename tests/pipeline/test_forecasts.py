@@ -1,4 +1,4 @@
-"""The ledger of forecasts: issued from the past, appended to, graded when due, told in a record."""
+"""The ledger of forecasts: issued from the past, appended to, graded when due, and summarised in a record."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ LATE_LOADS = f"day between '{MONDAY - 10 * DAY}' and '{MONDAY - DAY}'"
 
 
 def hidden(marts: duckdb.DuckDBPyConnection) -> None:
-    """Take the late loads out of the marts, as if their days had not been loaded yet."""
+    """Remove the late loads from the marts, as if their days had not been loaded yet."""
     for table in FACTS:
         marts.execute(f"create table late_{table} as from {table} where {LATE_LOADS}")
         marts.execute(f"delete from {table} where {LATE_LOADS}")
@@ -292,7 +292,7 @@ def test_a_model_is_fitted_again_when_its_past_was_loaded_late(
         marts.execute(f"delete from {table} where day between '2024-05-10' and '2024-05-12'")
     short = past_of_the_model(monday)
     loaded_late(marts)
-    assert past_of_the_model(monday) == short  # nothing before its day changed, so it is not looked at
+    assert past_of_the_model(monday) == short  # nothing before its day changed, so it is not checked
     whole = past_of_the_model(dt.date(2024, 4, 29))
     assert whole != short
     written = (tmp_path / "forecast-1+2024-07-01.json").stat().st_mtime_ns
@@ -340,7 +340,7 @@ def test_what_was_not_read_is_unknown_until_it_is(marts: duckdb.DuckDBPyConnecti
     assert outcome(marts, SLOW) == [(None, "not_observed", None, DUE)]
     assert grade(marts, MONDAY, LATER) == (0, None)
     marts.execute("insert into fct_repo_day from unread where day = ?", [DUE + 3 * DAY])
-    assert grade(marts, DUE + DAY, LATER) == (0, None)  # not asked to look so far back
+    assert grade(marts, DUE + DAY, LATER) == (0, None)  # not requested to look so far back
     assert grade(marts, DUE, LATER) == (1, DUE)
     assert outcome(marts, SLOW) == [(False, None, None, DUE + 3 * DAY)]
 
@@ -516,7 +516,7 @@ def test_a_range_of_weeks_is_issued_graded_and_told(warehouse: Warehouse) -> Non
     of_the_next = {row[0] for row in first["fct_forecast"] if "stars_threshold" in row}
     assert record == [(len([row for row in first["fct_forecast_outcome"] if row[0] in of_the_next]), True)]
     assert bare == [(0,)]
-    assert not models_folder(warehouse.settings).exists()  # too short a past: the shipped model spoke
+    assert not models_folder(warehouse.settings).exists()  # the past is too short: the shipped model is used
     assert materialized(warehouse, weekly_forecasts, weeks=weeks)
     with warehouse.connected() as connection:
         again = {name: connection.execute(f"from {name} order by all").fetchall() for name in names}

@@ -35,7 +35,7 @@ TODAY, YESTERDAY = NOW.date(), NOW.date() - DAY
 TOKEN = "ghp_known0fake0token0which0must0never0be0seen"
 REPOSITORIES = 40
 
-# One process for a series of commands, each at a time of its own.
+# One process for a series of commands, each at a given time.
 _SESSION = """
 import contextlib, datetime, io, json, os, sys
 import time_machine
@@ -68,7 +68,7 @@ def small_world() -> World:
 
 @dataclass
 class Running:
-    """A home, the API that it asks, and a process that runs commands at the times it is told."""
+    """A home, the API that it queries, and a process that runs commands at given times."""
 
     home: Home
     api: GitHubApi
@@ -76,7 +76,7 @@ class Running:
     process: warm.Process
 
     def run(self, now: dt.datetime, *arguments: str) -> Ran:
-        """Return how a command at `now`, by both clocks, ended."""
+        """Return the result of a command at `now`, by both clocks."""
         self.api.now = now
         assert self.process.stdin and self.process.stdout
         watchdog = threading.Timer(PATIENCE_SECONDS, self.process.kill)
@@ -129,7 +129,7 @@ def started(home: Home, api: GitHubApi, world: World) -> Iterator[Running]:
 
 
 def session(home: Home) -> warm.Process:
-    """Return a process that takes commands and their times."""
+    """Return a process that receives commands and their times."""
     return warm.Process(_SESSION, (), home.environment, is_piped=True)
 
 
@@ -231,7 +231,7 @@ def test_the_token_is_nowhere(two_days: tuple[Running, list[Ran], list[int]]) ->
 
 
 def words(path: Path) -> list[str]:
-    """Return every row of every table of a file as text: compressed, its bytes would not show it."""
+    """Return every row of every table of a file as text, since compression would hide its bytes."""
     with duckdb.connect() as connection:
         if path.suffix == ".parquet":
             return [
@@ -309,7 +309,7 @@ def test_a_spent_quota_is_told_and_the_next_run_goes_on(tmp_path: Path, parsed: 
         )[0]
         assert "not reached" in reason
         asked = len(live.api.requests)
-        ran = live.run(NOW + dt.timedelta(hours=2), "run", *SOURCES)  # the hour gives as much again
+        ran = live.run(NOW + dt.timedelta(hours=2), "run", *SOURCES)  # the next hour has the same quota again
         assert (ran.returncode, ran.stderr) == (0, "")
         pages = [target for _, target in live.api.requests[asked:] if "history" in target]
         assert len(pages) == len(set(pages)) == REPOSITORIES - read
@@ -377,7 +377,7 @@ def test_a_revoked_token_costs_the_day_and_nothing_else(eventful: tuple[Running,
 
 
 def test_a_cycle_before_githubs_day_has_ended_says_when_to_run_it_again(tmp_path: Path, parsed: Path) -> None:
-    """At 06:00 UTC yesterday has two hours to go in GitHub's count: its stars are unknown, not few."""
+    """At 06:00 UTC GitHub's yesterday lasts two more hours: its stars are unknown, not few."""
     with running(tmp_path / "live", parsed, watch=4, size=4) as live:
         ran = live.run(NOW - dt.timedelta(hours=3), "run", *SOURCES)
         assert ran.returncode == 1
@@ -388,7 +388,7 @@ def test_a_cycle_before_githubs_day_has_ended_says_when_to_run_it_again(tmp_path
         (status, reason) = live.query(
             f"select status, reason from ops_source_coverage where source = 'star_history' and day = date '{YESTERDAY}'"
         )[0]
-        assert (status, "not reached" in reason) == ("not_observed", True)  # so the catch-up asks again
+        assert (status, "not reached" in reason) == ("not_observed", True)  # so the catch-up queries again
         ran = live.run(NOW, "run", *SOURCES)
         assert (ran.returncode, ran.stderr) == (0, "")
         assert live.query(shown)[0][0] == YESTERDAY
@@ -422,7 +422,7 @@ def test_killed_in_mid_cycle_it_goes_on(tmp_path: Path, parsed: Path) -> None:
         asked = len(live.api.requests)
         ran = live.run(NOW, "run", *SOURCES)
         assert (ran.returncode, ran.stderr) == (0, "")
-        assert not any("graphql" in target for _, target in live.api.requests[asked:])  # totals stood already
+        assert not any("graphql" in target for _, target in live.api.requests[asked:])  # the totals were already stored
         assert live.query(
             f"select count(stars_gained), count(stars_total) from fct_repo_day where day = date '{YESTERDAY}'"
         ) == [(REPOSITORIES, REPOSITORIES)]

@@ -1,4 +1,4 @@
-"""`kill -9` at any moment costs nothing but the time: the same command goes on, and readers never notice."""
+"""`kill -9` at any moment costs only time: the same command continues, and readers do not notice."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ BACKFILL = backfill(1, 14)
 
 
 class Reader(threading.Thread):
-    """Opens the published file anew again and again, and counts."""
+    """Opens the published file again and again, and counts."""
 
     def __init__(self, home: Home) -> None:
         super().__init__(daemon=True)
@@ -43,7 +43,7 @@ def lock_says(home: Home, step: str) -> bool:
 
 
 def kill_when(home: Home, sign: Callable[[], bool]) -> None:
-    """Start the backfill and kill it, without warning, as soon as the sign is there."""
+    """Start the backfill and kill it, without warning, as soon as the sign appears."""
     process = subprocess.Popen([COMMAND, *BACKFILL], env=home.environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not sign():
@@ -85,7 +85,7 @@ def test_a_backfill_killed_at_five_moments_ends_as_if_it_never_was(half: Home, w
     assert reader.troubles == []
     assert len(reader.seen) > 50
     first, last = home_counts(half), home_counts(whole)
-    assert set(reader.seen) <= {first, last}  # the old copy or the new one, never anything between
+    assert set(reader.seen) <= {first, last}  # the old copy or the new one, never a mixture
     killed = home.query(f"select job, status from ops_run where status <> 'success' and started_at > '{_utc(started)}'")
     assert {status for _, status in killed} == {"failure"}
     assert len(killed) == len(signs)
@@ -93,7 +93,7 @@ def test_a_backfill_killed_at_five_moments_ends_as_if_it_never_was(half: Home, w
 
 
 def assert_nobody_holds_the_warehouse(home: Home) -> None:
-    """Fail if a process that a killed run started still has its files open, as dbt would in a process of its own."""
+    """Fail if a process started by a killed run still has its files open, as a separate dbt process would."""
     for name in ("pipeline", "reposignal"):
         duckdb.connect(str(home.path / "warehouse" / f"{name}.duckdb"), read_only=True).close()
 

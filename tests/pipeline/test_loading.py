@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Story:
-    """What happened to a copy of the whole home, in this order: each chapter is a command and what stood after it."""
+    """The history of a copy of the whole home in this order: each chapter is a command and the state after it."""
 
     home: Home
     day_twice: Ran
@@ -79,12 +79,12 @@ def story(whole: Home, tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 
 def release(home: Home) -> tuple[Path, int]:
-    """Return what tells one published copy from another."""
+    """Return the identity of a published copy."""
     return home.published.resolve(), home.published.stat().st_mtime_ns
 
 
 def take_column_away(home: Home, file: str, table: str, column: str) -> None:
-    """Make a home one of a version whose model had not this column yet."""
+    """Turn a home into one of a version whose model did not have this column yet."""
     with duckdb.connect(str(home.path / "warehouse" / f"{file}.duckdb")) as connection:
         connection.execute(f"alter table {table} drop column {column}")
     with duckdb.connect(str(home.path / "warehouse" / "reposignal.duckdb")) as connection:
@@ -117,7 +117,7 @@ def cut_off(upstream: Path, number: int) -> None:
 def test_the_marts_do_not_depend_on_the_order_of_loading(fresh: Home, whole: Home, tmp_path: Path) -> None:
     home = fresh.copied(tmp_path / "home")
     with home.session() as session:
-        for first, last in ((10, 14), (1, 5), (6, 9)):  # backwards, and a hole that is filled later
+        for first, last in ((10, 14), (1, 5), (6, 9)):  # backwards, with a gap that is filled later
             ran = session.load(first, last)
             assert ran.returncode == 0, ran.stderr
     assert_alike(whole.tables(), home.tables())
@@ -185,7 +185,7 @@ def test_a_home_of_former_columns_is_rebuilt_by_itself_and_says_the_same(story: 
 
 
 def test_models_declare_the_columns_that_are_built(whole: Home) -> None:
-    """Otherwise a column could change and no home would notice."""
+    """Otherwise a column could change without any home noticing."""
     declared = columns_of_relations(json.loads((whole.path / "dbt" / "target" / "manifest.json").read_bytes()))
     with duckdb.connect() as connection:
         for file in ("reposignal", "pipeline"):

@@ -1,4 +1,4 @@
-"""What a command shows on its way: bars in a terminal, nothing elsewhere, and at its end what it loaded and changed."""
+"""What a command shows as it runs: bars in a terminal, nothing elsewhere, and at its end what it loaded and changed."""
 
 import os
 import pty
@@ -16,7 +16,7 @@ CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def in_terminal(home: Home, *arguments: str) -> tuple[Ran, str]:
-    """Return how a command ended whose standard error is a terminal, and what the terminal got."""
+    """Return the result of a command whose standard error is a terminal, and the text in the terminal."""
     ours, theirs = pty.openpty()
     got = bytearray()
 

@@ -43,7 +43,7 @@ class Desk:
         self.load(dt.date(2024, 1, 5))
 
     def load(self, day: dt.date) -> None:
-        """Note a reading of a day that the marts do not show."""
+        """Record a reading of a day that the marts do not show."""
         with self.warehouse.connected() as connection:
             loaded = [day, dt.datetime.now(dt.UTC).replace(tzinfo=None)]
             connection.execute(
@@ -53,7 +53,7 @@ class Desk:
             )
 
     def build(self) -> None:
-        """Bring a new edition of every row into the marts."""
+        """Write a new edition of every row into the marts."""
         self.editions += 1
         with self.warehouse.connected() as connection:
             connection.execute("delete from fct_repo_day")
@@ -182,7 +182,7 @@ def test_unchanged_months_are_links_to_the_former_files(desk: Desk) -> None:
     desk.build()
     assert desk.rebuilt().months_written == 3
     before = desk.months()
-    desk.load(dt.date(2024, 3, 1))  # readings of January stand in the marts already
+    desk.load(dt.date(2024, 3, 1))  # readings of January are in the marts already
     assert desk.rebuilt().months_written == 1
     after = desk.months()
     assert [month for month in MONTHS if before[month] == after[month]] == [1, 2]
@@ -234,7 +234,7 @@ def test_a_writer_waits_for_the_orphan_of_a_killed_run(desk: Desk) -> None:
 def test_a_folder_in_the_place_of_the_link_becomes_the_former_release(desk: Desk) -> None:
     desk.build()
     desk.rebuilt()
-    for _ in range(3):  # a copy of the home that followed links makes it a folder each time
+    for _ in range(3):  # a copy of the home that followed links turns it into a folder each time
         link = desk.settings.published_dir
         copied = link.with_name("copied")
         shutil.copytree(link, copied)
@@ -244,7 +244,7 @@ def test_a_folder_in_the_place_of_the_link_becomes_the_former_release(desk: Desk
         release = desk.rebuilt()
         assert link.is_symlink()
         assert link.resolve() == release.path
-        assert release.months_written == 3  # nobody knows how old the files of the folder are
+        assert release.months_written == 3  # the age of the files in the folder is unknown
         assert len(desk.releases()) == 2
 
 

@@ -1,4 +1,4 @@
-"""A range of days is shared among workers without a gap, a day told twice or one worker with much more than another."""
+"""A range of days is split among workers without gaps, without duplicate days, and in nearly equal parts."""
 
 import datetime as dt
 from itertools import pairwise

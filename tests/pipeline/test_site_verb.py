@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.pipeline.homes import COMMAND, PATIENCE_SECONDS, Demo, Home
 
-# Tests that run in the background are deaf to Ctrl-C, and so would the command be.
+# Tests that run in the background ignore Ctrl-C, and so would the command.
 _HEARING = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 
 

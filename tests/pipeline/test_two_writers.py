@@ -1,4 +1,4 @@
-"""Several commands and runs on one home at the same time: they queue, and the home is as if they had come in turn."""
+"""Several commands and runs on one home at the same time: they queue, and the result is as if they had run in turn."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def started(home: Home, *command: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> str:
-    """Return what a command said that ended well."""
+    """Return the output of a command that succeeded."""
     _, said = process.communicate(timeout=3 * PATIENCE_SECONDS)
     assert process.returncode == 0, said
     return said
@@ -47,7 +47,7 @@ def test_commands_and_a_run_of_the_daemon_queue(half: Home, whole: Home, tmp_pat
     said = ended(first) + ended(second)
     ended(of_daemon)
     assert "reposignal: waiting for another writer of this warehouse: " in said
-    # who comes first is up to the machine
+    # the machine decides which comes first
     assert any(f"(process {process.pid})" in said for process in (of_daemon, first, second))
     assert_alike(whole.tables(), home.tables())
 

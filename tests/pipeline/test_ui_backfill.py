@@ -1,6 +1,6 @@
-"""README's backfill from the UI, clicked in a browser to its end: on a demo home, without a network.
+"""The README's backfill from the UI, clicked in a browser to its end: on a demo home, without a network.
 
-Needs Chromium and its driver, as `tests/publishing/test_site_browser.py`.
+Needs Chromium and its driver, like `tests/publishing/test_site_browser.py`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STATE = """
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS, pause: float = 0.5) -> Any:
-    """Return what a condition gives once it holds."""
+    """Return the value of a condition once it holds."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} did not come"
@@ -90,7 +90,7 @@ def is_up(base: str) -> bool:
 @pytest.fixture
 def home(demo: Home, tmp_path: Path) -> Home:
     copied = demo.copied(tmp_path / "home")
-    # whoever asks a live address fails at once
+    # a request to a live address fails at once
     copied.extra |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9") | {"no_proxy": "127.0.0.1"}
     return copied
 

@@ -1,4 +1,4 @@
-"""The weekly tables against one another and against the daily marts, on the demo's home; and each check can fail."""
+"""The weekly tables compared with one another and with the daily marts, on the demo's home; and each check can fail."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def marts(demo: Home, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def connection(marts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The marts in a transaction that is undone."""
+    """The marts in a transaction that is rolled back."""
     with duckdb.connect(str(marts)) as connection:
         connection.begin()
         yield connection

@@ -1,6 +1,6 @@
-"""A release made by hand: every table that the site asks, few rows, and texts that mean harm.
+"""A release made by hand: every table that the site queries, few rows, and hostile texts.
 
-Here: the rows and the folder. Not here: what is expected of the pages (`test_site.py`, `test_site_browser.py`).
+Here: the rows and the folder. Not here: what the pages must show (`test_site.py`, `test_site_browser.py`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _WEEKLY = (
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create every table that the site asks, without rows."""
+    """Create every table that the site queries, without rows."""
     connection.execute(_MARTS)
     for table in _WEEKLY:
         columns = ", ".join(f"{name} {kind}" for name, (kind, _) in table.columns.items())
@@ -248,7 +248,7 @@ def _section(count: Iterator[int], key: str, title: str, kind: str, *sentences: 
 
 
 def release(folder: Path, charts: Path) -> Site:
-    """Return the site that was built of a made release in a new folder."""
+    """Return the site built from a made release in a new folder."""
     folder.mkdir(parents=True)
     with duckdb.connect(str(folder / "reposignal.duckdb")) as connection:
         create_tables(connection)

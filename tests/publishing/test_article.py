@@ -1,4 +1,4 @@
-"""The article: no number without its query, no stranger's text as markup, and prose that holds in thin weeks."""
+"""The article: no number without its query, no stranger's text as markup, and prose that also works in thin weeks."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class World:
         self.connection.execute(sql)
 
     def count_weeks(self) -> None:
-        """Make the weekly tables anew, from the days as they are now."""
+        """Rebuild the weekly tables from the current days."""
         closings = self.connection.execute(CLOSINGS, {"first": FIRST, "last": LAST + dt.timedelta(days=70)}).df()
         closings["language"] = closings["language"].replace("", None)
         repos = repo_trends(closings)
@@ -139,7 +139,7 @@ class World:
         )  # fmt: skip
 
     def written(self, week: dt.date = WEEK) -> Article:
-        """Return the article of a week, after everything that must hold of any article was found to hold."""
+        """Return the article of a week, after checking everything that must hold for any article."""
         as_of, facts = findings(self.connection, week)
         found = written(week, as_of, facts)
         for claim in found.claims:
@@ -189,7 +189,7 @@ def world(filled: Path, tmp_path: Path) -> Iterator[World]:
 
 
 def prose(template: str, **facts: Any) -> Article:
-    """Return an article of a template of one section."""
+    """Return an article from a template with one section."""
     markers = article._Markers()
     environment = markers.environment()
     text = environment.from_string(f"# title\n## summary | Summary\n{template}").render(facts)
@@ -467,7 +467,7 @@ def test_nothing_of_later_days_is_told(world: World) -> None:
     world.insert(BREAKOUTS, week=late, repo_key=21, full_name="x", first_flagged_on=late, days_flagged=3)
     world.sql(f"insert into dim_repo values (21, ['db'], date '{late}', null)")
     after = world.written()
-    # that a forecast was due is known from its day on, how it ended only later
+    # that a forecast was due is known from its day on; its outcome only later
     told = [claim for claim in after.claims if claim["claim"] not in ("grades.1.due", "grades.1.graded")]
     assert [claim["value"] for claim in told if claim["section"] != "grades"] == [
         claim["value"] for claim in before.claims if claim["section"] != "grades"
@@ -515,7 +515,7 @@ def test_what_strangers_wrote_stays_text_in_markdown(world: World) -> None:
     assert "\u202e" not in found.markdown and "\u202e" not in article.as_json(found.document)
     names = [part["name"] for part in json.loads(json.dumps(_parts(found))) if "repo" in part]
     assert max(map(len, names)) <= article.LONGEST_NAME
-    # every query stands in a block of its own, whatever the literals in it hold
+    # every query is in a block of its own, for any literals in it
     assert html.count('<code class="language-sql">') == len(found.claims)
 
 

@@ -1,6 +1,6 @@
-"""An explanation speaks of the repository that bore the name on the day asked for.
+"""An explanation describes the repository that had the name on the requested day.
 
-On a published copy of three repositories made here. Not here: what the numbers are (tests/test_cli.py shows them).
+On a published copy of three repositories made here. Not here: the numbers themselves (tests/test_cli.py).
 """
 
 from __future__ import annotations

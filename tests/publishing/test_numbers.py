@@ -1,4 +1,4 @@
-"""A day that is no breakout says why, the same on the site and in the terminal."""
+"""A day without a breakout shows the reason, the same on the site and in the terminal."""
 
 import datetime as dt
 from typing import Any

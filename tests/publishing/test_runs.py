@@ -1,4 +1,4 @@
-"""What `ops_run` tells of the runs that loaded something."""
+"""What `ops_run` reports about the runs that loaded something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The site of a made release: what the pages say, that they are whole, and that strangers' text stays text."""
+"""The site of a made release: the content of the pages, their completeness, and strangers' text that stays text."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CHITU = "repositories/thu-pacman--chitu.html"
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a made release; read it."""
+    """The folder of a made release; read-only."""
     folder = tmp_path_factory.mktemp("site") / "release"
     made.release(folder, folder.parent / "charts")
     return folder
@@ -59,7 +59,7 @@ def pages(site: Path) -> list[Path]:
 
 
 def parsed(page: Path) -> ET.Element:
-    """Return a page's tree; an error of HTML is an error of the test."""
+    """Return a page's tree; an HTML error is a test failure."""
     tree = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page.read_bytes())
     assert isinstance(tree, ET.Element)
     return tree
@@ -148,7 +148,7 @@ def test_a_page_runs_nothing_and_loads_nothing(site: Path) -> None:
 
 
 def test_the_first_page_is_light(site: Path) -> None:
-    """Of 500 repositories too: a line of the list is what grows."""
+    """Also with 500 repositories: the page grows by a line of the list for each."""
     tree = parsed(site / "index.html")
     lines = [len(ET.tostring(item)) for item in tree.iter("li") if item.find("a/bdi") is not None]
     assert len(lines) == len(made.REPOSITORIES)
@@ -162,7 +162,7 @@ def test_what_strangers_wrote_is_text_everywhere(site: Path) -> None:
     controls = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe]")
     for file in site.rglob("*"):
         if file.is_file():
-            # Markdown is the article's own, see there
+            # Markdown is the article's own, tested there
             content = file.read_text(encoding="utf-8")
             assert not controls.search(content.replace("\r\n", "\n")), file
     page = parsed(site / WEEK / "index.html")
@@ -323,7 +323,7 @@ def test_the_feed_is_atom(site: Path) -> None:
 
 
 def test_identifiers_of_the_feed_stay(site: Path) -> None:
-    """A reader of feeds knows an entry again by it: a change here shows every week as new."""
+    """A feed reader recognises an entry by it: a change here would show every week as new."""
     feed = ET.fromstring((site / "feed.xml").read_bytes())
     identifiers = [element.text for element in feed.iter(f"{ATOM}id")]
     assert identifiers == [
@@ -465,7 +465,7 @@ def test_what_did_not_change_is_linked_and_all_else_is_as_if_built_alone(tmp_pat
         assert {path for path in written(second, third) if path.startswith(("weeks", "repositories"))} == {
             f"weeks/{made.WEEKS[-2]}/{name}" for name in ("index.html", "article.json")
         }
-        # the page of a repository moves: so do the links of weeks in which nothing else changed
+        # the page of a repository moves, and so do the links of weeks in which nothing else changed
         connection.execute("update fct_repo_signal_day set full_name = 'moved/chitu' where repo_key = 11")
         fourth = release("fourth", third)
         assert f"{WEEK}/index.html" in written(third, fourth)
@@ -474,7 +474,7 @@ def test_what_did_not_change_is_linked_and_all_else_is_as_if_built_alone(tmp_pat
 
 
 def written(former: Path, release: Path) -> set[str]:
-    """Return the files of a site that are not those of the former one."""
+    """Return the files of a site that are not those of the previous one."""
     files = {file.relative_to(release / "site") for file in (release / "site").rglob("*") if file.is_file()}
     return {
         str(path)

@@ -1,6 +1,6 @@
 """The site in a browser, opened from its folder: what readers do, and what assistive technology finds.
 
-Needs Chromium and its driver; axe-core where `make test` puts it. Not here: what the pages say (`test_site.py`).
+Needs Chromium and its driver, and axe-core from `make test`. Not here: the content of the pages (`test_site.py`).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def heading(browser: Chrome) -> str:
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
-    """Return what a condition gives once it holds."""
+    """Return the value of a condition once it holds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not come"

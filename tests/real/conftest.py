@@ -17,7 +17,7 @@ from built_homes import BuiltHome
 
 from reposignal_pipeline.sources.rankings import HEADER, parse_day
 
-# Whole lists, so that a day's universe, its ranks and its coverage stay what they were for these lists.
+# Whole lists, so that a day's universe, ranks and coverage stay the same for these lists.
 CORE = ["top-100-stars", "top-100-forks", "JavaScript", "TypeScript", "Go", "Python", "Java", "Vim-script"]
 EVERY_LIST: list[str] = []
 SLICES = [
@@ -37,7 +37,7 @@ def _days(first: str, last: str) -> list[dt.date]:
 
 
 def _files(rankings: Path, days: list[dt.date], lists: list[str]) -> dict[dt.date, bytes]:
-    """Return the days' CSVs as the upstream published them, cut to `lists`; a day without a file is absent."""
+    """Return the days' CSVs as the upstream published them, cut to `lists`; days without a file are absent."""
     years = [str(rankings / f"rankings-{year}.parquet") for year in sorted({day.year for day in days})]
     with duckdb.connect(config={"threads": 2, "memory_limit": "1GB"}) as connection:
         rows = connection.execute(

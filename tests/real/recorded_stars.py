@@ -15,7 +15,7 @@ from reposignal_pipeline.sample.github_world import World
 
 FIRST, LAST = dt.date(2023, 8, 11), dt.date(2025, 12, 31)
 
-# A repository can stand in several recorded lists; the list that was read last speaks.
+# A repository can be in several recorded lists; the list that was read last counts.
 _CELLS = """
     select repo, date, new_stars, case when new_stars = new_min then new_max else new_min end as first_stars
     from read_parquet($file)
@@ -36,7 +36,7 @@ class Recorded:
     last: npt.NDArray[np.int32]
 
     def world(self, gains: npt.NDArray[np.int32], days: int) -> World:
-        """Return a world whose history is `gains` (nothing recorded is 0), served for `days` more."""
+        """Return a world whose history is `gains` (missing cells are 0), served for `days` more."""
         padded = np.pad(np.maximum(gains, 0), ((0, 0), (0, days)))
         created = dt.datetime.combine(FIRST, dt.time()) - dt.timedelta(days=100)
         return World.from_gains(padded, FIRST, 500, full_names=self.names, created_at=created)

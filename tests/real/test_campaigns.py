@@ -1,7 +1,7 @@
-"""Campaigns laid over recorded histories, and recorded bursts that nobody staged: what is sent to review.
+"""Campaigns added to recorded histories, and recorded genuine bursts: which of them get `review`.
 
-Here: which histories, what is laid over them, the shares that must hold, and those that docs/authenticity.md tells.
-Not shown here: campaigns that bring forks along, which totals cannot tell from interest.
+Here: which histories, which campaigns, the shares that must hold, and those in docs/authenticity.md.
+Not covered: campaigns with forks, which totals cannot distinguish from genuine interest.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BREAKS = [
     ("httpie/httpie", "2021-10-01", "2022-04-22", None, "2022-07-01"),
 ]
 
-# One slice a repository. Bursts: 200 stars in 14 days, at 5 times the pace of the 56 days before. Hosts: any day.
+# One slice per repository. Bursts: 200 stars in 14 days, at 5 times the pace of the 56 days before. Hosts: any day.
 SLICES = f"""
     create table daily as
     select snapshot_date::date as day, lower(username || '/' || repo_name) as name, max(stars::bigint) as stars
@@ -80,7 +80,7 @@ SLICES = f"""
         number // 28 % 2 = 1 as is_removed, number // 56 % 2 = 1 as is_front_loaded
     from hosts;
 """
-# stars given evenly, or half of what is left each day; 90 % of them gone at once two weeks after the end
+# stars given evenly, or half of the rest each day; 90 % of them removed at once two weeks after the end
 ROWS = f"""
     with slices as (
         select name, anchor - {BEFORE} as first_day, anchor + {AFTER} as last_day, anchor, size, length, is_removed,
@@ -121,7 +121,7 @@ ROWS = f"""
 
 @pytest.fixture(scope="module")
 def campaigns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The judgements of all slices, as the pipeline makes them of files: tables `judged`, `bursts` and `campaigns`."""
+    """The judgements of all slices, as the pipeline derives them from files: `judged`, `bursts` and `campaigns`."""
     rankings = Path(os.environ.get("REPOSIGNAL_REAL_DATA", "")) / "rankings"
     if "REPOSIGNAL_REAL_DATA" not in os.environ or not rankings.is_dir():
         pytest.skip("REPOSIGNAL_REAL_DATA names no folder of recordings")
@@ -156,7 +156,7 @@ def campaigns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckD
 def recall(
     connection: duckdb.DuckDBPyConnection, by: str = "size", where: str = "true", *, period: bool = True
 ) -> duckdb.DuckDBPyRelation:
-    """Return the share of campaigns that stand in review on a day from their start to 28 days after their end."""
+    """Return the share of campaigns with `review` on any day from their start to 28 days after their end."""
     return connection.sql(
         f"""
         select {PERIOD if period else ""} {by}, count(*) as campaigns, round(avg(is_reviewed::int), 2) as recall
@@ -175,7 +175,7 @@ def recall(
 def false_alarms(
     connection: duckdb.DuckDBPyConnection, by: str, where: str = "true", *, period: bool = True
 ) -> duckdb.DuckDBPyRelation:
-    """Return the share of recorded bursts that stand in review on any day of them or of the six weeks after."""
+    """Return the share of recorded bursts with `review` on any of their days or of the six weeks after."""
     return connection.sql(
         f"""
         select
@@ -253,7 +253,7 @@ def test_recorded_bursts_are_not(campaigns: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_nor_are_ordinary_days(campaigns: duckdb.DuckDBPyConnection) -> None:
-    """The hosts, before anything is laid over them."""
+    """The hosts, before a campaign is added."""
     ((days, told, in_review),) = campaigns.execute(
         """
         select count(*), count(authenticity), count(*) filter (where authenticity = 'review')
@@ -276,4 +276,4 @@ def test_a_break_is_neither_review_nor_ok(
     months = str(dt.date.fromisoformat(restored) + dt.timedelta(120)) if restored else "9999"
     assert all(row[1] is None and "level_break" in row[2] for row in since if row[0] <= months)
     assert {row[1] for row in since if row[0] > months} == ({"ok"} if restored else set())
-    assert all(row[3] is None for row in since if row[0] >= (restored or broken))  # what came back is no burst
+    assert all(row[3] is None for row in since if row[0] >= (restored or broken))  # what came back is not a burst

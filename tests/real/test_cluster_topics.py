@@ -1,4 +1,4 @@
-"""Clusters of the recorded topics of April 2022: they stand over the seeds, and say what the curated verticals say."""
+"""Clusters of the recorded topics of April 2022: they are stable over seeds and agree with the curated verticals."""
 
 from __future__ import annotations
 

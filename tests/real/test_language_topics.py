@@ -1,4 +1,4 @@
-"""Real repositories' topics of April 2022: how many the curated verticals reach, and whether they say what is known."""
+"""Topics of real repositories of April 2022: how many the curated verticals cover, and whether known facts hold."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KNOWN = {
 
 @pytest.fixture(scope="module")
 def topics_home(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltHome:
-    """A home that was told of every recorded repository on one day."""
+    """A home with every recorded repository observed on one day."""
     with duckdb.connect(config={"threads": 2}) as connection:
         repos = connection.execute(
             "select repo_id, any_value(full_name), any_value(stars), any_value(language), any_value(topics)"

@@ -1,8 +1,8 @@
-"""A day is built from its past alone: all that is later is deleted from the recordings, and nothing before changes.
+"""A day is built from its past only: deleting everything later from the recordings changes nothing before.
 
-Recorded months of a few whole lists, with a purge by the platform; built at once, built of the readings up to two
-chosen days, and built day by day at the end. Not here: GitHub's readings, topics and the archive, of which made
-stories tell (tests/dbt).
+Recorded months of a few whole lists, with a purge by the platform; built at once, built from the readings up to two
+chosen days, and built day by day at the end. Not here: GitHub's readings, topics and the archive, which generated
+stories cover (tests/dbt).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ TABLES = (
     "fct_repo_day", "fct_repo_signal_day", "fct_language_day", "fct_language_vertical_day", "fct_language_reach_day",
     *(f"pipeline.intermediate.int_repo_days__{verb}" for verb in ("stepped", "paced", "surprised", "authenticated")),
 )  # fmt: skip
-OF_TOPICS = ("fct_language_vertical_day", "fct_language_reach_day")  # of which the rankings know nothing
-# the purge, and a day drawn of those that look back a year
+OF_TOPICS = ("fct_language_vertical_day", "fct_language_reach_day")  # unknown to the rankings
+# the purge, and a day drawn from those that look back a year
 CUTS = (dt.date(2024, 1, 3), LAST - dt.timedelta(random.Random(5).randrange(1, 120)))
 HINDSIGHT = ["best_total", "settling_total", "settled_on", "has_break", "crossed_on"]
 NOW = dt.datetime(2025, 7, 1)
@@ -81,13 +81,13 @@ def whole(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltHom
 def past(
     request: pytest.FixtureRequest, whole: BuiltHome, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dt.date, BuiltHome]:
-    """A day, and a home of which everything later is gone."""
+    """A day, and a home without anything later."""
     home = whole.raw_copy(tmp_path_factory.mktemp("look-ahead") / str(request.param), request.param)
     return request.param, home.built(["seed"], RUN)
 
 
 def differing(home: BuiltHome, other: BuiltHome, table: str, until: dt.date) -> tuple[int, Rows]:
-    """Return how many rows a table has up to a day, and those, up to ten, that are not the same in both homes."""
+    """Return the number of rows of a table up to a day, and up to ten that differ between the homes."""
     file, _, relation = (table if "." in table else f"reposignal.main.{table}").partition(".")
     with home.connect() as connection:
         database = {"pipeline": other.pipeline_db, "reposignal": other.marts_db}[file]
@@ -102,7 +102,7 @@ def differing(home: BuiltHome, other: BuiltHome, table: str, until: dt.date) -> 
 
 
 def test_there_is_something_to_see(whole: BuiltHome) -> None:
-    """Else all the same would be none the better."""
+    """Otherwise equality would prove nothing."""
     ((rows, growth_year, breakouts, review, surprising),) = whole.query(
         """
         select
@@ -134,7 +134,7 @@ def test_nothing_later_is_used(whole: BuiltHome, past: tuple[dt.date, BuiltHome]
 
 @pytest.fixture(scope="module")
 def marts(whole: BuiltHome, past: tuple[dt.date, BuiltHome]) -> Iterator[list[duckdb.DuckDBPyConnection]]:
-    """Both homes' marts in copies that can be written to, the whole one first."""
+    """Both homes' marts in writable copies, the whole one first."""
     folder = past[1].folder
     homes = [whole.copy(folder / "whole-copy"), past[1].copy(folder / "copy")]
     connections = [duckdb.connect(str(home.marts_db), config={"threads": 2}) for home in homes]
@@ -144,7 +144,7 @@ def marts(whole: BuiltHome, past: tuple[dt.date, BuiltHome]) -> Iterator[list[du
 
 
 def monday_before(day: dt.date) -> dt.date:
-    """Return the last Monday of which all days before are told when a day has been."""
+    """Return the last Monday before which all days are known once a day has been built."""
     return day + dt.timedelta(1) - dt.timedelta((day.weekday() + 1) % 7)
 
 
@@ -175,7 +175,7 @@ def test_a_monday_is_told_by_what_was_before_it(
 def test_a_model_and_its_forecasts_know_the_past_alone(
     marts: list[duckdb.DuckDBPyConnection], past: tuple[dt.date, BuiltHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Smaller than the real ones, as both homes fit each quarter."""
+    """Smaller than the real ones, because both homes fit each quarter."""
     monkeypatch.setattr(forecast, "FIT_ROWS", 10_000)
     monkeypatch.setattr(forecast, "EPOCHS", 2)
     monkeypatch.setattr(forecast, "LEAST_CROSSINGS", 20)
@@ -184,7 +184,7 @@ def test_a_model_and_its_forecasts_know_the_past_alone(
     for connection, name in zip(marts, ("whole", "past"), strict=True):
         settings = Settings(home=past[1].folder / f"home-{name}", profile=Profile.LOCAL, rankings_base="")
         append_rows(connection, forecast.FORECASTS)
-        # as a backfill does it: the whole home knows how all went on
+        # as a backfill does it: the whole home knows all outcomes
         last = LAST if name == "whole" else monday
         speakers = Speakers(connection, models_folder(settings), last)
         issue(connection, speakers, monday - dt.timedelta(28), monday, NOW)
@@ -198,11 +198,11 @@ def test_a_model_and_its_forecasts_know_the_past_alone(
     assert len(same(breakouts)) > 0
 
 
-# --- a day a build
+# --- one day per build
 
 
 def test_day_by_day_equals_all_at_once(whole: BuiltHome, tmp_path: Path) -> None:
-    """The last three days one at a time, over the end of a month, as a month has its own bases."""
+    """The last three days one at a time, over the end of a month, because a month has its own bases."""
     end = dt.date(2024, 9, 2)
     home = whole.raw_copy(tmp_path / "daily", end)
     days = [end - dt.timedelta(days) for days in (2, 1, 0)]

@@ -1,7 +1,7 @@
-"""What happened for real must not fool the numbers: each case on the recorded days on which it happened.
+"""Real events must not distort the numbers: each case on the recorded days on which it happened.
 
-Not shown here: a dip that returns within days (the recorded rankings hold none of 10 % of a total), a name taken again
-by another repository, the purge of 2025-10 (after the recordings). Unit tests beside the models have the first two.
+Not covered: a dip that returns within days (the recorded rankings hold none of 10 % of a total), a name taken again
+by another repository, the purge of 2025-10 (after the recordings). Unit tests of the models cover the first two.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ READINGS = """
 
 
 def readings(home: BuiltHome, name: str, first: str, last: str) -> dict[str, dict[str, Any]]:
-    """Return what the marts say of a name, by day."""
+    """Return the rows of a name in the marts, by day."""
     with home.connect() as connection:
         table = connection.execute(READINGS, [name, first, last]).to_arrow_table()
     return {str(row["day"]): row for row in table.to_pylist()}
@@ -56,7 +56,7 @@ def test_a_wipe_and_its_restoration_are_neither_crash_nor_breakout(real_home: Bu
     assert all("below_former_level" not in row["flags"] for day, row in rows.items() if day >= restored)
     month = [row for day, row in rows.items() if wiped <= day < days_after(restored, 28)]
     assert all(row["signal_score"] is row["signal_rank"] is row["is_breakout"] is None for row in month)
-    # what was wiped and what came back is no pace: only stars given, up to 765 in a night while many gave theirs again
+    # a wipe and its return are not a pace: only stars given count, up to 765 in a night while many gave theirs again
     busiest = max(row["net_delta_24h"] for row in rows.values() if row["net_delta_24h"] is not None)
     assert busiest == 765
     velocities = [
@@ -65,7 +65,7 @@ def test_a_wipe_and_its_restoration_are_neither_crash_nor_breakout(real_home: Bu
     assert 0 < min(velocities) < max(velocities) < busiest
     for pace in ("velocity_7d", "velocity_28d"):
         assert rows[restored][pace] == pytest.approx(rows["2021-05-15"][pace], rel=0.2)
-    # nor do the few stars that were left make the month look large once a score is given again
+    # nor do the few stars that were left inflate the month once a score is given again
     later = [row for day, row in rows.items() if day >= days_after(restored, 28)]
     assert later
     assert all(0 < row["growth_28d"] < 0.05 for row in later if row["growth_28d"] is not None)
@@ -121,7 +121,7 @@ def test_months_without_a_file_are_missing_not_flat(real_home: BuiltHome, last_b
         from fct_repo_signal_day where day between date '{first_after}' and date '{first_after}' + $1::integer
     """
     assert real_home.query(paces, 0) == [(0, 0, 0, 0, 0)]
-    assert [row[1:] for row in real_home.query(paces, 6)] == [(0, 0, 0, 0)]  # nothing reaches across
+    assert [row[1:] for row in real_home.query(paces, 6)] == [(0, 0, 0, 0)]  # nothing spans the gap
 
 
 @pytest.mark.parametrize("missed", ["2019-11-19", "2021-06-10", "2022-01-25", "2024-10-19"])
@@ -137,7 +137,7 @@ def test_a_missed_day_does_not_double_the_next_delta(real_home: BuiltHome, misse
         """
     )
     assert (rows > 400, deltas, unflagged, paced) == (True, 0, 0, 0)
-    # the week's pace goes on as if nothing had happened
+    # the week's pace continues as if nothing had happened
     ((before, after),) = real_home.query(
         f"""
         select
@@ -200,7 +200,7 @@ def test_a_purge_by_the_platform_is_nobodys_decline(real_home: BuiltHome) -> Non
         """
     )
     assert 16 <= flagged <= 30
-    assert largest_delta < 0  # what was observed is told, what it means is not made up
+    assert largest_delta < 0  # the observed change is shown, and its meaning is not made up
     assert (paced, surprised) == (0, 0)
     assert pace == pytest.approx(pace_before, rel=0.05)
     ((breakouts, judged),) = real_home.query(
@@ -212,7 +212,7 @@ def test_a_purge_by_the_platform_is_nobodys_decline(real_home: BuiltHome) -> Non
 
 
 def test_falling_out_of_a_list_is_silence(real_home: BuiltHome) -> None:
-    """2,000 and more returns to a list after days of absence: no row for a day out of sight, no pace across."""
+    """2,000 and more returns to a list after days of absence: no row for a missing day, no pace across."""
     ((returns, deltas, unflagged),) = real_home.query(
         """
         select count(*), count(net_delta_24h), count(*) filter (where not list_contains(dq_flags, 'gap_over_36h'))
@@ -308,7 +308,7 @@ def test_another_spelling_is_not_another_language(real_home: BuiltHome) -> None:
 
 
 def test_new_lists_are_not_breakouts(real_home: BuiltHome) -> None:
-    """Rust, TypeScript and six more lists began on 2021-08-20: 750 repositories that nobody had seen the day before."""
+    """Rust, TypeScript and six more lists began on 2021-08-20: 750 repositories that nothing had shown before."""
     new = "select repo_key from fct_repo_day group by repo_key having min(day) = '2021-08-20'"
     ((entered,),) = real_home.query(f"select count(*) from ({new})")
     assert entered > 700

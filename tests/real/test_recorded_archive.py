@@ -1,4 +1,4 @@
-"""Recorded hours, whole and cut to samples, of both layouts: every star they hold, and nobody who gave one."""
+"""Recorded hours, complete and cut to samples, in both layouts: every star is kept, and no account is."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def events_of(path: Path) -> list[dict[str, Any]]:
 
 
 def star_of(event: dict[str, Any]) -> tuple[int | None, int, str, dt.datetime]:
-    """Return id, repository and time of a star, read the plain way."""
+    """Return id, repository and time of a star, read with a plain parser."""
     at = dt.datetime.fromisoformat(event["created_at"]).astimezone(dt.UTC).replace(tzinfo=None)
     if "repository" in event:
         repo = event["repository"]
@@ -84,7 +84,7 @@ def test_nobody_who_acted_is_kept(files: list[Path]) -> None:
         hour, events = read(path), events_of(path)
         names = {star_of(event)[2] for event in events if event["type"] == "WatchEvent"}
         assert set(hour.stars["full_name"].to_pylist()) == names
-        # what is left of a star has no letter in it
+        # a star has no letter in its remaining columns
         rest = pa.BufferOutputStream()
         pa_csv.write_csv(hour.stars.drop_columns("full_name"), rest, pa_csv.WriteOptions(include_header=False))
         assert re.fullmatch(rb"[0-9:., \n-]*", rest.getvalue().to_pybytes())

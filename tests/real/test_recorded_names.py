@@ -1,6 +1,6 @@
 """Names that were renamed in full growth, listed twice or taken over, on the recorded days on which it happened.
 
-The lists concerned, read by the models of identity alone. Not here: how often a link is right (decision 0005 says).
+Only these lists, read only by the models of identity. Not here: how often a link is right (decision 0005).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def links(warehouse: TinyWarehouse) -> Rows:
 
 
 def test_four_names_in_five_days_are_one_repository(warehouse: TinyWarehouse, real_data: Path) -> None:
-    """Two of them stand in one file; no day before a name appears uses it."""
+    """Two of them are in one file; no day before the first day of a name uses it."""
     rows = rankings(real_data, "2026-01-25", "2026-02-03", ["TypeScript", "top-100-stars"])
     built(warehouse, rows)
     assert links(warehouse) == [

@@ -26,7 +26,7 @@ DAY = dt.timedelta(days=1)
 
 @pytest.fixture(scope="module")
 def backfilled(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Recorded]]:
-    """A home that read every page twice: as it was first recorded, and a week later as it was last."""
+    """A home that read every page twice: as first recorded, and a week later as last recorded."""
     recorded = recorded_stars(real_data, COUNT)
     folder = tmp_path_factory.mktemp("recorded")
     copytree(parsed_once() / "dbt", folder / "home" / "dbt")

@@ -1,4 +1,4 @@
-"""The embedded sample is what its generator writes, and carries what data/README.md promises."""
+"""The embedded sample is what its generator writes, and contains what data/README.md promises."""
 
 import csv
 from collections import defaultdict

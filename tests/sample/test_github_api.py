@@ -1,4 +1,4 @@
-"""The embedded GitHub API answers as GitHub does, over a real socket, and misbehaves as it is told."""
+"""The embedded GitHub API responds as GitHub does, over a real socket, with faults on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GitHub of the embedded sample is what its generator writes, agrees with the rankings, and carries the article."""
+"""The GitHub of the embedded sample is its generator's output, agrees with the rankings, and has the article's data."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def github(world: World) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def tracked(github: httpx.Client, watchlist: list[str]) -> dict[str, dict[str, Any]]:
-    """What GraphQL says of the fifty, by their name of the last day."""
+    """The GraphQL nodes of the fifty, by their name on the last day."""
     asked = [github.get(f"/repos/{name}", follow_redirects=True).json()["node_id"] for name in watchlist]
     answer = github.post("/graphql", json={"query": BATCH, "variables": {"ids": asked}}).json()
     assert "errors" not in answer

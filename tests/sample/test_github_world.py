@@ -1,4 +1,4 @@
-"""The world behind the embedded GitHub API adds up at any instant, and knows who had which name when."""
+"""The world behind the embedded GitHub API adds up at any instant, and resolves names to their holder at the time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def held_naively(base: list[int], given: list[int], taken: list[int]) -> list[in
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[int, int, list[int], list[int]]:
-    """Age in days, stars before, and of each day: given, taken back; never more than there are."""
+    """Age in days, stars before, and for each day: given, taken back; never more than there are."""
     age = draw(st.integers(1, 40))
     held = base = draw(st.integers(0, 30))
     given, taken = [], []

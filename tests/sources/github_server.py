@@ -1,4 +1,4 @@
-"""A GitHub on the loopback that answers as a test tells it, and keeps accounts as the real one does."""
+"""A GitHub on the loopback whose responses a test defines, and whose quotas work like the real ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Says:
-    """One answer; or with `resets`, `cuts` or `drips` what comes of it on the way."""
+    """One response, or with `resets`, `cuts` or `drips` what happens to it on the way."""
 
     status: int = 200
     content: Any = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Account:
 
 
 class GitHubServer:
-    """An asynchronous context: a server that answers with `answer`, and counts what it has granted to each token."""
+    """An asynchronous context: a server that responds with `answer`, and counts what it has granted to each token."""
 
     def __init__(self, answer: Callable[[Asked], Says] = lambda asked: Says()) -> None:
         self.answer = answer
@@ -186,6 +186,6 @@ class GitHubServer:
 
 
 def in_turn(*answers: Says) -> Callable[[Asked], Says]:
-    """Give these answers one after the other; the last one stays."""
+    """Give these responses one after the other; the last one repeats."""
     left = list(answers)
     return lambda asked: left.pop(0) if len(left) > 1 else left[0]

@@ -1,4 +1,4 @@
-"""Search finds the most-starred of each kind in few requests, whatever it answers; who has a place keeps it."""
+"""Search finds the most-starred of each kind in few requests, despite bad responses; members keep their places."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def repository(number: int, stars: int, created: dt.date, **others: Any) -> Row:
 
 
 class SearchServer:
-    """GitHub's repository search on the loopback: its cap, its page sizes, its order; and it fails as it is told."""
+    """GitHub's repository search on the loopback: its cap, page sizes and order, with faults on demand."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
@@ -158,7 +158,7 @@ def server() -> Iterator[SearchServer]:
 
 def swept(server: SearchServer, size: int, rules: Sequence[Rule] = (ANY_AGE,)) -> Found:
     async def sweep() -> Found:
-        # the loopback has no limits a minute
+        # the loopback has no limits per minute
         async with GitHub(server.base, ["token"], requests_a_minute=10**6, backoff_seconds=0.001) as github:
             return await search(github, rules, size, DAY)
 
@@ -171,7 +171,7 @@ def swept(server: SearchServer, size: int, rules: Sequence[Rule] = (ANY_AGE,)) -
 
 
 def most_starred(rows: Sequence[Row], places: int) -> list[int]:
-    """The star counts of the leading `places`: which of equals are among them is nobody's business."""
+    """The star counts of the leading `places`; which of equal ones are among them is arbitrary."""
     return sorted((row["stargazers_count"] for row in rows), reverse=True)[:places]
 
 
@@ -230,7 +230,7 @@ def test_the_same_stars_on_the_same_day_are_listed_as_far_as_the_cap_goes(server
 
 
 def test_the_open_ends_are_searched_too(server: SearchServer) -> None:
-    """Created after the day that is asked for, before GitHub began, and all of them more than fit."""
+    """Created after the requested day, before GitHub began, and all of them more than fit."""
     days = [dt.date(2001, 1, 1), DAY + dt.timedelta(days=1)]
     server.hold([repository(number, 1_500, days[number % 2]) for number in range(1, 1_801)])
     assert len(swept(server, 9_000).candidates) == 1_800
@@ -262,7 +262,7 @@ def test_a_sweep_for_12_000_of_40_000_takes_few_requests(server: SearchServer, f
     }
     by_rule = [candidate.stars_total for candidate in found.candidates if candidate.via == "established"]
     assert by_rule == most_starred(forty_thousand, 8_400)
-    # whoever has only 5,000 places to give keeps the shares
+    # a universe with only 5,000 places keeps the shares
     assert Counter(candidate.via for candidate in found.candidates[:5_000]) == {
         "established": 3_500,
         "last_year": 1_000,
@@ -297,7 +297,7 @@ def test_rules_look_back_from_the_day_and_share_the_places(server: SearchServer)
     assert Counter(candidate.via for candidate in found.candidates) == {"established": 60, "young": 60}
     assert f"created:{young}..{DAY}" in server.asked[-1][0]
 
-    # the young leave 100 places over: the first rule goes on where it was, without a page asked twice
+    # the young leave 100 places over: the first rule continues where it was, without requesting a page twice
     server.asked.clear()
     found = swept(server, 400, rules)
     # and the two take turns while both have some
@@ -658,7 +658,7 @@ def test_the_least_of_those_not_wanted_makes_room_for_a_clear_lead() -> None:
 
 
 def test_who_is_too_old_for_a_rule_makes_room_for_whom_it_finds() -> None:
-    """Otherwise the places of the young silt up with those who were young once, and have more stars by now."""
+    """Otherwise the places of the young fill up with repositories that were young once, and have more stars by now."""
     members = [
         replace(member(1, 400, "last_quarter"), created_on=dt.date(2026, 1, 1)),
         replace(member(2, 900, "last_quarter"), created_on=dt.date(2025, 6, 1)),
@@ -742,7 +742,7 @@ def test_changes_settle_at_once(
     assert len(ids) <= max(size, len(watched))
     assert len(ids) <= size or ids == watched
 
-    # neither the order of the members says anything, nor how the ways of finding are mixed
+    # neither the order of the members nor that of the candidates matters
     ways = {way: [candidate for candidate in wanted if candidate.via == way] for way in ("watchlist", "rankings")}
     search_order = [candidate for candidate in wanted if candidate.via not in ways]
     mixed = [*search_order, *ways["rankings"], *ways["watchlist"]]
@@ -760,7 +760,7 @@ def test_only_the_gone_and_the_displaced_leave(members: list[Member], wanted: li
     entered = {change.repo_id for change in made if change.change == "entered"}
     assert gone <= left
     assert not left & watched
-    # each of the others makes room for one that comes, or was one too many
+    # each of the others makes room for one that enters, or was one too many
     assert len(left - gone) <= len(entered) + max(0, len(present - gone) - size)
     if left & wishes:
         assert not present - left - wishes

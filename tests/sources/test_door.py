@@ -1,4 +1,4 @@
-"""The door of the raw tables: whatever JSON says, a malformed answer costs at most the repository that it speaks of."""
+"""Validation of raw tables: for any JSON, a malformed response costs at most the repository that it describes."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ JUNK = EXTREMES | st.recursive(
 
 
 def paths(value: Any, so_far: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the way to everything in a JSON value, itself included."""
+    """Return the path to everything in a JSON value, itself included."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [so_far, *(path for key, one in inner for path in paths(one, (*so_far, key)))]
 
 
 @st.composite
 def mutated(draw: st.DrawFn, valid: Any) -> Any:
-    """Return a JSON value of which one place says something else, or is gone."""
+    """Return a JSON value in which one place is replaced or removed."""
     path = draw(st.sampled_from(paths(valid)))
     if not path:
         return draw(JUNK)
@@ -111,7 +111,7 @@ def hub(server: GitHubServer) -> GitHub:
 
 
 def observed(first_answer: Any) -> dict[int | None, dict[str, Any]]:
-    """Return the rows of four repositories, of which the first query gets this answer, later ones valid answers."""
+    """Return the rows of four repositories; the first query gets this response, later ones valid responses."""
     answers = [first_answer]
 
     def answer(asked: Asked) -> Says:
@@ -314,7 +314,7 @@ def test_a_name_that_cannot_be_is_refused_at_every_door(name: str, capsys: pytes
     day = parse_day(NOW.date(), f"{HEADER}\n{line}\n".encode(), "file")
     assert len(typed_rows([day])) == 0
     assert day.set_aside
-    if "/" in name:  # a name alone may be one that a single owner has
+    if "/" in name:  # a bare name may be one that a single owner has
         with pytest.raises(SystemExit):
             main(["explain", name])
         assert "is neither owner/name" in capsys.readouterr().err

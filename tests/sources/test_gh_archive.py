@@ -1,4 +1,4 @@
-"""An hour gives every star it holds once, says what became of the rest, and tells nobody who gave it."""
+"""An hour yields every star in it once, reports what became of the rest, and keeps no account that gave one."""
 
 from __future__ import annotations
 
@@ -92,18 +92,18 @@ def parsed(content: bytes, file_hour: dt.datetime = HOUR, key: bytes = KEY) -> H
 
 
 def given_in(hour: Hour) -> list[Told]:
-    """Return the stars in order; a made-up id is told as None."""
+    """Return the stars in order; made-up ids become None."""
     columns = hour.stars.select(["event_id", "repo_id", "full_name", "created_at"]).to_pydict().values()
     return [(str(n) if n > 0 else None, *rest) for n, *rest in zip(*columns, strict=True)]
 
 
 def told(number: int = 1, at: dt.datetime = HOUR) -> Told:
-    """Return what is to be told of `star(number, at)`."""
+    """Return the expected stars for `star(number, at)`."""
     return str(FIRST_ID + number), 100 + number, f"owner/repo-{number}", at
 
 
 def reasons_of(hour: Hour) -> list[tuple[int, str]]:
-    """Return (line, reason) of what was set aside, after checking that the reason names file and line."""
+    """Return (line, reason) of quarantined lines, after checking that the reason names file and line."""
     for number, reason in hour.set_aside:
         assert reason.startswith(f"hour.gz, line {number}: ")
     return sorted((number, reason.partition(": ")[2]) for number, reason in hour.set_aside)
@@ -332,11 +332,11 @@ def test_a_file_whose_heads_all_differ_is_read_all_the_same(monkeypatch: pytest.
     assert len(given_in(hour)) == 200
 
 
-# Any file, in any chunks, is what a plain parser makes of it.
+# Any file, in any chunks, gives what a plain parser gives.
 
 
 def plainly(content: bytes) -> tuple[Counter[str], list[Told], list[int]]:
-    """Return the types, the stars and the lines set aside as the standard library reads them, line by line."""
+    """Return the types, the stars and the quarantined lines as the standard library reads them, line by line."""
     mix: Counter[str] = Counter()
     stars: list[Told] = []
     bad: list[int] = []
@@ -394,7 +394,7 @@ def test_any_file_in_any_chunks_is_what_a_plain_parser_makes_of_it(
     mix, stars, bad = plainly(content)
     with mock.patch.multiple(gh_archive, CHUNK_BYTES=chunk, BATCH_STARS=batch):
         hour = parsed(zipped(content))
-    # an id, or what stands in for one, is told once: the first
+    # an id, or its replacement, is used once: the first
     once: dict[Any, Told] = {}
     for each in stars:
         once.setdefault(each[0] or each[1:], each)
@@ -873,7 +873,7 @@ def day_of(**statuses: Status) -> list[Hour]:
 def loaded(
     hours: Iterable[Hour], standing: dict[dt.datetime, Standing] | None = None
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of all tables that the batches of some hours bring."""
+    """Return the rows of all tables in the batches of some hours."""
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in gh_archive.TABLES}
     for batch in batches(hours, standing or {}, "run"):
         for name, table in batch.tables.items():
@@ -1030,7 +1030,7 @@ def test_a_reading_that_tells_as_much_takes_its_place(former: str, status: Statu
     assert not hour.is_worse_than(None)
     rows = loaded([hour], {hour.file_hour: stood})["gh_archive_hours"]
     assert [row["status"] for row in rows] == ([status] if is_replaced else [])
-    for row in rows:  # the days that its former stars lay on are to be counted anew
+    for row in rows:  # the days of its previous stars must be counted again
         assert row["first_day"] == DAY - dt.timedelta(days=1)
 
 
@@ -1056,7 +1056,7 @@ def test_an_emptied_file_tells_less_and_a_corrected_one_does_not() -> None:
     assert hour.finding == "hour.gz: 2 events"
 
 
-# Readings of one day again and again: what the warehouse holds.
+# Repeated readings of one day: the content of the warehouse.
 
 Held = dict[dt.datetime, list[int]]
 
@@ -1084,7 +1084,7 @@ def stars_of(hour: int) -> list[Event]:
 
 
 def as_read(hour: int, state: str | int) -> Hour:
-    """Return an hour in a state; a number is how many stars come before a cut."""
+    """Return an hour in a state; a number gives how many stars precede a cut."""
     at, events = dt.datetime.combine(DAY, dt.time(hour)), stars_of(hour)
     if isinstance(state, int):
         return parsed(file_of(*events[:state])[:-3], at)

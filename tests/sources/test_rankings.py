@@ -1,4 +1,4 @@
-"""A ranking file gives every row that is good, says what became of the rest, and never takes back what stood."""
+"""A ranking file yields every good row, reports what became of the rest, and never removes rows loaded before."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rows_of(day: Day) -> list[int]:
 
 
 def reasons_of(day: Day) -> list[tuple[int, str]]:
-    """Return (row, reason) of what was set aside, after checking that the reason names the row."""
+    """Return (row, reason) of quarantined rows, after checking that the reason names the row."""
     for entry in day.set_aside:
         assert entry["reason"].startswith(f"row {entry['file_row']}: ")
     return [(entry["file_row"], entry["reason"].partition(": ")[2]) for entry in day.set_aside]
@@ -109,7 +109,7 @@ def test_a_file_of_sixty_places_a_list_is_whole() -> None:
     assert len(cells_of(parsed(file_of(lists("A", "B", length=60))))) == 120
 
 
-# Files of which nothing is believed.
+# Files that are refused as a whole.
 
 WHOLE = file_of(lists("A", "B", "C"))
 
@@ -182,7 +182,7 @@ def test_a_file_cut_anywhere_is_never_taken_for_a_whole_one(length: int) -> None
     assert day.status == ("observed" if WHOLE[:length] in indistinguishable else "refused")
 
 
-# Rows that break: they alone are set aside.
+# Rows that break: only they are set aside.
 
 
 def broken(at: int, bad: bytes | Sequence[str]) -> tuple[Day, list[list[str]]]:
@@ -298,7 +298,7 @@ def test_two_stray_quotes_do_not_make_one_row_of_two(name: str) -> None:
 
 @pytest.mark.parametrize("closing", ['say ""hi""', "x", ", x", ""])
 def test_a_stray_quote_that_a_later_quote_closes_swallows_no_row(closing: str) -> None:
-    """The joined text has eleven cells, so a reader that counts cells alone would take it for one row."""
+    """The joined text has eleven cells, so a reader that only counts cells would take it for one row."""
     lines = [line(cells) for cells in lists("A", "B", "C")]
     lines[1] = lines[1].replace(b"a thing", b'"a thing')
     lines[4] = lines[4].replace(b"a thing", f'"{closing}"'.encode())
@@ -346,7 +346,7 @@ def test_a_file_of_bad_rows_does_not_take_long(bad: bytes) -> None:
     assert cells_of(day) == [row(4000)]
 
 
-# Nothing good is lost, whatever stands in the cells.
+# No good row is lost, for any content of the cells.
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 FRAGMENTS = st.sampled_from(

@@ -1,4 +1,4 @@
-"""GitHub is asked as it wants to be: what is spent, what is waited for, what is tried again, and what is an answer."""
+"""How the client treats GitHub: what it spends, how long it waits, what it retries, and what counts as a response."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def get(server: GitHubServer, path: str = PATH, tokens: tuple[str, ...] = 
 
 
 async def error_of(server: GitHubServer, path: str = PATH, **options: Any) -> str:
-    """Return the message of what asking raises, after checking what holds for every message."""
+    """Return the message of the error that a request raises, after checking what holds for every message."""
     with pytest.raises(UpstreamError) as raised:
         await get(server, path, **options)
     assert_fit_to_be_seen(raised.value)
@@ -68,7 +68,7 @@ async def error_of(server: GitHubServer, path: str = PATH, **options: Any) -> st
 def assert_fit_to_be_seen(error: BaseException) -> None:
     assert str(error)
     assert "\n" not in str(error)
-    # not even behind the scenes: what httpx raises carries the request
+    # including chained exceptions: what httpx raises contains the request
     assert error.__cause__ is None
     assert error.__context__ is None
     assert_no_token("".join(traceback.format_exception(error)) + repr(error) + repr(vars(error)))
@@ -82,7 +82,7 @@ def many(hub: GitHub, count: int, path: str = PATH, **options: Any) -> Any:
     return asyncio.gather(*(hub.get(f"{path}{number}", **options) for number in range(count)), return_exceptions=True)
 
 
-# what is asked, and what is answered
+# requests and responses
 
 
 async def test_a_question_is_asked_in_the_words_of_the_api() -> None:
@@ -194,7 +194,7 @@ async def test_graphql_gives_data_and_errors() -> None:
     assert json.loads(asked.body) == {"query": "query($ids:[ID!]!){x}", "variables": {"ids": ["é"]}}
 
 
-# what passes, and what does not
+# transient and permanent errors
 
 
 PASSING = [
@@ -491,7 +491,7 @@ async def test_a_query_of_several_points_leaves_the_reserve_alone() -> None:
 
 @pytest.mark.parametrize(("status", "skew_hours"), [(403, -1), (403, 0), (429, 1)])
 async def test_a_spent_limit_is_waited_for_by_the_clock_of_the_server(status: int, skew_hours: int) -> None:
-    """The account is only seen to be spent when an answer says so; other requests in flight wait as well."""
+    """The account turns out to be spent only when a response says so; other requests in flight wait as well."""
 
     def answer(asked: Asked) -> Says:
         if server.now() < reset:
@@ -508,7 +508,7 @@ async def test_a_spent_limit_is_waited_for_by_the_clock_of_the_server(status: in
         answers = await many(hub, 5)
         seconds = time.monotonic() - began
         assert [answer.status for answer in answers] == [200] * 5
-        # only the one that had to find out was refused, and the wait was the server's
+        # only the one that discovered it was refused, and the wait was the server's
         assert len(server.asked) == 6
         assert 0.9 <= seconds < 10
         assert 0.9 <= hub.spent.waited_seconds < 10
@@ -724,7 +724,7 @@ async def test_a_secondary_limit_without_retry_after_doubles_its_pause() -> None
         pauses = [after - before for before, after in itertools.pairwise(times)]
     for pause, wanted in zip(pauses, (0.2, 0.4, 0.8, 0.0, 0.2), strict=True):
         assert pause >= wanted
-    # after a good answer it begins anew, and does not go on with 1.6
+    # after a good response it starts over, and does not continue with 1.6
     assert pauses[4] < 1.5
     assert len(logged) == 4
 
@@ -763,7 +763,7 @@ async def test_the_pace_of_a_minute_lets_a_burst_through_and_then_holds(monkeypa
     monkeypatch.setattr(github, "MINUTE", 1.0)
     async with GitHubServer(lambda asked: Says(200, {"data": {}})) as server:
         server.open_account(TOKENS[0], "core", limit=5000)
-        # the question for the limits is one of the 11
+        # the request for the limits is one of the 11
         async with asking(server, requests_a_minute=11, patience_seconds=0.1) as hub:
             await many(hub, 25)
             times = [asked.at - server.asked[0].at for asked in server.asked]
@@ -857,7 +857,7 @@ async def test_a_redirect_elsewhere_is_an_error_and_no_token_goes_there(location
         assert elsewhere.asked == []
 
 
-# what is said of limits
+# limit headers
 
 
 async def test_rate_limits_say_what_each_token_has_left_and_cost_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Days of star histories: in which zone they end, and that none is stored before it is known."""
+"""Days of star histories: the zone in which they end, and that none is stored before it is final."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MINUTES = st.integers(0, 366 * 24 * 60 - 1)
 
 
 def steady_world(stars_an_hour: int = 10) -> World:
-    """One repository that is given so many stars every hour of every day."""
+    """One repository that gets the same number of stars every hour of every day."""
     hours = [
         (STAR_DAYS.begins_at(day + DAY) - STAR_DAYS.begins_at(day)) // HOUR
         for day in (FIRST + n * DAY for n in range(LENGTH))
@@ -40,7 +40,7 @@ STEADY = steady_world()
 
 
 def read_at(world: World, at: dt.datetime) -> dict[dt.date, int]:
-    """Return what the reader takes from the first page of the world's history at an instant, day by day."""
+    """Return what the reader extracts from the first page of the world's history at an instant, day by day."""
     (one,) = world.repositories
     weeks = world.held(one, at)
     content = [
@@ -68,7 +68,7 @@ def read_at(world: World, at: dt.datetime) -> dict[dt.date, int]:
 
 
 @given(MINUTES)
-@example(66 * 1440 + 8 * 60 + 29)  # a minute before the 7th of March is known, and then the minute it is
+@example(66 * 1440 + 8 * 60 + 29)  # a minute before the 7th of March is final, and then the minute it is
 @example(66 * 1440 + 8 * 60 + 30)
 @example(67 * 1440 + 7 * 60 + 30)  # the first minute at which the day of 23 hours is
 @example(305 * 1440 + 8 * 60 + 30)  # and that of 25 hours
@@ -89,7 +89,7 @@ def test_the_days_of_a_year_are_known_one_after_the_other() -> None:
     assert {day: hours for day, hours in gaps.items() if hours != 24} == {SPRING: 23, AUTUMN: 25}
     assert STAR_DAYS.known_at(SPRING - DAY) == dt.datetime(YEAR, 3, 8, 8, 30)
     assert STAR_DAYS.known_at(SPRING) == dt.datetime(YEAR, 3, 9, 7, 30)
-    assert STAR_DAYS.slack >= dt.timedelta(minutes=2)  # an answer may be 60 seconds old
+    assert STAR_DAYS.slack >= dt.timedelta(minutes=2)  # a response may be 60 seconds old
 
 
 @given(MINUTES, st.sampled_from(ZONES))
@@ -109,7 +109,7 @@ def test_sql_says_what_python_says(zone: ZoneInfo) -> None:
         from generate_series(timestamp '{YEAR}-01-01', timestamp '{YEAR}-12-31', interval 10 minutes) as t (instant)
     """
     with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'Asia/Kolkata'")  # the session's own zone has no say
+        connection.execute("set TimeZone = 'Asia/Kolkata'")  # the session's own zone has no effect
         rows = connection.execute(sql).fetchall()
     assert len(rows) > 50_000
     assert [row for row in rows if row[1] != days.last_known(row[0])] == []

@@ -1,4 +1,4 @@
-"""What a page of star history says, which pages are asked for, and which weeks are new."""
+"""How a page of star history is read, which pages are requested, and which weeks are new."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_stars_on_days_to_come_are_no_stars() -> None:
     reads = parse_page(ASK, answer(content))
     assert [reads.weeks[0][day] for day in WEEKDAYS] == [1, 2, 3, 4, 5, 0, 0]
     assert reads.reads[0]["last_day"] == TODAY - DAY
-    assert reads.reads[0]["etag"] is None  # a 304 would confirm what is not believed
+    assert reads.reads[0]["etag"] is None  # a 304 would confirm what was rejected
     assert "days to come" in reads.quarantine[0]["reason"]
 
 
@@ -200,7 +200,7 @@ class Home:
             return plan(connection, self.members, first, last, now=now, **more)
 
     def keep(self, asks: list[Ask], at: dt.datetime, pages: dict[int, list[dict[str, Any]]] | None = None) -> int:
-        """Load what these asks answered at `at`; return how many weeks were new."""
+        """Load the responses to these requests at `at`; return how many weeks were new."""
         today = STAR_DAYS.day_of(at)
         sunday = today - DAY * (today.isoweekday() % 7)
         new = 0
@@ -339,7 +339,7 @@ def test_a_week_is_stored_again_only_when_it_says_something_new(home: Home) -> N
     ask = Ask(1, "o/r1", 1)
     assert home.keep([ask], NOW) == 30
     assert home.keep([ask], NOW + dt.timedelta(hours=1)) == 0
-    assert home.keep([ask], NOW + DAY) == 1  # one more of its days is known
+    assert home.keep([ask], NOW + DAY) == 1  # one more of its days is final
     restated = weeks(30)
     restated[4] = week(SUNDAY - 28 * DAY, 3, 0, 0, 0, 0, 0, 1)
     assert home.keep([ask], NOW + DAY, {1: restated}) == 1
@@ -358,7 +358,7 @@ def test_an_etag_is_sent_only_with_the_week_that_it_confirms(home: Home) -> None
 
 
 def test_a_day_is_planned_once_it_is_known(home: Home) -> None:
-    """At 06:00 UTC yesterday has not ended for GitHub: what is asked for then reads to the day before."""
+    """At 06:00 UTC yesterday has not ended for GitHub: a request then covers the days up to the day before."""
     early = NOW - dt.timedelta(hours=3)
     first = home.plan(YESTERDAY, YESTERDAY, now=early)
     assert len(first.asks) == 70  # never read: their past is worth it
@@ -382,12 +382,12 @@ def test_what_an_earlier_version_believed_too_early_is_read_again(home: Home) ->
     assert len(home.plan(YESTERDAY - 30 * DAY, YESTERDAY).asks) == 70
     home.members = [Member(**{**vars(m), "stars_total": 0}) for m in home.members]
     assert len(home.plan(YESTERDAY, YESTERDAY).asks) == 70
-    # the same numbers, read once the day is known, are a reading of it
+    # the same numbers, read once the day is final, are a reading of it
     assert home.keep([Ask(1, "o/r1", 1)], NOW) == 1
 
 
 class Unchanged:
-    """An API that answers 304 to an ETag, and else a page that the test gives."""
+    """An API that responds with 304 to an ETag, and otherwise with a page that the test defines."""
 
     def __init__(self, at: dt.datetime, content: list[dict[str, Any]]) -> None:
         self.at, self.content = at, content
@@ -401,9 +401,9 @@ class Unchanged:
 @pytest.mark.parametrize(
     ("stored_at", "asked_at", "is_asked_in_full", "known_to"),
     [
-        # on a Wednesday and on the Thursday after it, the newest week is all that can have more known days
+        # on a Wednesday and on the Thursday after it, only the newest week can have more final days
         (NOW - DAY, NOW, False, YESTERDAY),
-        # at 08:10 UTC the new week has begun, and the Saturday before it is not known yet
+        # at 08:10 UTC the new week has begun, and the Saturday before it is not final yet
         (dt.datetime(2026, 2, 22, 8, 10), dt.datetime(2026, 2, 23, 9), True, SUNDAY),
         (dt.datetime(2026, 2, 22, 8, 30), dt.datetime(2026, 2, 23, 9), False, SUNDAY),
         # at 07:00 UTC it is still Saturday for GitHub

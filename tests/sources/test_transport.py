@@ -1,4 +1,4 @@
-"""A file is there, is not there, or cannot be read: three answers, from every kind of base."""
+"""A file exists, does not exist, or cannot be read: three results, from every kind of base."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def over_http(server: UpstreamServer) -> Upstream:
 
 
 def error_of(base: str, name: str = "day.csv") -> str:
-    """Return the message of what reading raises, after checking what holds for every message."""
+    """Return the message of the error that reading raises, after checking what holds for every message."""
     with pytest.raises(UpstreamError) as raised:
         Upstream(base, backoff_seconds=0.01).read(name)
     message = str(raised.value)
@@ -291,7 +291,7 @@ LARGE = bytes(range(251)) * 4000
 
 
 def opened(upstream: Upstream, name: str = "hour.gz", through: Path | None = None) -> bytes | None:
-    """Return what an open file holds from its beginning on; its folder stays empty."""
+    """Return the content of an open file; its folder stays empty."""
     file = upstream.open(name, through=through)
     if file is None:
         return None

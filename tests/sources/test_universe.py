@@ -57,7 +57,7 @@ class Home:
     def cycle(
         self, api: GitHubApi, day: dt.date = YESTERDAY, *, size: int = COUNT, watchlist: list[str] | None = None
     ) -> Outcome:
-        """Make a cycle and keep its rows."""
+        """Run a cycle and keep its rows."""
         api.now = dt.datetime.combine(day + DAY, NOW.time())
         with self.warehouse.connected() as connection:
             known = state(connection, day)
@@ -417,7 +417,7 @@ def test_an_api_that_answers_nothing_is_given_up_soon(api: GitHubApi) -> None:
 def test_an_endpoint_that_refuses_everybody_is_told_as_such(code: int, api: GitHubApi) -> None:
     api.faults.append(faults.status(faults.HISTORY, code=code, message="no"))
     reads, failure = read_all(api, asks_of(api, 1, count=8))
-    assert {row["status"] for row in reads.reads} == {"unreadable"}  # so that all are asked again today
+    assert {row["status"] for row in reads.reads} == {"unreadable"}  # so that all are requested again today
     if code != 422:  # unreadable in itself
         assert failure == (
             "star histories are refused for 8 of 8 repositories that are public"
@@ -522,7 +522,7 @@ def test_a_watched_repository_made_anew_is_read_in_the_same_cycle(home: Home, ap
     one.states = (*one.states, (NOW + DAY / 2, "not_found"))
     other.names = (*other.names, (NOW + 1.5 * DAY, name))
     home.cycle(api, size=1, watchlist=[name])
-    home.cycle(api, TODAY, size=1, watchlist=[name])  # nobody answers to the name
+    home.cycle(api, TODAY, size=1, watchlist=[name])  # the name leads to no repository
     outcome = home.cycle(api, TODAY + DAY, size=1, watchlist=[name])
     assert (outcome.status, outcome.entered) == ("observed", 1)
     told = home.rows(f"select repo_id, state FROM repositories where day = '{TODAY + DAY}' order by state")
