@@ -1,8 +1,8 @@
-"""Clusters of repositories that say the same of themselves: a week's partition, its labels, and ids carried on.
+"""Weekly clusters of repositories with similar topics and descriptions, with labels and ids that persist.
 
-Here: the published cluster tables (name, type, comment), and how texts become clusters, labels, ids and facts.
-Not here: reading and writing the warehouse (`defs.clusters`), and what clusters say of languages (dbt). What was tried
-and how it is judged: docs/clusters.md.
+This module defines the published cluster tables (name, type, comment) and computes clusters, labels, ids and measures
+from texts. `defs.clusters` reads and writes the warehouse, and dbt compares languages over clusters. docs/clusters.md
+lists the alternatives that were tried and how they were judged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 # --- what counts as text
 
 TOPIC_WEIGHT = 3
-"""A topic is chosen to say what a thing is, a word of a description need not be."""
+"""weight of a topic against a word of a description: owners choose topics to describe the project"""
 _BOILERPLATE = """
     app application applications apps awesome based beautiful best better build building built clean code codes
     collection community complete curated developer developers development easily easy efficient elegant fast feature
@@ -42,125 +42,128 @@ _BOILERPLATE = """
     supported supports tiny tool toolkit tools use used uses using various want way work works world write written
 """
 BOILERPLATE = frozenset(_BOILERPLATE.split())
-"""Words of praise and kind, which say nothing of what a repository is about; with them clusters are of style."""
+"""Words of praise and general kinds, which do not describe a subject; with them, clusters would reflect style."""
 LANGUAGE_ALIASES = frozenset(
     {
         *("c-plus-plus", "c-sharp", "cplusplus", "cpp", "csharp", "golang", "js", "node", "nodejs", "py", "python3"),
         *("rustlang", "ts"),
     }
 )
-"""Beside the languages of the week. A cluster must not be a language: languages are compared over clusters."""
+"""Ignored in addition to the languages of the week: a cluster must not be a language, because languages are compared
+over clusters."""
 WORD = re.compile(r"[a-z0-9][a-z0-9+#.-]*[a-z0-9+#]")
 REMARK = re.compile(r"\b\w+://\S+|\([^()]*\)")
-"""Addresses, and what stands in brackets: of what state a thing is rather than what it is for."""
+"""URLs, and text in brackets, which describes the state of a project rather than its purpose"""
 TEXTS_KEPT = 2**14
-"""descriptions whose words are remembered, about 20 MB: from week to week few of them change"""
+"""descriptions whose words are cached, about 20 MB; few descriptions change from week to week"""
 LONGEST = 35
-"""characters of a word, as GitHub allows in a topic; longer ones are noise"""
+"""maximum characters of a word, GitHub's limit for a topic; longer words are noise"""
 MOST_CHARACTERS = 1000
-"""of a description that are read: GitHub allows 350"""
+"""characters of a description that are read; GitHub allows 350"""
 MIN_WORDS = 2
-"""A repository with one known word is as near to all that have it as any can be."""
+"""A repository with a single known word would be equally close to all others that have it."""
 RAREST, MOST_COMMON = 2, 0.3
-"""A word is known if two repositories have it or more, and at most 30 %: what all have tells nothing."""
+"""A word is known if at least two repositories have it, and at most 30 %; more common words do not distinguish."""
 
 # --- what is a cluster
 
 MIN_REPOS = 30
-"""With fewer, partitions of shuffled words agree nearly as well as those of real ones."""
+"""With fewer repositories, partitions of shuffled words agree almost as well as partitions of real words."""
 SEEDS = 10
 SEEN_LINKS = 0.8
-"""Each seed sees another 80 % of the links: what stands on a few of them falls apart."""
+"""Each seed uses a different 80 % of the links, so clusters that depend on a few links break up."""
 MOST_NEIGHBOURS = 30
-"""Links of a repository: the root of their number up to this many. More, and clusters swallow one another."""
+"""maximum links of a repository (the square root of their number below it); with more, clusters merge"""
 LEAST_SIMILAR = 0.05
-"""cosine; below it a link is one common word among many"""
+"""least cosine of a link; below it, two repositories share one common word among many"""
 RESOLUTION, RESOLVED_REPOS = 2.0, 1000
-"""of the modularity, from 1000 repositories on, where it makes 20 to 40 clusters; down to 1 for the fewest: of 50
-repositories it would leave clusters of five"""
+"""Resolution of the modularity from 1000 repositories on, where it gives 20 to 40 clusters. It falls to 1 for the
+fewest: with 2, 50 repositories would give clusters of five."""
 ITERATIONS = 4
 MIN_STABILITY = 0.45
-"""Mean adjusted Rand index of a week's partitions. With shuffled words it is at most 0.40 from 40 repositories on, and
-0.13 from 300; of recorded topics 0.46 and more, about 0.7 from 1000 on (docs/clusters.md)."""
+"""Least mean adjusted Rand index of a week's partitions. Shuffled words give at most 0.40 from 40 repositories on and
+0.13 from 300 on; recorded topics give at least 0.46, and about 0.7 from 1000 on (docs/clusters.md)."""
 MIN_RECURRENCE = 0.6
-"""Mean best Jaccard overlap over the seeds. Below it a cluster "should not be trusted" (Hennig 2007, as the R package
-fpc says); a cluster that was told of the week before stays down to 0.5, where it counts as dissolved."""
+"""Least mean best Jaccard overlap over the seeds. Below it a cluster "should not be trusted" (Hennig 2007, quoted by
+the R package fpc). A cluster that was published the week before is kept down to 0.5, where it counts as dissolved."""
 DISSOLVED = 0.5
 MIN_SIZE = 5
 MIN_MEMBERSHIP = 0.5
-"""A member is where most seeds put it."""
+"""least share of the seeds that put a member into its cluster"""
 
 # --- labels, ids and facts
 
 LABEL_TERMS, TERMS = 3, 10
 LABEL_REPOS = 3
-"""members that say a term of the cluster"""
+"""least number of members that use a term of the cluster"""
 MIN_OVERLAP = 1 / 3
-"""Jaccard, of repositories that are there in both weeks: half of the members, where both clusters are of one size."""
+"""Least Jaccard overlap of a cluster with itself a week later, over repositories read in both weeks: half of the
+members if both have the same size."""
 MEMORY = dt.timedelta(weeks=13)
-"""So long a cluster is known again after weeks without it; the recordings have gaps of 11 weeks."""
+"""A cluster keeps its id if it returns within this time; the recordings have gaps of 11 weeks."""
 RECENT = dt.timedelta(weeks=4)
 CHANGE = 0.2
-"""of a cluster's share of the repositories, against its median of four weeks: what comes and goes on the rim is less"""
+"""change of a cluster's share of the repositories against its median of four weeks; fluctuation at its edge is less"""
 CONSOLIDATING_PACE = 1.25
-"""times the growth of the universe: by chance half of all clusters are above it"""
+"""multiple of the growth of all repositories; by chance half of all clusters exceed 1"""
 
-TOO_FEW = "too few repositories tell topics or a description"
+TOO_FEW = "too few repositories have topics or a description"
 UNSTABLE = "the partitions differ too much from seed to seed"
-NONE_RECURS = "no cluster comes back from seed to seed"
+NONE_RECURS = "no cluster recurs from seed to seed"
 
 # --- tables
 
 _WEEK = ("DATE", "Monday that begins the week, UTC.")
-_CLUSTER = ("INTEGER", "Cluster: an id from 1 on that stays while most members do; never given twice.")
+_CLUSTER = ("INTEGER", "Cluster id, from 1; persists while most members stay, and is never reused.")
 _LABEL = (
     "VARCHAR",
-    "The terms that set it apart, joined by ' · '; stays with the id until half of them or more are not among its "
-    "terms. Beside that only a-z, 0-9, + # . -, so that nothing by strangers can break out of it.",
+    "The terms that distinguish the cluster, joined by ' · '; kept until half of them or more are no longer among its "
+    "terms. Otherwise only a-z, 0-9, + # . -, so that text by strangers cannot inject markup.",
 )
 _AS_OF = ("DATE", "UTC day of the last reading of the week; nothing later is used.")
 _GAINED = (
     "BIGINT",
-    "Sum of weekly_repo_trends.stars_gained of its members, stars; NULL if unknown for all of them.",
+    "Sum of weekly_repo_trends.stars_gained over the members, stars; NULL if unknown for all of them.",
 )
 _GROWTH = (
     "DOUBLE",
-    "Stars gained over the stars held a week before, share, over members whose gain is known; NULL if none is.",
+    "Stars gained over the stars held a week before, as a share, over members with a known gain; NULL without any.",
 )
 _STATUS = (
     "VARCHAR",
-    "forming: its id is at most three weeks old; growing or shrinking: its share of the repositories with text is a "
-    "fifth or more above or below its median of the four weeks before; consolidating: neither, and it took another "
-    "cluster in since then or its stars grow by a quarter faster than the universe's; steady: none of these. NULL in "
-    "the first week with clusters.",
+    "forming: the id is at most three weeks old; growing or shrinking: the share of the repositories with text is a "
+    "fifth or more above or below its median of the four weeks before; consolidating: neither, and another cluster "
+    "merged into it since then or its stars grow a quarter faster than those of all repositories; steady: none of "
+    "these. NULL in the first week with clusters.",
 )
 
 CLUSTERINGS = WeeklyTable(
     "fct_clustering_week",
-    "Grain: week with readings. Whether the week has clusters that stand on more than chance, and if not, why. "
+    "Grain: week with readings. Whether the clusters of the week are better than chance, and if not, why. "
     "Source: weekly_repo_trends, dim_repo.",
     {
         "week": _WEEK,
         "as_of_date": _AS_OF,
         "repos": (
             "BIGINT",
-            "Repositories read in the week that tell enough of themselves, in topics or a description; of the tracked "
-            "ones where there are any.",
+            "Repositories read in the week with enough words in topics or description; only tracked ones if there are "
+            "any.",
         ),
         "repos_without_text": (
             "BIGINT",
-            "Those that do not: without topics and description, or in words that no other has. They are in no cluster.",
+            "Repositories without topics and description, or only with words that no other has. They are in no "
+            "cluster.",
         ),
-        "clustered": ("BIGINT", "Of repos, those in a cluster; 0 without stable clusters."),
+        "clustered": ("BIGINT", "Repositories in a cluster; 0 without stable clusters."),
         "clusters": ("BIGINT", "Clusters of the week; 0 without stable clusters."),
-        "seeds": ("INTEGER", "Partitions that were compared; NULL if the week was too small to try."),
+        "seeds": ("INTEGER", "Number of partitions that were compared; NULL if the week has too few repositories."),
         "stability": (
             "DOUBLE",
-            "Mean adjusted Rand index of the pairs of these partitions, 1 if all are the same, 0 as by chance; NULL "
+            "Mean adjusted Rand index over pairs of these partitions: 1 if all are equal, 0 by chance; NULL "
             "with seeds.",
         ),
         "is_stable": ("BOOLEAN", "True if the week's clusters are published."),
-        "reason": ("VARCHAR", "Why there are none; NULL if there are."),
+        "reason": ("VARCHAR", "Why the week has no clusters; NULL if it has."),
     },
 )
 
@@ -180,47 +183,51 @@ CLUSTERS = WeeklyTable(
             "As in weekly_repo_trends; mixed: a sum of both; NULL with stars_gained.",
         ),
         "growth": _GROWTH,
-        "universe_growth": ("DOUBLE", "The same over all repositories read in the week, in a cluster or not."),
+        "universe_growth": ("DOUBLE", "growth over all repositories read in the week, in a cluster or not."),
         "entrants": (
             "BIGINT",
-            "Members that were not in it the last time it was told of; all of them when it is new; NULL in the first "
-            "week with clusters.",
+            "Members that were not in the cluster in its last published week; all members if it is new; NULL in the "
+            "first week with clusters.",
         ),
         "leavers": (
             "BIGINT",
-            "Members of the last time that are not now, moved or no longer read; 0 when it is new; NULL with entrants.",
+            "Members of its last published week that are no longer members, because they moved or were not read; 0 if "
+            "it is new; NULL with entrants.",
         ),
         "stability": (
             "DOUBLE",
-            "Mean over the seeds of the best Jaccard overlap of this cluster with one of theirs, 0-1.",
+            "Best Jaccard overlap of this cluster with a cluster of a seed, 0-1, mean over the seeds.",
         ),
         "status": _STATUS,
-        "born_on": ("DATE", "Week in which the id was given."),
+        "born_on": ("DATE", "Week in which the id was assigned."),
         "split_from": (
             "INTEGER",
-            "Cluster, of the week before and living on, that half of its members or more come from; NULL if there is "
-            "none, and after its first week.",
+            "Surviving cluster of the week before that contributed half of the members or more; NULL if there is none, "
+            "and after the first week.",
         ),
         "merged_from": (
             "INTEGER[]",
-            "Clusters that ended this week and have half of their members or more in this one; empty if none.",
+            "Clusters that ended this week with half of their members or more now in this one; empty if none.",
         ),
     },
 )
 
 MEMBERS = WeeklyTable(
     "fct_cluster_member_week",
-    "Grain: week x repo_key in a cluster; a repository is in one cluster at most. Source: dim_repo, "
+    "Grain: week x repo_key in a cluster; a repository is in at most one cluster. Source: dim_repo, "
     "weekly_repo_trends.",
     {
         "week": _WEEK,
         "cluster": _CLUSTER,
         "repo_key": ("BIGINT", "Repository, stable over renames: join key of every table."),
         "full_name": ("VARCHAR", "owner/name at the last reading of the week; text by strangers."),
-        "membership": ("DOUBLE", "Share of the seeds that put it there, 0.5-1: low on the rim of a cluster."),
+        "membership": (
+            "DOUBLE",
+            "Share of the seeds that assign it to the cluster, 0.5-1; low at the edge of a cluster.",
+        ),
         "is_entrant": (
             "BOOLEAN",
-            "True if it was not in the cluster the last time that was told of; NULL in the first week with clusters.",
+            "True if it was not in the cluster in its last published week; NULL in the first week with clusters.",
         ),
     },
 )
@@ -238,7 +245,7 @@ CLUSTER_TRENDS = WeeklyTable(
         "growth": _GROWTH,
         "momentum": (
             "DOUBLE",
-            "growth less that of all repositories read in the week, share; NULL without growth.",
+            "growth minus that of all repositories read in the week, share; NULL without growth.",
         ),
         "momentum_rank": (
             "INTEGER",
@@ -255,12 +262,12 @@ CLUSTER_TABLES = (CLUSTERINGS, CLUSTERS, MEMBERS, CLUSTER_TRENDS)
 
 
 def word_lists(repos: pd.DataFrame) -> list[list[str]]:
-    """Return what each repository says of itself, as words: topics, their parts, and words of the description.
+    """Return the words of each repository: topics, their parts, and words of the description.
 
-    Left out: stop words, boilerplate, and names of languages (of all repositories given, and a few others).
+    Stop words, boilerplate and names of languages (those of `repos` and a few others) are left out.
 
     Args:
-        repos: with topics (lists or missing), description and language.
+        repos: frame with topics (lists or missing), description and language.
     """
     ignored = _ignored(frozenset(language.lower() for language in repos["language"].dropna().unique()))
     texts = zip(repos["topics"], repos["description"], strict=True)
@@ -269,7 +276,7 @@ def word_lists(repos: pd.DataFrame) -> list[list[str]]:
 
 @lru_cache(maxsize=16)
 def _ignored(languages: frozenset[str]) -> frozenset[str]:
-    """Return the words that tell nothing: the same object for the same languages, which caches compare at once."""
+    """Return the words to ignore; the same object for the same languages, so that cache lookups are fast."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     return frozenset(BOILERPLATE | LANGUAGE_ALIASES | languages | ENGLISH_STOP_WORDS)
@@ -296,7 +303,7 @@ def _text_words(text: str, ignored: frozenset[str]) -> tuple[str, ...]:
 
 
 def _with_parts(word: str, ignored: frozenset[str]) -> list[str]:
-    """Return a word, and the parts of a compound; nothing if it tells nothing."""
+    """Return a word and the parts of a compound; an empty list for an ignored word."""
     if word in ignored or len(word) > LONGEST:
         return []
     parts = [intern(part) for part in word.split("-") if len(part) > 1 and part not in ignored and not part.isdigit()]
@@ -305,26 +312,26 @@ def _with_parts(word: str, ignored: frozenset[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Texts as rows of unit length; only of repositories with enough known words."""
+    """Texts as vectors of unit length, only of repositories with enough known words."""
 
     kept: Array
-    """places of these repositories among those given"""
+    """positions of these repositories in the input"""
     matrix: csr_matrix
     """TF-IDF, repository x word"""
     counts: csr_matrix
-    """how often the text says the word, a topic three times; at most that"""
+    """occurrences of the word in the text, at most three; a topic counts as three"""
     words: Array
 
 
 def vectors(texts: Sequence[Sequence[str]]) -> Vectors:
-    """Return the TF-IDF vectors of texts; of none if no word is known."""
+    """Return the TF-IDF vectors of texts; empty if no word is known."""
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
     counter = CountVectorizer(analyzer=list, min_df=RAREST, max_df=MOST_COMMON)
     try:
         counts = counter.fit_transform(texts)
-    except ValueError:  # no word is left, as scikit-learn says it
+    except ValueError:  # scikit-learn raises it if no word is left
         return Vectors(np.arange(0), csr_matrix((0, 0)), csr_matrix((0, 0)), np.array([], dtype=str))
     kept = np.flatnonzero(np.diff(counts.indptr) >= MIN_WORDS)
     counts = counts[kept]
@@ -337,28 +344,28 @@ def vectors(texts: Sequence[Sequence[str]]) -> Vectors:
 
 @dataclass(frozen=True)
 class Partition:
-    """What several seeds agree on."""
+    """The consensus of several seeds."""
 
     cluster: Array
-    """of each repository, from 0 on; -1 in none"""
+    """cluster of each repository, from 0; -1 for none"""
     membership: Array
-    """of each repository: share of the seeds that put it there"""
+    """share of the seeds that put each repository into its cluster"""
     recurrence: dict[int, float]
-    """cluster -> mean over the seeds of the best Jaccard overlap with one of theirs"""
+    """cluster -> best Jaccard overlap with a cluster of a seed, mean over the seeds"""
     stability: float
-    """mean adjusted Rand index of the seeds' partitions"""
+    """mean adjusted Rand index over pairs of the seeds' partitions"""
 
 
 def partition(matrix: csr_matrix, keys: Array) -> Partition:
-    """Return the clusters that hold over the seeds.
+    """Return the consensus clusters of all seeds.
 
-    Repositories are linked to their nearest by cosine. Leiden divides the links that a seed sees; what most seeds put
-    together stays linked, and Leiden divides that.
+    Each repository is linked to its nearest neighbours by cosine. For each seed, Leiden partitions a sample of the
+    links. Links whose ends most seeds put together are kept, and Leiden partitions those.
 
     Args:
         matrix: rows of unit length.
-        keys: of the rows, 64-bit whole numbers; which links a seed sees depends on them, not on places, so that a week
-            with a few other repositories is divided alike.
+        keys: 64-bit keys of the rows. The sample of links depends on the keys, not on positions, so that a few new
+            repositories hardly change the partition.
     """
     import igraph
 
@@ -379,10 +386,10 @@ def partition(matrix: csr_matrix, keys: Array) -> Partition:
 
 
 def _links(matrix: csr_matrix) -> Any:
-    """Return the links to the nearest, each once, with their cosine.
+    """Return the links to the nearest neighbours, each once, with their cosine.
 
-    Most pairs share no word, so the cosines are a sparse matrix. The links are those of scikit-learn's brute
-    `NearestNeighbors`, which makes a dense matrix of all pairs.
+    Most pairs share no word, so the cosines are a sparse matrix. The links equal those of scikit-learn's brute-force
+    `NearestNeighbors`, which computes a dense matrix of all pairs.
     """
     from scipy.sparse import coo_matrix, triu
     from sklearn.preprocessing import normalize
@@ -396,11 +403,11 @@ def _links(matrix: csr_matrix) -> Any:
     order = np.lexsort((distance, row))
     row, column, distance = row[order], column[order], distance[order]
     starts = np.searchsorted(row, np.arange(count + 1))
-    is_taken = np.arange(len(row)) - starts[row] <= most  # a repository itself is in the first place
+    is_taken = np.arange(len(row)) - starts[row] <= most  # the repository itself comes first
     last = starts[:-1] + most
     is_full = last + 1 < starts[1:]
     for one in np.flatnonzero(is_full)[distance[last[is_full]] == distance[last[is_full] + 1]]:
-        # which of the equally near are taken is up to the selection among all
+        # among equal distances, take those that scikit-learn's selection takes
         place = slice(starts[one], starts[one + 1])
         distances = np.ones(count)
         distances[column[place]] = distance[place]
@@ -412,7 +419,7 @@ def _links(matrix: csr_matrix) -> Any:
 
 
 def _seen(keys: Array, links: Any, seed: int) -> Array:
-    """Return which links a seed sees: the same ones whatever other links there are."""
+    """Return a mask of the links that a seed uses; it does not depend on the other links."""
     one, other = keys[links.row].astype(np.uint64), keys[links.col].astype(np.uint64)
     low, high = np.minimum(one, other), np.maximum(one, other)
     mixed = pd.util.hash_array(pd.util.hash_array(low + np.uint64(seed)) ^ high)
@@ -431,16 +438,16 @@ def _divided(graph: Any, weights: Array, resolution: float, seed: int) -> Array:
 
 
 def _common(one: Array, other: Array) -> tuple[Array, Array, Array]:
-    """Return the pairs of clusters of two partitions that share members, in order, and how many they share."""
+    """Return (clusters of one, clusters of other, shared members) for the pairs that share members, in order."""
     codes, counts = np.unique(one * (other.max() + 1) + other, return_counts=True)
     rows, columns = np.divmod(codes, other.max() + 1)
     return rows, columns, counts
 
 
 def adjusted_rand(one: Array, other: Array) -> float:
-    """Return the adjusted Rand index of two partitions, clusters numbered from 0 on: 1 if they are the same.
+    """Return the adjusted Rand index of two partitions with clusters numbered from 0; 1 if they are equal.
 
-    scikit-learn's `adjusted_rand_score` gives the same number; its checks take ten times as long as the counts.
+    scikit-learn's `adjusted_rand_score` gives the same number, but its input checks take ten times as long.
     """
     together = int((_common(one, other)[2] ** 2).sum()) - len(one)
     apart, other_apart = (int((np.bincount(of) ** 2).sum()) - len(one) - together for of in (one, other))
@@ -455,7 +462,7 @@ def adjusted_rand(one: Array, other: Array) -> float:
 
 
 def _recurrence(cluster: Array, seeds: Sequence[Array]) -> tuple[Array, dict[int, float]]:
-    """Return the share of the seeds that put each repository where it is, and how well each cluster comes back."""
+    """Return (share of the seeds that agree on each repository, cluster -> mean best Jaccard overlap)."""
     there, overlaps = np.zeros(len(cluster)), np.zeros(cluster.max() + 1)
     sizes = np.bincount(cluster)
     for found in seeds:
@@ -473,9 +480,9 @@ def _recurrence(cluster: Array, seeds: Sequence[Array]) -> tuple[Array, dict[int
 
 
 def terms_of(counts: csr_matrix, words: Array, cluster: Array) -> dict[int, list[str]]:
-    """Return each cluster's terms by class-based TF-IDF, highest first; what is in no cluster counts as one class.
+    """Return cluster -> terms by class-based TF-IDF, highest first; repositories in no cluster form one class.
 
-    Of terms that share a part only the first is there.
+    Of terms that share a part only the first is returned.
     """
     from scipy.sparse import csr_matrix
 
@@ -486,14 +493,14 @@ def terms_of(counts: csr_matrix, words: Array, cluster: Array) -> dict[int, list
     terms = {}
     for name, often, members in zip(names.tolist(), said, said_by, strict=True):
         score = np.round(often / max(often.sum(), 1) * rarity, 9) * (members >= LABEL_REPOS)
-        order = np.argsort(-score, kind="stable")[: TERMS * 5]  # the words are in order of the alphabet
+        order = np.argsort(-score, kind="stable")[: TERMS * 5]  # words are sorted, so ties are alphabetical
         terms[name] = _apart({str(words[place]): int(members[place]) for place in order if score[place] > 0})
     terms.pop(-1, None)
     return terms
 
 
 def _apart(counts: dict[str, int]) -> list[str]:
-    """Return the first terms of those that share no part; of machine and machine-learning the whole, if half say it."""
+    """Return the first terms that share no part; a compound replaces its part if half of the members use it."""
     parts = {term: _parts(term) for term in counts}
     compounds = [term for term in counts if "-" in term]
     chosen: list[str] = []
@@ -525,21 +532,21 @@ def _label(terms: Sequence[str], taken: set[str], cluster: int) -> str:
 
 @dataclass(frozen=True)
 class Past:
-    """What is stored of the weeks before one."""
+    """The stored clusters of the preceding weeks."""
 
     clusters: pd.DataFrame
     """rows of fct_cluster_week of the last 13 weeks, with `repos` of fct_clustering_week"""
     members: pd.DataFrame
-    """cluster and repo_key, of each cluster's last week among these"""
+    """cluster and repo_key, from the last of these weeks that has the cluster"""
     first_week: dt.date | None
-    """the first week with clusters that there is"""
+    """the first week with clusters; None if there is none"""
     newest: int
-    """the highest id ever given before the week; 0 if none"""
+    """the highest id assigned before the week; 0 if none"""
 
 
 @dataclass(frozen=True)
 class Week:
-    """A week's rows of each table."""
+    """The rows of one week in each table."""
 
     clustering: pd.DataFrame
     clusters: pd.DataFrame
@@ -551,18 +558,20 @@ class Week:
 
 
 def clusters_of(week: dt.date, repos: pd.DataFrame, past: Past) -> Week:
-    """Return a week's clusters, known again from the weeks before, or the row that says why there are none.
+    """Return the clusters of a week, matched with those of earlier weeks, or a single row with why there are none.
 
     Args:
+        week: Monday that begins the week.
         repos: the tracked repositories read in the week, one row each: repo_key, full_name, language, topics and
             description as known on its last day, and as_of_date, stars_total, stars_gained, stars_gained_basis and
             growth_pct of weekly_repo_trends.
+        past: stored clusters of the preceding weeks.
     """
     if repos.empty:
         return Week(*(_rows(table, []) for table in CLUSTER_TABLES))
     repos = repos.sort_values("repo_key").reset_index(drop=True)
-    told = vectors(word_lists(repos))
-    count = len(told.kept)
+    texts = vectors(word_lists(repos))
+    count = len(texts.kept)
     fact: dict[str, Any] = {
         **{"week": week, "as_of_date": repos["as_of_date"].max(), "repos": count},
         **{"repos_without_text": len(repos) - count, "clustered": 0, "clusters": 0},
@@ -570,8 +579,8 @@ def clusters_of(week: dt.date, repos: pd.DataFrame, past: Past) -> Week:
     }
     if count < MIN_REPOS:
         return _without_clusters(fact | {"reason": TOO_FEW})
-    inside = repos.iloc[told.kept].reset_index(drop=True)
-    found = partition(told.matrix, inside["repo_key"].to_numpy())
+    inside = repos.iloc[texts.kept].reset_index(drop=True)
+    found = partition(texts.matrix, inside["repo_key"].to_numpy())
     fact |= {"seeds": SEEDS, "stability": round(found.stability, 6)}
     if found.stability < MIN_STABILITY:
         return _without_clusters(fact | {"reason": UNSTABLE})
@@ -581,9 +590,9 @@ def clusters_of(week: dt.date, repos: pd.DataFrame, past: Past) -> Week:
     inside["cluster"] = pd.Series(found.cluster).map(ids).astype("Int64")
     inside["membership"] = found.membership.round(6)
     members = _members(week, inside.dropna(subset="cluster"), past)
-    terms = terms_of(told.counts, told.words, inside["cluster"].fillna(-1).to_numpy(dtype=int))
+    terms = terms_of(texts.counts, texts.words, inside["cluster"].fillna(-1).to_numpy(dtype=int))
     recurrence = {ids[name]: value for name, value in found.recurrence.items() if name in ids}
-    clusters = _facts(members, terms, recurrence, _Universe(week, count, growth(repos)), past)
+    clusters = _facts(members, terms, recurrence, _AllRepos(week, count, growth(repos)), past)
     fact |= {"clustered": len(members), "clusters": len(clusters), "is_stable": True, "reason": None}
     return Week(
         _rows(CLUSTERINGS, [fact]), clusters, members[MEMBERS.column_names].reset_index(drop=True), _trends(clusters)
@@ -599,9 +608,9 @@ def _without_clusters(fact: dict[str, Any]) -> Week:
 
 
 def carried(week: dt.date, keys: pd.Series, found: Partition, past: Past) -> dict[int, int]:
-    """Return the ids of the clusters that are worth telling: known ones by overlap, new ones in order of size.
+    """Return the ids of the clusters to publish: existing ones by overlap, new ones in order of size.
 
-    A known cluster is what it was by the most of it, one to one, over all clusters together.
+    Clusters are matched with earlier ones one to one, so that the total overlap is maximal.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -616,7 +625,7 @@ def carried(week: dt.date, keys: pd.Series, found: Partition, past: Past) -> dic
     overlap[overlap < MIN_OVERLAP] = 0
     pairs = zip(*linear_sum_assignment(overlap, maximize=True), strict=True)
     ids = {names[row]: int(known[column]) for row, column in pairs if overlap[row, column] > 0}
-    alive = set(_last_told(past)["cluster"])
+    alive = set(_last_published(past)["cluster"])
     ids = {
         name: cluster
         for name, cluster in ids.items()
@@ -626,7 +635,7 @@ def carried(week: dt.date, keys: pd.Series, found: Partition, past: Past) -> dic
     return ids | {name: past.newest + number for number, name in enumerate(fresh, start=1)}
 
 
-def _last_told(past: Past) -> pd.DataFrame:
+def _last_published(past: Past) -> pd.DataFrame:
     """Return the clusters of the last week that had any."""
     weeks = past.clusters["week"]
     return past.clusters[weeks.eq(weeks.max())]
@@ -640,16 +649,18 @@ def _members(week: dt.date, inside: pd.DataFrame, past: Past) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Universe:
+class _AllRepos:
+    """All repositories of a week, in a cluster or not."""
+
     week: dt.date
     repos: int
-    """that tell something of themselves"""
+    """repositories with enough words"""
     growth: float | None
-    """of all of them"""
+    """growth of all repositories read in the week, share"""
 
 
 def _facts(
-    members: pd.DataFrame, terms: dict[int, list[str]], recurrence: dict[int, float], universe: _Universe, past: Past
+    members: pd.DataFrame, terms: dict[int, list[str]], recurrence: dict[int, float], everything: _AllRepos, past: Past
 ) -> pd.DataFrame:
     """Return the rows of fct_cluster_week."""
     merged = _merged(members, past)
@@ -661,14 +672,14 @@ def _facts(
     sizes, as_of = of_clusters.size(), of_clusters["as_of_date"].max()
     sizes_before = past.members.groupby("cluster").size()
     entrants = of_clusters["is_entrant"].sum() if past.first_week else None
-    recent = _recent(universe, past)
+    recent = _recent(everything, past)
     facts = []
     for cluster in sorted(terms):
         of_cluster = of_clusters.get_group(cluster)
         is_new = cluster not in known.index
         came = None if entrants is None else int(entrants[cluster])
         fact = {
-            "week": universe.week,
+            "week": everything.week,
             "cluster": cluster,
             "label": labels[cluster],
             "terms": terms[cluster],
@@ -677,16 +688,16 @@ def _facts(
             "stars_gained": gained[cluster],
             "stars_gained_basis": _basis(gained[cluster], *bases.loc[cluster]),
             "growth": growth(of_cluster),
-            "universe_growth": universe.growth,
+            "universe_growth": everything.growth,
             "entrants": came,
-            # who is no entrant was there before
+            # members that are not entrants were members before
             "leavers": None if came is None else int(sizes_before.get(cluster, 0) - (sizes[cluster] - came)),
             "stability": round(recurrence[cluster], 6),
-            "born_on": universe.week if is_new else known["born_on"][cluster],
+            "born_on": everything.week if is_new else known["born_on"][cluster],
             "split_from": _split_from(of_cluster, set(members["cluster"]), past) if is_new else None,
             "merged_from": merged.get(cluster, []),
         }
-        facts.append(fact | {"status": _status(fact, recent, universe, past)})
+        facts.append(fact | {"status": _status(fact, recent, everything, past)})
     return _rows(CLUSTERS, facts).astype(
         {"stars_gained": "Int64", "entrants": "Int64", "leavers": "Int64", "split_from": "Int64"}
         | dict.fromkeys(("growth", "universe_growth"), "Float64")
@@ -698,9 +709,9 @@ def _basis(gained: Any, first: Any, bases: int) -> str | None:
 
 
 def _labels(terms: dict[int, list[str]], known: pd.DataFrame) -> dict[int, str]:
-    """Return every cluster's label: its former one while most of its terms still hold, else one of its terms of now."""
+    """Return cluster -> label: the former label while most of its terms still apply, else a new one."""
     labels: dict[int, str] = {}
-    for cluster in sorted(terms):  # who was first keeps a label that two might have
+    for cluster in sorted(terms):  # the older of two clusters keeps a label that both could have
         label = str(known["label"][cluster]) if cluster in known.index else ""
         said = label.split(" · ") if label else []
         holds = 2 * sum(term in terms[cluster] for term in said) > len(said)
@@ -710,23 +721,23 @@ def _labels(terms: dict[int, list[str]], known: pd.DataFrame) -> dict[int, str]:
 
 
 def growth(repos: pd.DataFrame) -> float | None:
-    """Return stars gained over the stars held a week before, share, of repositories whose growth is known."""
+    """Return stars gained over the stars held a week before, as a share, over repositories with known growth."""
     known = repos[repos["growth_pct"].notna() & repos["stars_gained"].notna()]
     before = (known["stars_total"] - known["stars_gained"]).sum()
     return round(float(known["stars_gained"].sum() / before), 9) if before > 0 else None
 
 
 def _split_from(of_cluster: pd.DataFrame, living: set[int], past: Past) -> int | None:
-    """Return the living cluster that most members of a new one were in."""
-    last = past.members[past.members["cluster"].isin(_last_told(past)["cluster"])]
+    """Return the surviving cluster that contributed half of a new cluster's members or more; None without one."""
+    last = past.members[past.members["cluster"].isin(_last_published(past)["cluster"])]
     origin = of_cluster[["repo_key"]].merge(last, on="repo_key").groupby("cluster").size()
     origin = origin[origin.index.isin(living) & (origin * 2 >= len(of_cluster))]
     return int(origin.index[int(origin.argmax())]) if len(origin) else None
 
 
 def _merged(members: pd.DataFrame, past: Past) -> dict[int, list[int]]:
-    """Return cluster -> clusters of the week before that ended in it."""
-    ended = _last_told(past)["cluster"]
+    """Return cluster -> clusters of the week before that merged into it."""
+    ended = _last_published(past)["cluster"]
     ended = ended[~ended.isin(members["cluster"])]
     moved = past.members[past.members["cluster"].isin(ended)].rename(columns={"cluster": "ended"})
     into = moved.merge(members[["repo_key", "cluster"]], on="repo_key").groupby(["ended", "cluster"]).size()
@@ -737,9 +748,9 @@ def _merged(members: pd.DataFrame, past: Past) -> dict[int, list[int]]:
     return merged
 
 
-def _recent(universe: _Universe, past: Past) -> pd.DataFrame:
-    """Return the median of each cluster's share of the repositories, and how many it took in, in the last weeks."""
-    recent = past.clusters[past.clusters["week"] >= pd.Timestamp(universe.week - RECENT)]
+def _recent(everything: _AllRepos, past: Past) -> pd.DataFrame:
+    """Return, for each cluster over the last weeks, its median share of the repositories and its number of mergers."""
+    recent = past.clusters[past.clusters["week"] >= pd.Timestamp(everything.week - RECENT)]
     of_week = pd.DataFrame(
         {
             "cluster": recent["cluster"],
@@ -750,19 +761,19 @@ def _recent(universe: _Universe, past: Past) -> pd.DataFrame:
     return of_week.groupby("cluster").agg({"share": "median", "merged": "sum"})
 
 
-def _status(fact: dict[str, Any], recent: pd.DataFrame, universe: _Universe, past: Past) -> str | None:
-    """Return what a cluster does, by the rules in the column's comment."""
+def _status(fact: dict[str, Any], recent: pd.DataFrame, everything: _AllRepos, past: Past) -> str | None:
+    """Return the status of a cluster; the comment of the column defines it."""
     if past.first_week is None:
         return None
-    if pd.Timestamp(fact["born_on"]) > pd.Timestamp(max(past.first_week, universe.week - RECENT)):
+    if pd.Timestamp(fact["born_on"]) > pd.Timestamp(max(past.first_week, everything.week - RECENT)):
         return "forming"
     was_there = fact["cluster"] in recent.index
     if was_there:
-        change = (fact["size"] / universe.repos) / recent["share"][fact["cluster"]] - 1
+        change = (fact["size"] / everything.repos) / recent["share"][fact["cluster"]] - 1
         if abs(change) >= CHANGE:
             return "growing" if change > 0 else "shrinking"
     pace = fact["growth"] or 0
-    has_pace = pace > 0 and pace > CONSOLIDATING_PACE * (universe.growth or 0)
+    has_pace = pace > 0 and pace > CONSOLIDATING_PACE * (everything.growth or 0)
     has_merged = bool(fact["merged_from"]) or (was_there and recent["merged"][fact["cluster"]] > 0)
     return "consolidating" if has_pace or has_merged else "steady"
 

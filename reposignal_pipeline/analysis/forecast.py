@@ -1,12 +1,12 @@
-"""The probability that a repository's stars pass the next threshold within six weeks: fitted, told, graded.
+"""Forecasts the probability that a repository passes its next star threshold within six weeks.
 
-Here: what is forecast, the model (a few small networks that are kept as readable JSON), its fit on a past, walking
-forward, scores and reliability; frames in, frames out. Not here: where frames come from and where they go
-(`defs.forecasts`), and why it is done so (docs/forecasts.md).
+This module defines the published tables, the model (a few small networks stored as readable JSON), its fit, the
+walk-forward backtest, scores and reliability. It takes and returns data frames; `defs.forecasts` reads and writes the
+warehouse. docs/forecasts.md explains the choices.
 
-The model is of the days that the distance to a threshold takes at a repository's paces: last night's, last week's, last
-month's, last year's. Where it is fitted the distances are drawn at random, not those to round numbers: every week of
-every repository tells what a distance is worth, not only the weeks before a crossing.
+The inputs of the model are the days that the distance to a threshold takes at a repository's paces of the last night,
+week, month and year. Fits use randomly drawn distances instead of those to round thresholds, so every week of every
+repository is an example, not only the weeks before a crossing.
 """
 
 from __future__ import annotations
@@ -29,38 +29,38 @@ from reposignal_pipeline.analysis.weekly import WeeklyTable
 THRESHOLDS = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 HORIZON_DAYS = 42
 LATE_DAYS = 14
-"""A miss is told by the first reading on the due day or at most so many days after it."""
+"""The first reading on the due day, or up to this many days later, settles a miss."""
 REACH = 5
-"""within reach: at least a fifth of the threshold. For the next one it binds below 1,000 stars alone."""
+"""A threshold is within reach from a fifth of it on. For the next threshold this matters only below 1,000 stars."""
 CALL = 0.5
-"""A forecast of at least this is a call: it says that the threshold will be passed."""
+"""A forecast of at least this probability is a call: it predicts that the threshold will be passed."""
 EVENT = "stars_threshold"
-"""of the next threshold: what the track record is of"""
+"""forecasts of the next threshold, which the track record covers"""
 FURTHER_EVENT = "further_stars_threshold"
-"""of a threshold beyond the next one that is within reach, too"""
+"""forecasts of a threshold beyond the next one that is also within reach"""
 FURTHER_FROM = 0.05
-"""the next threshold's probability from which further ones are told: below it they are about 0"""
+"""least probability of the next threshold for which further ones are forecast; below it they are about 0"""
 BACKTEST_DAYS = 7
-"""A forecast made more than so many days after the Monday it speaks of could have known the outcome's beginning."""
+"""A forecast made more than this many days after its Monday counts as a backtest: part of the outcome was known."""
 
 FAMILY = "forecast-1"
-"""version of inputs and method; with each change of either it is one more"""
+"""version of inputs and method; increases with each change of either"""
 SHIPPED = Path(__file__).parent / "models" / f"{FAMILY}+2024-07-01.json"
-"""fitted on the recorded rankings before that day: speaks where a home has too short a past of its own"""
+"""model fitted on the recorded rankings before that day, used where the history of a home is too short for a fit"""
 
 LEAST_CROSSINGS = 300
-"""a model of its own wants so many crossings in a home's past: about 20 per input"""
+"""crossings that a fit needs: about 20 per input"""
 FIT_ROWS = 400_000
-"""More rows moved the skill by less than 0.002."""
+"""More rows changed the skill by less than 0.002."""
 MOST_DRAWS = 8
-"""thresholds drawn for each row of a past that is short: more would be nearly the same again"""
+"""thresholds drawn for each row of a short history; more add almost no information"""
 MEMBERS = 3
-"""networks that differ in their random start; their mean logit is steadier than any of them"""
+"""networks that differ in their random start; their mean logit is more stable than a single one"""
 UNITS = 16
 EPOCHS = 12
 DECAY = 0.01
 SPREAD = 1.0
-"""of the drawn distances, in logs around what 42 days at the usual pace cover: 15 days to 115 within one deviation"""
+"""standard deviation of the log of drawn distances, around the distance that 42 days at the usual pace cover"""
 
 PACES: dict[str, tuple[str, ...]] = {
     "velocity_28d": ("pace_4w", "pace_3w", "pace_2w", "pace_1w"),
@@ -77,11 +77,11 @@ PACES: dict[str, tuple[str, ...]] = {
     "worst_week": ("pace_1w",),
     "best_night": ("pace_1w",),
 }
-"""input -> what stands in for it where it is unknown. All are stars/day; see docs/forecasts.md for what they are."""
+"""input -> substitutes if it is unknown, in order. All are in stars/day; docs/forecasts.md defines them."""
 SLOWEST_DAYS, FASTEST_DAYS = 2_000.0, 0.5
-"""A pace of nothing, or less, would take for ever: beyond five years the difference is none."""
+"""limits of the days to a threshold; a pace of 0 or less would take forever, and beyond five years nothing changes"""
 KNOTS = tuple(float(days) for days in (5, 14, 30, 42, 60, 100, 300))
-"""bends of each input, in days: so that a network of 16 units need not learn where six weeks are"""
+"""bends of each input, in days, so that a network of 16 units need not learn where six weeks are"""
 
 FITTED_ON = [
     *dict.fromkeys([*PACES, *(other for stand_ins in PACES.values() for other in stand_ins)]),
@@ -95,62 +95,63 @@ Hashes = npt.NDArray[np.uint64]
 
 FORECASTS = WeeklyTable(
     "fct_forecast",
-    "Grain: forecast_id; for each repository and Monday the next threshold, if it is within reach, and where that is "
-    "at least 5 % likely, further ones within reach. A row that was issued in time never changes. A backtest row "
-    "follows late data; its former versions are in fct_forecast_superseded. Within reach: read in the "
-    "week before and one to three weeks earlier, at least a fifth of the threshold, not below a former level. Source: "
-    "fct_repo_signal_day, fct_repo_day, of days before issued_on.",
+    "Grain: forecast_id; for each repository and Monday the next threshold if it is within reach, and further "
+    "thresholds within reach if the next one is at least 5 % likely. A row that was issued in time never changes. A "
+    "backtest row is updated with late data; its former versions are in fct_forecast_superseded. Within reach: read in "
+    "the week before and one to three weeks earlier, at least a fifth of the threshold, not below a former level. "
+    "Source: fct_repo_signal_day, fct_repo_day, of days before issued_on.",
     {
-        "forecast_id": ("VARCHAR", "Made of issued_on, repo_key and threshold: the same wherever it is made."),
+        "forecast_id": ("VARCHAR", "Composed of issued_on, repo_key and threshold, so it is the same in every home."),
         "issued_on": ("DATE", "Monday, UTC; only days before it are used."),
         "week": ("DATE", "Monday of the week before issued_on, the last whose readings are used."),
-        "repo_key": ("BIGINT", "Repository when it was made; where keys changed since, full_name tells which it is."),
+        "repo_key": ("BIGINT", "Repository key when the row was made; if keys changed since, use full_name."),
         "full_name": ("VARCHAR", "owner/name at as_of_date; text by strangers."),
         "event": (
             "VARCHAR",
-            "A total of at least threshold is observed. stars_threshold: it is the next one; "
-            "further_stars_threshold: it lies beyond that.",
+            "The forecast event: a total of at least threshold is observed. stars_threshold: the next threshold; "
+            "further_stars_threshold: one beyond it.",
         ),
         "threshold": ("BIGINT", "Stars: of 1,000, 2,000, 5,000, 10,000, 20,000, 50,000, 100,000."),
         "horizon_days": ("INTEGER", "Days from issued_on to due_on."),
         "due_on": ("DATE", "Last day on which the event counts."),
-        "probability": ("DOUBLE", "That the event is observed from issued_on to due_on, 0-1."),
+        "probability": ("DOUBLE", "Probability that the event is observed from issued_on to due_on, 0-1."),
         "as_of_date": ("DATE", "UTC day of the last reading that was used."),
         "stars_total": ("BIGINT", "Stars held at that reading, below threshold."),
-        "model_version": ("VARCHAR", "Method and the day before which the model's examples had ended."),
+        "model_version": ("VARCHAR", "Method, and the day before which all examples of the model had ended."),
         "made_at": ("TIMESTAMP", "When the row was made, UTC."),
         "is_backtest": (
             "BOOLEAN",
-            "True if made more than 7 days after issued_on: the model saw the past only, its maker may not have.",
+            "True if made more than 7 days after issued_on. The model still used only earlier days; the developers of "
+            "the method may have seen later ones.",
         ),
     },
 )
 
 SUPERSEDED = WeeklyTable(
     "fct_forecast_superseded",
-    "Grain: forecast_id x superseded_at; backtest rows of fct_forecast as they were before late data of the days "
-    "before issued_on changed them. Append-only. Source: fct_forecast.",
+    "Grain: forecast_id x superseded_at; former versions of backtest rows of fct_forecast, from before late data of "
+    "days before issued_on changed them. Append-only. Source: fct_forecast.",
     {
         **FORECASTS.columns,
-        "superseded_at": ("TIMESTAMP", "When another version took the place of this row, or none did, UTC."),
+        "superseded_at": ("TIMESTAMP", "When the row was replaced or withdrawn, UTC."),
         "reason": (
             "VARCHAR",
-            "revised: fct_forecast has a newer version. withdrawn: with the late data the repository has another key, "
-            "another next threshold, or is not within reach.",
+            "revised: fct_forecast has a newer version. withdrawn: given the late data, the repository has another "
+            "key, another next threshold, or is not within reach.",
         ),
     },
 )
-"""what backtests said before late data arrived: nothing that was ever published is lost"""
+"""former backtest rows, so that no published row is ever lost"""
 
 OUTCOMES = WeeklyTable(
     "fct_forecast_outcome",
     "Grain: forecast_id, from its due day on. The known outcome of a forecast that was issued in time never changes; "
-    "that of a backtest, and one that is not known yet, follow late readings. Source: fct_forecast, fct_repo_day.",
+    "outcomes of backtests and unknown outcomes are updated with late readings. Source: fct_forecast, fct_repo_day.",
     {
         "forecast_id": ("VARCHAR", "Forecast that is graded."),
         "resolved_on": (
             "DATE",
-            "Day by whose readings it is settled: the due day, or of a miss the first reading from it on.",
+            "Day whose readings settle the forecast: the due day; for a miss, the first reading from the due day on.",
         ),
         "happened": (
             "BOOLEAN",
@@ -160,13 +161,13 @@ OUTCOMES = WeeklyTable(
         "brier": ("DOUBLE", "(probability - happened)^2; NULL with happened."),
         "reason": (
             "VARCHAR",
-            "Why happened is NULL: level_break (a wipe or its restoration before due_on), crossed_in_a_gap (not read "
-            "on the days in question), not_observed (no reading on the 14 days from due_on).",
+            "Why happened is NULL: level_break (a wipe or its restoration before due_on), crossed_in_a_gap (no reading "
+            "on the days of the crossing), not_observed (no reading on the 14 days from due_on).",
         ),
         "is_scored": (
             "BOOLEAN",
-            "False where happened is NULL, and where a crossing is known but a miss could not have been: nothing "
-            "at all was read on the 14 days from due_on. Scores leave these out: of such days hits alone would count.",
+            "False if happened is NULL, and if a miss could not have been observed because nothing was read on the 14 "
+            "days from due_on. Scores leave such rows out, because only hits would count on such days.",
         ),
         "graded_at": ("TIMESTAMP", "When the row was made, UTC."),
     },
@@ -176,7 +177,7 @@ _WEEK = ("DATE", "Monday that begins the week, UTC.")
 
 BREAKOUTS = WeeklyTable(
     "weekly_breakouts",
-    "Grain: week x repo_key, repositories that were a breakout on a day of the week. Source: fct_repo_signal_day, "
+    "Grain: week x repo_key, repositories with a breakout on any day of the week. Source: fct_repo_signal_day, "
     "fct_forecast of the Monday after.",
     {
         "week": _WEEK,
@@ -188,7 +189,8 @@ BREAKOUTS = WeeklyTable(
         "stars_total": ("BIGINT", "Stars held on as_of_date."),
         "probability": (
             "DOUBLE",
-            "That threshold is passed within 42 days of the Monday after the week; NULL: none was issued.",
+            "Probability that threshold is passed within 42 days of the Monday after the week; NULL if no forecast was "
+            "issued.",
         ),
         "threshold": ("BIGINT", "Stars; NULL with probability."),
         "forecast_id": ("VARCHAR", "Row of fct_forecast; NULL with probability."),
@@ -206,59 +208,69 @@ TRACK_RECORD = WeeklyTable(
         "forecasts": ("BIGINT", "Forecasts due in the week."),
         "resolved": (
             "BIGINT",
-            "Of these, graded and scored (fct_forecast_outcome.is_scored); all figures below are of them.",
+            "Of these, graded and scored (fct_forecast_outcome.is_scored); the following columns cover only these.",
         ),
-        "backtested": ("BIGINT", "Of the resolved, made more than 7 days after their Monday."),
-        "happened": ("BIGINT", "Of the resolved, those whose threshold was passed."),
-        "expected": ("DOUBLE", "Sum of probabilities: what happened would be if they were right."),
+        "backtested": ("BIGINT", "Resolved forecasts that were made more than 7 days after their Monday."),
+        "happened": ("BIGINT", "Resolved forecasts whose threshold was passed."),
+        "expected": ("DOUBLE", "Sum of probabilities; equals happened on average if the model is calibrated."),
         "calls": ("BIGINT", "Forecasts of at least 0.5."),
         "hit_rate": ("DOUBLE", "Share of calls that happened, 0-1; NULL without a call."),
-        "recall": ("DOUBLE", "Share of what happened that was called, 0-1; NULL if nothing happened."),
+        "recall": ("DOUBLE", "Share of passed thresholds that were called, 0-1; NULL if none was passed."),
         "brier": ("DOUBLE", "Mean of (probability - happened)^2; NULL if none is resolved."),
-        "base_rate": ("DOUBLE", "Share that happened of all forecasts due in the 52 weeks up to this one, any model."),
-        "brier_skill": ("DOUBLE", "1 - brier / that of telling base_rate every time; 1 is perfect, 0 no better."),
-        "log_loss": ("DOUBLE", "Mean of -ln of the probability of what came."),
+        "base_rate": (
+            "DOUBLE",
+            "Share of all forecasts due in the 52 weeks up to this one, of any model, whose threshold was passed.",
+        ),
+        "brier_skill": (
+            "DOUBLE",
+            "1 - brier / the brier of always forecasting base_rate; 1 is perfect, 0 is no better than base_rate.",
+        ),
+        "log_loss": ("DOUBLE", "Mean of -ln of the probability given to the observed outcome."),
         "mean_lead_days": (
             "DOUBLE",
-            "Days from issued_on to the crossing, mean over the calls that happened; NULL without one.",
+            "Mean days from issued_on to the crossing over the calls that happened; NULL without one.",
         ),
         "brier_skill_52w": ("DOUBLE", "brier_skill of all forecasts due in the 52 weeks up to this one, any model."),
         "reliability_52w": (
             "STRUCT(probability_from DOUBLE, forecasts BIGINT, mean_probability DOUBLE, happened_share DOUBLE)[]",
-            "Of the same forecasts by tenths of probability: how many, what was told, what came.",
+            "The same forecasts by tenths of probability: count, mean probability, observed share.",
         ),
     },
 )
 
 
 class TooShortError(Exception):
-    """A past that is too short to fit on; the message says what is missing."""
+    """The history is too short for a fit; the message gives the number of crossings."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted model: all that is needed to tell a probability, and what it was fitted on."""
+    """A fitted model with its weights and a record of the data it was fitted on."""
 
     version: str
     fitted_to: str
-    """ISO day: every example had ended before it"""
+    """ISO day before which every example had ended"""
     examples: int
     crossings: int
-    """of round thresholds in the past it was fitted on"""
+    """crossings of round thresholds in the history it was fitted on"""
     inputs: list[str]
     centre: list[float]
     scale: list[float]
     members: list[dict[str, Any]]
-    """hidden: a list of weights per input; hidden_bias; out: a weight per unit; out_bias"""
+    """for each network: hidden (a list of weights per input), hidden_bias, out (a weight per unit), out_bias"""
     past: str = ""
-    """`fingerprint` of the rows it was fitted on: with other rows before the same day it is out of date"""
+    """`fingerprint` of the rows it was fitted on; the model is outdated if it differs for the same day"""
 
     @property
     def fitted_to_day(self) -> dt.date:
         return dt.date.fromisoformat(self.fitted_to)
 
     def probabilities(self, frame: pd.DataFrame, threshold: npt.ArrayLike | None = None) -> Floats:
-        """Return the probability of each row that `threshold`, or the row's own, is passed in time."""
+        """Return the probability, 0-1, that each row passes `threshold` (default: the row's own) in time.
+
+        Raises:
+            ValueError: the model was fitted on other inputs.
+        """
         names, values = inputs(frame, frame["threshold"] if threshold is None else threshold)
         if names != self.inputs:
             raise ValueError(f"model {self.version} was fitted on other inputs")
@@ -267,11 +279,11 @@ class Model:
         for member in self.members:
             hidden = np.maximum(scaled @ np.array(member["hidden"]) + np.array(member["hidden_bias"]), 0)
             logit += hidden @ np.array(member["out"]) + member["out_bias"]
-        told: Floats = 1 / (1 + np.exp(-np.clip(logit / len(self.members), -12, 12)))
-        return told
+        probability: Floats = 1 / (1 + np.exp(-np.clip(logit / len(self.members), -12, 12)))
+        return probability
 
     def to_json(self) -> str:
-        """Return the model as text: a line an entry."""
+        """Return the model as JSON, one line per entry."""
         lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in asdict(self).items())
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -281,11 +293,11 @@ class Model:
 
 
 def inputs(frame: pd.DataFrame, threshold: npt.ArrayLike) -> tuple[list[str], Floats]:
-    """Return the model's inputs for each row, with their names.
+    """Return (names of the inputs, inputs of each row as rows x inputs).
 
     Args:
         frame: rows of `defs.forecasts.frame`.
-        threshold: stars, above each row's total.
+        threshold: stars, greater than the total of each row.
     """
     columns = dict(_inputs(frame, threshold))
     return list(columns), np.column_stack(list(columns.values()))
@@ -317,7 +329,7 @@ def _inputs(frame: pd.DataFrame, threshold: npt.ArrayLike) -> Iterator[tuple[str
 
 
 def further(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each threshold beyond a row's own that is within reach, with that threshold as its own."""
+    """Return a copy of each row for each further threshold within reach, with that threshold in `threshold`."""
     beyond = frame.merge(pd.DataFrame({"further_threshold": THRESHOLDS}), how="cross")
     beyond = beyond[
         (beyond["further_threshold"] > beyond["threshold"])
@@ -327,31 +339,32 @@ def further(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def happened(frame: pd.DataFrame, threshold: npt.ArrayLike | None = None) -> Floats:
-    """Return 1 where a threshold was passed in time, 0 where it was not, NaN where it cannot be told."""
+    """Return 1 if a threshold was passed in time, 0 if it was not, NaN if the outcome is unknown."""
     of = np.asarray(frame["threshold"] if threshold is None else threshold, dtype=float)
     passed = frame["best_total"].to_numpy(float) >= of
     missed = frame["settling_total"].to_numpy(float) < of
-    told = np.where(passed, 1.0, np.where(missed, 0.0, np.nan))
-    known: Floats = np.where(frame["has_break"].to_numpy(bool), np.nan, told)
+    outcome = np.where(passed, 1.0, np.where(missed, 0.0, np.nan))
+    known: Floats = np.where(frame["has_break"].to_numpy(bool), np.nan, outcome)
     return known
 
 
 def fit(frame: pd.DataFrame, fitted_to: dt.date, hashes: Hashes | None = None) -> Model:
-    """Return a model of what had ended before a day; the same frame gives the same model.
+    """Return a model fitted on the rows that had ended before a day; the same frame gives the same model.
 
     Args:
         frame: rows of `defs.forecasts.frame`; those that ended later are left out.
-        hashes: `row_hashes` of the frame, where it is fitted on more than once.
+        fitted_to: the day.
+        hashes: `row_hashes` of the frame, to avoid computing them for each of several fits.
 
     Raises:
-        TooShortError: if that past has too few crossings.
+        TooShortError: there are too few crossings before the day.
     """
     is_past = has_ended(frame, fitted_to)
     past_fingerprint = fingerprint((row_hashes(frame) if hashes is None else hashes)[is_past])
     past = frame.loc[is_past, FITTED_ON]
     crossings = int(np.nansum(happened(past[_is_issued(past)])))
     if crossings < LEAST_CROSSINGS:
-        raise TooShortError(f"{crossings} crossings before {fitted_to}, {LEAST_CROSSINGS} are needed")
+        raise TooShortError(f"{crossings} crossings before {fitted_to}, but a fit needs {LEAST_CROSSINGS}")
     random = np.random.default_rng(0)
     if len(past) > FIT_ROWS:
         past = past.iloc[np.sort(random.choice(len(past), FIT_ROWS, replace=False))]
@@ -394,9 +407,9 @@ def _network(scaled: Floats, came: npt.NDArray[np.int_], seed: int) -> dict[str,
         max_iter=EPOCHS,
         random_state=seed,
     )
-    # threads for products of this size only wait for one another
+    # matrices of this size are too small for several threads
     with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it stops early on purpose
+        warnings.simplefilter("ignore", ConvergenceWarning)  # stops early on purpose
         network.fit(scaled, came)
     (hidden, out), (hidden_bias, out_bias) = network.coefs_, network.intercepts_
     return {
@@ -408,32 +421,32 @@ def _network(scaled: Floats, came: npt.NDArray[np.int_], seed: int) -> dict[str,
 
 
 def ended(frame: pd.DataFrame, day: dt.date) -> pd.DataFrame:
-    """Return the rows whose outcome was settled by readings before a day."""
+    """Return the rows whose outcome was settled before a day."""
     return frame[has_ended(frame, day)]
 
 
 def has_ended(frame: pd.DataFrame, day: dt.date) -> npt.NDArray[np.bool_]:
-    """Return which rows those are."""
+    """Return a mask of the rows whose outcome was settled before a day."""
     return np.asarray(frame["settled_on"].to_numpy("datetime64[D]") < np.datetime64(day))
 
 
 def row_hashes(frame: pd.DataFrame) -> Hashes:
-    """Return a number for each row that differs when the row does."""
+    """Return a 64-bit hash of each row, without full_name."""
     known = frame.drop(columns="full_name", errors="ignore")
     return np.asarray(pd.util.hash_pandas_object(known, index=False), dtype=np.uint64)
 
 
 def fingerprint(hashes: Hashes) -> str:
-    """Return a short text that differs when the rows of a past differ, in whatever order their hashes come."""
+    """Return a short text that identifies a set of rows, independent of their order."""
     return f"{len(hashes)}-{int(hashes.sum()):016x}"
 
 
 def drawn_thresholds(frame: pd.DataFrame, random: np.random.Generator) -> Floats:
-    """Return a threshold for each row at a random distance, around what its pace covers in the horizon."""
+    """Return a threshold for each row at a random distance, centred on the distance its pace covers in the horizon."""
     known = frame[["velocity_28d", "pace_4w", "pace_1w"]].to_numpy(float)
     pace = np.nan_to_num(np.fmax.reduce(known, axis=1), nan=0.0)
     stars = frame["stars_total"].to_numpy(float)
-    pace = np.maximum(pace, 0.004 * np.sqrt(stars))  # of those that stand still, too, some leap
+    pace = np.maximum(pace, 0.004 * np.sqrt(stars))  # some repositories without growth leap too
     distance = np.maximum(pace * HORIZON_DAYS * np.exp(random.normal(0, SPREAD, len(frame))), 1)
     drawn: Floats = np.ceil(stars + distance)
     return drawn
@@ -444,31 +457,33 @@ def _is_issued(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
 
 
 def _rounded(values: npt.ArrayLike) -> Any:
-    """Return values as lists, with the digits that matter: what is stored is what speaks."""
+    """Return values as lists, rounded to six digits, so that a stored model equals the model in memory."""
     array = np.asarray(values, dtype=float)
     return np.vectorize(lambda value: float(f"{value:.6g}"))(array).tolist()
 
 
 def quarter_of(day: dt.date) -> dt.date:
-    """Return the first day of a day's quarter."""
+    """Return the first day of the quarter of a day."""
     return dt.date(day.year, 3 * ((day.month - 1) // 3) + 1, 1)
 
 
 def walk_forward(frame: pd.DataFrame, first: dt.date, last: dt.date) -> pd.DataFrame:
-    """Return what would have been told on the Mondays from `first` to `last`, by models of the past of each quarter.
+    """Return the forecasts of a walk-forward backtest for the Mondays from `first` to `last`, refitted each quarter.
 
     Args:
-        frame: rows of `defs.forecasts.frame`, for all Mondays from the beginning of the past to `last`.
+        frame: rows of `defs.forecasts.frame`, for all Mondays from the beginning of the history to `last`.
+        first: first Monday to forecast.
+        last: last Monday to forecast.
 
     Returns:
-        issued_on, repo_key, threshold, model_version, probability; beside it what simpler rules would have told:
-        base_rate, linear (1 if the 28-day pace gets there) and one_variable (a logistic of the days needed at it);
-        happened (NaN: cannot be told) and crossed_on. Without the Mondays whose past was too short.
+        issued_on, repo_key, threshold, model_version, probability; the forecasts of simpler rules: base_rate, linear (1
+        if the 28-day pace reaches the threshold) and one_variable (a logistic regression on the days needed at that
+        pace); happened (NaN if unknown) and crossed_on. Quarters whose history is too short are left out.
     """
     issued = frame[_is_issued(frame)]
     monday = issued["issued_on"].to_numpy("datetime64[D]")
     hashes = row_hashes(frame)
-    told = []
+    predicted = []
     quarter = quarter_of(first)
     while quarter <= last:
         following = quarter_of(quarter + dt.timedelta(days=100))
@@ -480,14 +495,14 @@ def walk_forward(frame: pd.DataFrame, first: dt.date, last: dt.date) -> pd.DataF
             except TooShortError:
                 pass
             else:
-                told.append(_told(rows, model, ended(issued, quarter)))
+                predicted.append(_predicted(rows, model, ended(issued, quarter)))
         quarter = following
     columns = ["issued_on", "repo_key", "threshold", "model_version", "probability"]
     columns += ["base_rate", "linear", "one_variable", "happened", "crossed_on"]
-    return pd.concat(told, ignore_index=True) if told else pd.DataFrame(columns=columns)
+    return pd.concat(predicted, ignore_index=True) if predicted else pd.DataFrame(columns=columns)
 
 
-def _told(rows: pd.DataFrame, model: Model, past: pd.DataFrame) -> pd.DataFrame:
+def _predicted(rows: pd.DataFrame, model: Model, past: pd.DataFrame) -> pd.DataFrame:
     from sklearn.linear_model import LogisticRegression
 
     came = happened(past)
@@ -506,24 +521,25 @@ def _told(rows: pd.DataFrame, model: Model, past: pd.DataFrame) -> pd.DataFrame:
 
 
 def _log_days_needed(frame: pd.DataFrame) -> Floats:
-    """Return the one variable: log of the days needed at the 28-day pace, or at what is known of it."""
+    """Return the log of the days needed at the 28-day pace or its substitutes, the input of `one_variable`."""
     names, values = inputs(frame, frame["threshold"])
     return values[:, [names.index("velocity_28d")]]
 
 
 def scores(predictions: pd.DataFrame, probability: str = "probability") -> dict[str, float]:
-    """Return how good a column of probabilities was where the outcome is known.
+    """Return the scores of a column of probabilities over the rows with a known outcome.
 
     Args:
-        predictions: as from `walk_forward`.
+        predictions: rows as from `walk_forward`.
+        probability: name of the column.
 
     Returns:
-        forecasts, happened; brier; skill (1 - brier / that of telling the very share that happened: the hardest base
-        rate); log_loss; average_precision; calls and hit_rate of at least 0.5; lead_days, the mean of days from the
-        first call for a crossing to the crossing. NaN where there is nothing to tell it by.
+        forecasts, happened; brier; skill (1 - brier / the brier of always forecasting the share that happened, the
+        hardest base rate); log_loss; average_precision; calls (probability of at least 0.5) and hit_rate; lead_days,
+        the mean days from the first call of a crossing to the crossing. Undefined scores are NaN.
 
     Raises:
-        ValueError: if no outcome is known.
+        ValueError: no outcome is known.
     """
     from sklearn.metrics import average_precision_score, log_loss
 
@@ -531,11 +547,11 @@ def scores(predictions: pd.DataFrame, probability: str = "probability") -> dict[
     if known.empty:
         raise ValueError("no forecast has a known outcome")
     came = known["happened"].to_numpy(float)
-    told = known[probability].to_numpy(float)
-    brier = float(np.mean((told - came) ** 2))
+    predicted = known[probability].to_numpy(float)
+    brier = float(np.mean((predicted - came) ** 2))
     rate = float(came.mean())
     has_both = 0 < rate < 1
-    called = told >= CALL
+    called = predicted >= CALL
     hits = known[called & (came == 1) & known["crossed_on"].notna().to_numpy()]
     first_calls = hits.groupby(["repo_key", "threshold", "crossed_on"])["issued_on"].min().reset_index()
     lead = (first_calls["crossed_on"] - first_calls["issued_on"]) / pd.Timedelta(days=1)
@@ -544,8 +560,8 @@ def scores(predictions: pd.DataFrame, probability: str = "probability") -> dict[
         "happened": float(came.sum()),
         "brier": brier,
         "skill": 1 - brier / (rate * (1 - rate)) if has_both else np.nan,
-        "log_loss": float(log_loss(came, np.clip(told, 1e-6, 1 - 1e-6), labels=[0, 1])),
-        "average_precision": float(average_precision_score(came, told)) if has_both else np.nan,
+        "log_loss": float(log_loss(came, np.clip(predicted, 1e-6, 1 - 1e-6), labels=[0, 1])),
+        "average_precision": float(average_precision_score(came, predicted)) if has_both else np.nan,
         "calls": float(called.sum()),
         "hit_rate": float(came[called].mean()) if called.any() else np.nan,
         "lead_days": float(lead.mean()) if len(lead) else np.nan,
@@ -553,13 +569,13 @@ def scores(predictions: pd.DataFrame, probability: str = "probability") -> dict[
 
 
 def reliability(predictions: pd.DataFrame, probability: str = "probability", bins: int = 10) -> pd.DataFrame:
-    """Return, for each bin of equal width: probability_from, forecasts, mean_probability, happened_share, off."""
+    """Return a row for each bin of equal width: probability_from, forecasts, mean_probability, happened_share, off."""
     known = predictions[predictions["happened"].notna()]
-    told = known[probability].to_numpy(float)
-    place = np.minimum((told * bins).astype(int), bins - 1)
-    table = pd.DataFrame({"place": place, "told": told, "came": known["happened"].to_numpy(float)})
+    predicted = known[probability].to_numpy(float)
+    place = np.minimum((predicted * bins).astype(int), bins - 1)
+    table = pd.DataFrame({"place": place, "predicted": predicted, "came": known["happened"].to_numpy(float)})
     result = table.groupby("place").agg(
-        forecasts=("told", "size"), mean_probability=("told", "mean"), happened_share=("came", "mean")
+        forecasts=("predicted", "size"), mean_probability=("predicted", "mean"), happened_share=("came", "mean")
     )
     result = result.reset_index()
     result.insert(0, "probability_from", result.pop("place") / bins)
@@ -568,16 +584,16 @@ def reliability(predictions: pd.DataFrame, probability: str = "probability", bin
 
 
 def reliability_png(bins: pd.DataFrame) -> bytes:
-    """Return a plot of `reliability` as PNG: on the diagonal what was told came."""
+    """Return a plot of `reliability` as PNG; a calibrated forecast is on the diagonal."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), dpi=100, layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     axes.plot(bins["mean_probability"], bins["happened_share"], color="#1f5fa8", marker="o")
-    for told, came, count in zip(bins["mean_probability"], bins["happened_share"], bins["forecasts"], strict=True):
-        axes.annotate(f"{count:,}", (told, came), xytext=(6, -10), textcoords="offset points", fontsize=8)
-    axes.set(xlabel="probability told", ylabel="share that happened", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    for mean, came, count in zip(bins["mean_probability"], bins["happened_share"], bins["forecasts"], strict=True):
+        axes.annotate(f"{count:,}", (mean, came), xytext=(6, -10), textcoords="offset points", fontsize=8)
+    axes.set(xlabel="forecast probability", ylabel="share that happened", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     image = io.BytesIO()
     figure.savefig(image, format="png", metadata={"Software": None})
     return image.getvalue()

@@ -1,7 +1,7 @@
-"""The weekly trend tables, from each repository's last reading of each week.
+"""The weekly trend tables, computed from the last reading of each repository in each week.
 
-Here: the weekly frames and their columns (name, type, comment), which are also the tables' schema.
-Not here: reading and writing the warehouse (`defs.trends`).
+This module defines the columns of the tables (name, type, comment) and computes their rows as data frames.
+`defs.trends` reads and writes the warehouse.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _Z = 1.959964
 LEFT_OUT_FLAGS = (
     "below_former_level", "platform_purge", "purge_returned", "star_wave", "total_dropped", "total_restored",
 )  # fmt: skip
-"""Flags of fct_repo_day that concern the gain of a week: changes of the total that are left out of velocities."""
+"""Flags of fct_repo_day that affect the gain of a week: changes of the total that velocities leave out."""
 
 
 @dataclass(frozen=True)
 class WeeklyTable:
-    """A published weekly table: its comment and its columns as name -> (DuckDB type, comment)."""
+    """A published weekly table: its name, its comment and its columns as name -> (DuckDB type, comment)."""
 
     name: str
     comment: str
@@ -42,7 +42,7 @@ _BASIS = (
 
 REPO_TRENDS = WeeklyTable(
     "weekly_repo_trends",
-    "Grain: week x repo_key, only repositories read in that week. Each speaks as of its last reading of the week. "
+    "Grain: week x repo_key, only repositories read in that week. Values are as of the last reading of the week. "
     "Source: fct_repo_signal_day.",
     {
         "week": _WEEK,
@@ -53,57 +53,60 @@ REPO_TRENDS = WeeklyTable(
         "stars_total": ("BIGINT", "Stars held at that reading."),
         "stars_gained": (
             "BIGINT",
-            "7 x velocity_7d of that reading, stars; NULL without a reading 7 to 9 days before. Where dq_flags "
+            "7 x velocity_7d of that reading, stars; NULL without a reading 7 to 9 days before. If dq_flags "
             "has an entry, read it first.",
         ),
         "stars_gained_basis": _BASIS,
         "velocity_7d_days": (
             "DOUBLE",
-            "Days between the two readings behind stars_gained: x stars_gained / 7 it is the change that was observed. "
-            "A day's leap can exceed stars_gained where this is more than 7; NULL with stars_gained.",
+            "Days between the two readings behind stars_gained; velocity_7d_days x stars_gained / 7 is the observed "
+            "change. If it is more than 7, the change of one day can exceed stars_gained. NULL with stars_gained.",
         ),
         "dq_flags": (
             "VARCHAR[]",
             "Flags of fct_repo_day on the 7 days up to as_of_date that concern stars_gained: "
-            f"{', '.join(LEFT_OUT_FLAGS)}. What they name is left out of it, except a wipe whose stars came back "
-            "within those days: then it is the whole change. Empty if there is none.",
+            f"{', '.join(LEFT_OUT_FLAGS)}. stars_gained leaves out the changes that they mark, except a wipe whose "
+            "stars came back within those days: then it is the whole change. Empty if there is none.",
         ),
-        "growth_pct": ("DOUBLE", "Gain over the total of a week before, percent; NULL with it and over a break."),
+        "growth_pct": (
+            "DOUBLE",
+            "Gain over the total of a week before, percent; NULL if either is unknown, and over a level break.",
+        ),
         "signal_score": ("DOUBLE", "Score at that reading, 0-100; NULL without 28 days of history."),
         "rank": ("INTEGER", "Place by signal_score among the week's repositories, from 1; NULL without a score."),
         "rank_change": ("INTEGER", "Places climbed since the week before; NULL if unranked then or now."),
-        "is_breakout": ("BOOLEAN", "True if a breakout on any day of the week; NULL if never judged in it."),
+        "is_breakout": ("BOOLEAN", "True if a breakout on any day of the week; NULL if no day could be judged."),
         "is_tracked": (
             "BOOLEAN",
-            "True if the reading is of a tracked repository, from GitHub itself; the rankings list others.",
+            "True if the repository is tracked and the reading is from GitHub itself; the rankings list others too.",
         ),
         "is_top50": (
             "BOOLEAN",
-            "True for the 50 highest by rank of the tracked repositories; of all where none is tracked that week.",
+            "True for the 50 highest by rank of the tracked repositories, or of all if none is tracked that week.",
         ),
     },
 )
 
 LANGUAGE_TRENDS = WeeklyTable(
     "weekly_language_trends",
-    "Grain: week x language. Adds up the repositories of weekly_repo_trends. Source: weekly_repo_trends.",
+    "Grain: week x language. Sums over the repositories of weekly_repo_trends. Source: weekly_repo_trends.",
     {
         "week": _WEEK,
-        "language": ("VARCHAR", "Primary language; none where GitHub names none."),
+        "language": ("VARCHAR", "Primary language; 'none' if GitHub gives none."),
         "as_of_date": ("DATE", "UTC day of the last reading of the week; nothing later is used."),
         "repos": ("BIGINT", "Repositories read in the week."),
         "share": (
             "DOUBLE",
-            "repos over all read in the week, 0-1. The rankings list a fixed number a language.",
+            "repos over all read in the week, 0-1. The rankings list a fixed number per language.",
         ),
         "share_low": ("DOUBLE", "Lower end of the Wilson 95 % interval of share."),
         "share_high": ("DOUBLE", "Upper end of the Wilson 95 % interval of share."),
-        "share_change": ("DOUBLE", "share less that of the week before; NULL if that week was not observed."),
+        "share_change": ("DOUBLE", "share minus that of the week before; NULL if that week was not observed."),
         "top50_repos": ("BIGINT", "Repositories with is_top50 in weekly_repo_trends."),
         "top50_share": ("DOUBLE", "top50_repos over all of the week's is_top50, 0-1; NULL if there is none."),
         "top50_share_low": ("DOUBLE", "Lower end of the Wilson 95 % interval of top50_share; NULL with it."),
         "top50_share_high": ("DOUBLE", "Upper end of the Wilson 95 % interval of top50_share; NULL with it."),
-        "top50_share_change": ("DOUBLE", "top50_share less that of the week before; NULL if unknown then or now."),
+        "top50_share_change": ("DOUBLE", "top50_share minus that of the week before; NULL if unknown then or now."),
         "stars_gained": ("BIGINT", "Sum of stars_gained; NULL if unknown for all its repositories."),
         "stars_gained_basis": _BASIS,
         "rank": ("INTEGER", "Place by stars_gained among the week's languages, from 1; NULL without stars_gained."),
@@ -112,20 +115,20 @@ LANGUAGE_TRENDS = WeeklyTable(
 
 
 def repo_trends(closings: pd.DataFrame) -> pd.DataFrame:
-    """Return `weekly_repo_trends` for the weeks of `closings`; ranks change only against a week that is in it.
+    """Return `weekly_repo_trends` for the weeks of `closings`; rank_change needs the week before in `closings` too.
 
     Args:
-        closings: one row per week x repo_key: the last reading of the week, with week, repo_key, full_name, language,
+        closings: one row per week x repo_key, the last reading of the week: week, repo_key, full_name, language,
             as_of_date, stars_total, velocity_7d (stars/day), velocity_7d_basis, velocity_7d_days, growth_7d (share),
-            growth_28d (share),
-            velocity_24h (stars/day), signal_score, is_breakout (any day of the week), is_tracked and dq_flags (list).
+            growth_28d (share), velocity_24h (stars/day), signal_score, is_breakout (any day of the week), is_tracked
+            and dq_flags (list).
     """
     trends = closings.sort_values(
         ["week", "signal_score", "growth_28d", "repo_key"], ascending=[True, False, False, True], na_position="last"
     ).reset_index(drop=True)
     trends["stars_gained"] = (trends["velocity_7d"].astype("Float64") * 7).round().astype("Int64")
     trends["stars_gained_basis"] = trends["velocity_7d_basis"].astype("string").where(trends["stars_gained"].notna())
-    # DuckDB infers a column of Python lists from a sample, in which all of them may be empty
+    # DuckDB infers the type of a column of Python lists from a sample, in which all lists may be empty
     trends["dq_flags"] = trends["dq_flags"].map(list).astype(pd.ArrowDtype(pa.list_(pa.string())))
     trends["growth_pct"] = (trends["growth_7d"].astype("Float64") * 100).round(4)
     is_ranked = trends["signal_score"].notna()
@@ -163,7 +166,7 @@ def language_trends(repos: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_top(trends: pd.DataFrame) -> pd.Series:
-    """Return which rows are among the week's highest: of tracked ones where there are any, as in `fct_language_day`."""
+    """Return which rows are in the top 50 of their week, among tracked ones if any, as in `fct_language_day`."""
     has_tracked = trends.groupby("week")["is_tracked"].transform("any")
     candidates = trends[trends["is_tracked"] | (~has_tracked & trends["rank"].notna())]
     highest = (
@@ -177,7 +180,7 @@ def _is_top(trends: pd.DataFrame) -> pd.Series:
 
 
 def wilson_interval(part: pd.Series, whole: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Return both ends of the 95 % interval of a share, 0-1 to six digits; unknown where `whole` is 0.
+    """Return (lower, upper) end of the 95 % interval of a share, 0-1 to six digits; NA where `whole` is 0.
 
     Source: Wilson (1927), the score interval.
     """
@@ -190,10 +193,13 @@ def wilson_interval(part: pd.Series, whole: pd.Series) -> tuple[pd.Series, pd.Se
 
 
 def _week_before(frame: pd.DataFrame, key: list[str], column: str, absent: float | None = None) -> pd.Series:
-    """Return each row's value of a week earlier, aligned with `frame`.
+    """Return each row's value of the week before, aligned with `frame`.
 
     Args:
-        absent: what a key counts as in a week that was observed without it; None leaves it unknown.
+        frame: rows with week, `key` and `column`.
+        key: columns that identify a row within a week.
+        column: column of the value.
+        absent: value of a key that an observed week lacks; None leaves it unknown.
     """
     before = frame[["week", *key, column]].assign(week=frame["week"] + pd.Timedelta(days=7))
     values = frame[["week", *key]].merge(before, on=["week", *key], how="left", validate="one_to_one")[column]

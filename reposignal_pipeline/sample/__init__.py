@@ -1,1 +1,1 @@
-"""The embedded upstream: small, synthetic files in the upstreams' own formats."""
+"""The embedded upstream: small synthetic files in the formats of the real upstreams."""

@@ -1,8 +1,8 @@
-"""Writes the embedded sample: the daily files of the rankings upstream, and the GitHub behind them (`github_sample`).
+"""Writes the embedded sample: the daily ranking files, and the GitHub data behind them (`github_sample`).
 
-Here: the synthetic repositories, how their stars grow, the quirks of the real rankings planted at fixed
-places (listed in data/README.md), and their file format; the same bytes on every machine. Not here: what only
-GitHub knows; serving, loading or judging the files.
+This module generates synthetic repositories, their stars, and ranking files with the quirks of the real ones at fixed
+places (listed in data/README.md). The output is the same bytes on every machine. Data that only GitHub has is in
+`github_sample`; this module does not serve or load the files.
 """
 
 import argparse
@@ -26,7 +26,7 @@ MISSING_DAYS = frozenset(
     {date(2025, 11, 12), date(2025, 12, 19), date(2026, 1, 20), date(2026, 1, 21), date(2026, 1, 22)}
 )
 LIST_LENGTH = 25
-TRACKED_PER_LANGUAGE = 28  # so that a list has something below its cut
+TRACKED_PER_LANGUAGE = 28  # more than LIST_LENGTH, so that some repositories are below the cut
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 DEFAULT_TARGET = SAMPLE / "rankings"
 HEADER = (
@@ -35,7 +35,7 @@ HEADER = (
 )  # fmt: skip
 
 # List label -> (language label, stars of its largest synthetic repository).
-# Ten languages, not more: with the two top lists this is what fits in 5 MB.
+# Ten languages and the two top lists fit in 5 MB.
 LANGUAGE_LISTS = {
     "C": ("C", 33_000),
     "CPP": ("C++", 41_000),
@@ -48,14 +48,14 @@ LANGUAGE_LISTS = {
     "TypeScript": ("TypeScript", 52_000),
     "Vim-script": ("Vim script", 9_500),
 }
-# Large repositories whose language has no list here; the first has no language at all.
+# Large repositories whose language has no list; the first has no language.
 TOP_ONLY = (
     ("", 190_000), ("Markdown", 152_000), ("HTML", 118_000),
     ("CSS", 96_000), ("MDX", 83_000), ("PHP", 71_000),
 )  # fmt: skip
 
-# Full name -> (language, stars published on 2026-02-27, mean stars a day, what it is).
-# The totals, and chitu's +513 of that day, are the only figures here that are not synthetic.
+# Full name -> (language, stars published on 2026-02-27, mean stars a day, description).
+# These totals, and chitu's +513 of that day, are the only figures that are not synthetic.
 PUBLISHED = {
     "linkedin/Liger-Kernel": ("Python", 6_142, 6.0, "llm training kernels"),
     "ItzCrazyKns/Perplexica": ("TypeScript", 28_892, 22.0, "answer engine"),
@@ -82,7 +82,7 @@ QUIET_GROWERS = frozenset(
     {"graph-kit", "agent-hub", "lint-box", "doc-run", "vec-web",
      "wav-pad", "graph-bay", "agent-den", "memo-hut", "auth-inn"}
 )  # fmt: skip
-BURSTS = {  # the day and what it brought; then the decay that methods measured on real bursts
+BURSTS = {  # name -> (day, stars of that day); afterwards the decay that was measured on real bursts
     "lint-kit": (date(2025, 11, 3), 340),
     "proxy-web": (date(2025, 11, 25), 280),
     "robot-run": (date(2025, 12, 10), 620),
@@ -94,13 +94,13 @@ BURSTS = {  # the day and what it brought; then the decay that methods measured 
     "chitu": (LAST_DAY, 513),
 }
 BURST_WITHOUT_FORKS = "make-hut"
-BREAKOUTS = {  # the first day and the mean stars a day it settles at
+BREAKOUTS = {  # name -> (first day, mean stars a day afterwards)
     "agent-jar": (date(2026, 2, 7), 70.0),
     "robot-pad": (date(2026, 2, 11), 120.0),
     "sync-box": (date(2026, 2, 14), 90.0),
 }
 
-# The quirks of the real upstream, each at its place; data/README.md lists them for readers.
+# The quirks of the real upstream, as data/README.md lists them.
 CRLF_DAY = date(2025, 10, 24)
 DUPLICATES_DAY, DUPLICATES_ITEM, DUPLICATES = date(2025, 11, 5), "Go", 3
 BAD_ROW_DAY, BAD_ROW_ITEM, BAD_ROW_NAME = date(2025, 12, 3), "Java", "robot-pod"
@@ -130,7 +130,7 @@ FIRST_AFTER_BURST, DECAY = 0.5, 0.88  # the mean of the 42 days after is then ab
 
 @dataclass(frozen=True)
 class Repository:
-    """One tracked repository: `stars` on the first day (published ones: the last), `rate` in stars a day."""
+    """A repository of the rankings: `stars` on the first day (published ones: the last day), `rate` in stars a day."""
 
     owner: str
     name: str
@@ -152,13 +152,13 @@ class Repository:
 
 
 def draws(purpose: int, *shape: int) -> Counts:
-    """Random integers of 53 bits. NumPy promises this stream for ever, but not those of its distributions."""
+    """Return random 53-bit integers; NumPy guarantees this stream across versions, unlike its distributions."""
     words: npt.NDArray[np.uint64] = np.random.PCG64([SEED, purpose]).random_raw(shape)
     return (words >> np.uint64(11)).astype(np.int64)
 
 
 def negative_binomial(mean: Floats, purpose: int) -> Counts:
-    """Over-dispersed counts around `mean`, by inversion with + - * / alone: they round alike everywhere."""
+    """Return over-dispersed counts around `mean`, by inversion with + - * / only, which round alike everywhere."""
     uniform = draws(purpose, *mean.shape) * 2.0**-53
     success = SHAPE / (SHAPE + mean)
     squared = success * success
@@ -174,7 +174,7 @@ def negative_binomial(mean: Floats, purpose: int) -> Counts:
 
 
 def repositories() -> list[Repository]:
-    """Every tracked repository: a ladder of sizes in each language, the large ones, the published ones."""
+    """Return all repositories: a ladder of sizes in each language, then the large and the published ones."""
     ladder: list[tuple[str, int]] = []
     for language, largest in LANGUAGE_LISTS.values():
         stars = largest
@@ -206,10 +206,10 @@ def repositories() -> list[Repository]:
 
 
 def star_changes(tracked: list[Repository]) -> tuple[Counts, Counts]:
-    """Stars given, and stars taken back, of each repository (rows) on each day (columns)."""
+    """Return (stars given, stars taken back) by repository (rows) and day (columns)."""
     position = {repository.name: n for n, repository in enumerate(tracked)}
     rate = np.array([repository.rate for repository in tracked])
-    # A file is taken at about 04:00 UTC: most of what it adds was given where it still was the day before.
+    # A file is taken at about 04:00 UTC, when it still is the day before where most of its new stars were given.
     weekday = np.array([WEEKDAY_INDEX[(day - timedelta(1)).weekday()] for day in DAYS])
     mean = np.repeat(rate[:, None], len(DAYS), axis=1)
     for name, (day, level) in BREAKOUTS.items():
@@ -230,7 +230,7 @@ def star_changes(tracked: list[Repository]) -> tuple[Counts, Counts]:
 
 
 def held_totals(tracked: list[Repository]) -> Counts:
-    """Stars held at the end of each day (columns): what the rankings show, but for what is planted in them."""
+    """Return the stars held at the end of each day (columns): the totals of the rankings without planted quirks."""
     given, unstarred = star_changes(tracked)
     change = given - unstarred
     change[:, 0] = 0
@@ -243,7 +243,7 @@ def held_totals(tracked: list[Repository]) -> Counts:
 
 
 def star_totals(tracked: list[Repository]) -> Counts:
-    """Stars of each repository (rows) in the file of each day (columns)."""
+    """Return the stars by repository (rows) and daily file (columns)."""
     position = {repository.name: n for n, repository in enumerate(tracked)}
     totals = held_totals(tracked)
     wiped = totals[position[WIPED], DAYS.index(WIPED_FROM) : DAYS.index(WIPED_TO) + 1]
@@ -254,7 +254,7 @@ def star_totals(tracked: list[Repository]) -> Counts:
 
 
 def fork_totals(tracked: list[Repository], stars: Counts) -> Counts:
-    """Forks, same shape as `stars`: a fixed share of the stars ever gained, unmoved by wipes and dips."""
+    """Return forks, same shape as `stars`: a fixed share of the highest total so far, unaffected by wipes and dips."""
     share = np.array([repository.fork_percent for repository in tracked])[:, None]
     forks: Counts = np.maximum.accumulate(stars, axis=1) * share // 100
     flat = [repository.name == BURST_WITHOUT_FORKS for repository in tracked]
@@ -263,7 +263,7 @@ def fork_totals(tracked: list[Repository], stars: Counts) -> Counts:
 
 
 def last_commits(tracked: list[Repository]) -> npt.NDArray[np.str_]:
-    """Time of the newest commit before each file, shaped like the stars; each repository at its own pace."""
+    """Return the time of the newest commit before each file, same shape as the stars."""
     words = draws(3, len(tracked), len(DAYS) + 12)
     repository, day = np.arange(len(tracked))[:, None], np.arange(len(DAYS))
     age = 1 + (day + repository) % (1 + words[:, :1] % 12)  # whole days, 1 to 12
@@ -273,7 +273,7 @@ def last_commits(tracked: list[Repository]) -> npt.NDArray[np.str_]:
 
 
 def daily_rows() -> Iterator[tuple[date, list[Row]]]:
-    """The rows of each file that was published, list by list in upstream's order."""
+    """Yield (day, rows) for each published file, list by list in the order of the upstream."""
     tracked = repositories()
     stars = star_totals(tracked)
     forks = fork_totals(tracked, stars)
@@ -308,7 +308,7 @@ def daily_rows() -> Iterator[tuple[date, list[Row]]]:
 
 
 def write_sample(target: Path = DEFAULT_TARGET) -> None:
-    """Writes every file into `target`; ranking files that were there before are removed."""
+    """Write every ranking file into `target` and remove older ranking files."""
     target.mkdir(parents=True, exist_ok=True)
     for stale in target.glob("github-ranking-*.csv"):
         stale.unlink()

@@ -1,7 +1,7 @@
-"""A GitHub API on the loopback that serves a world, good enough that a client cannot tell.
+"""An embedded GitHub API on the loopback interface that serves a world as GitHub would.
 
-Here: HTTP, the REST endpoints, limits, the server's clock, and where faults strike. Not here: the truth
-(`github_world`), GraphQL's schema (`github_graphql`), what each fault does (`github_faults`).
+This module implements HTTP, the REST endpoints, rate limits, the server clock and the injection of faults. The data is
+in `github_world`, the GraphQL schema in `github_graphql`, and the faults in `github_faults`.
 
 `python -m reposignal_pipeline.sample.github_api --help` serves it to other processes.
 """
@@ -55,7 +55,7 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class _AnsweredError(Exception):
-    """A request that ends with this answer."""
+    """Ends a request with this response."""
 
     def __init__(self, status: int, message: str, **payload: Any) -> None:
         body = {"message": message, "documentation_url": DOCUMENTATION, "status": str(status), **payload}
@@ -64,7 +64,7 @@ class _AnsweredError(Exception):
 
 @dataclass
 class _Window:
-    """One limit of one caller, until it begins anew."""
+    """One rate limit of one caller in its current window."""
 
     limit: int
     length: timedelta
@@ -107,7 +107,7 @@ class _Request:
         return {name: values[-1] for name, values in parse_qs(self.query, keep_blank_values=True).items()}
 
     def number(self, name: str, default: int, most: int) -> int:
-        """A number between 1 and `most`, as GitHub bends it."""
+        """Return a parameter as a number, clamped to 1..`most` as GitHub does."""
         given = self.parameters.get(name, "")
         return min(max(int(given), 1), most) if given.isdecimal() else default
 
@@ -117,22 +117,23 @@ def epoch(instant: datetime) -> int:
 
 
 def http_date(instant: datetime) -> str:
-    """The instant as in a Date header; `strftime` would ask the locale."""
+    """Return the instant in the format of a Date header; `strftime` would depend on the locale."""
     month, weekday = _MONTHS[instant.month - 1], _WEEKDAYS[instant.weekday()]
     return f"{weekday}, {instant:%d} {month} {instant:%Y %H:%M:%S} GMT"
 
 
 class GitHubApi:
-    """The server, listening while the context is open.
+    """The server; it listens while the context is open.
 
     Args:
-        world: the truth.
-        now: the server's clock, naive UTC; None is the real one.
-        tokens: token -> points an hour, of REST and of GraphQL each.
+        world: the data to serve.
+        now: the server's clock, naive UTC; None is the real time.
+        tokens: token -> points an hour, for REST and for GraphQL each.
         faults: see `github_faults`; the list `faults` may be changed at any time.
-        points_a_minute: the secondary limit of a caller; None is none.
-        latency_seconds: waited before each answer, for a network's sake.
-        ticks: the clock goes on from `now`; else it stands still until `now` is set again.
+        points_a_minute: the secondary limit of a caller; None for no limit.
+        latency_seconds: delay before each response, to simulate a network.
+        port: TCP port; 0 for a free one.
+        ticks: if true, the clock runs on from `now`; otherwise it stays at `now` until that is set again.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class GitHubApi:
         self.counts: Counter[str] = Counter()
         """requests by kind: graphql, repository, history, count, stargazers, search, rate_limit, other"""
         self.statuses: Counter[int] = Counter()
-        """answers by status; a reset connection is 0"""
+        """responses by status; a reset connection counts as 0"""
         self._revoked: set[str] = set()
         self._windows: dict[tuple[str, str], _Window] = {}
         self._found: tuple[datetime, dict[int, int]] | None = None
@@ -180,12 +181,12 @@ class GitHubApi:
         self._server.hang_up()
 
     def revoke(self, token: str) -> None:
-        """From now on the token is answered 401."""
+        """Answer this token with 401 from now on."""
         self._revoked.add(token)
 
     @property
     def now(self) -> datetime | None:
-        """The time that the clock was set to, naive UTC; None is the real one."""
+        """Return the time to which the clock was set, naive UTC; None is the real time."""
         return self._set_to
 
     @now.setter
@@ -193,7 +194,7 @@ class GitHubApi:
         self._set_to, self._set_at = instant, time.monotonic()
 
     def clock(self) -> datetime:
-        """The server's time, naive UTC, to the second."""
+        """Return the server's time, naive UTC, to the second."""
         if self._set_to is None:
             return datetime.now(UTC).replace(tzinfo=None)
         passed = int(time.monotonic() - self._set_at) if self.ticks else 0
@@ -202,7 +203,7 @@ class GitHubApi:
     # One request.
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """What is sent for a request, faults included."""
+        """Return the response to a request, including faults."""
         path, _, query = target.partition("?")
         request = _Request(method, unquote(path), query, headers, body, self.clock())
         if request.path == "/_control":
@@ -249,7 +250,7 @@ class GitHubApi:
         return answer
 
     def _caller(self, request: _Request) -> str:
-        """The token, or "" for a caller without one."""
+        """Return the caller's token, or "" without one."""
         given = request.headers.get("authorization", "")
         if not given:
             return ""
@@ -344,7 +345,7 @@ class GitHubApi:
     def _about(
         self, request: _Request, struck: list[Fault], *, name: str | None, repo_id: str | None, serve: _Serve
     ) -> Answer:
-        """What `serve` says of a public repository, or how GitHub answers for the others."""
+        """Return the result of `serve` for a public repository; answer for others as GitHub does."""
         if name is None:
             repository = self.world.by_id.get(int(repo_id or 0))
         else:
@@ -401,7 +402,7 @@ class GitHubApi:
         return Answer(200, payload, shown_id=repository.repo_id, pages=pages)
 
     def _finish_history(self, request: _Request, answer: Answer, struck: list[Fault]) -> None:
-        """Let faults change the page, then write its Link header and ETag, or the 304 that a known ETag earns."""
+        """Apply faults to the page, then set its Link header and ETag; a known ETag gives 304."""
         answer.weekday = self.world.days.day_of(request.now).isoweekday() % 7
         for fault in struck:
             fault.apply(answer)
@@ -498,13 +499,13 @@ class GitHubApi:
         return Answer(200, payload, self._links(request, "/search/repositories", pages))
 
     def _totals(self, now: datetime) -> dict[int, int]:
-        """Stars by id, as of the hour: an index lags."""
+        """Return stars by id as of the last full hour, because a search index lags."""
         hour = now.replace(minute=0, second=0, microsecond=0)
         if self._found is None or self._found[0] != hour:
             self._found = hour, {one.repo_id: self.world.total(one, hour) for one in self.world.repositories}
         return self._found[1]
 
-    # Steering from another process.
+    # Control by another process.
 
     def _control(self, request: _Request) -> Answer:
         if request.method == "GET":
@@ -552,7 +553,7 @@ class GitHubApi:
                 self.statuses.clear()
 
     def headers(self, answer: Answer) -> dict[str, str]:
-        """The headers that every answer has, and its own."""
+        """Return the common headers and those of the response."""
         now = self.clock() + timedelta(seconds=answer.date_off_seconds)
         return {
             "Date": http_date(now),
@@ -580,7 +581,7 @@ _RANGE = re.compile(r"(?P<low>.+?)\.\.(?P<high>.+)|(?P<sign>>=|<=|>|<)?(?P<value
 
 
 def _interval(text: str, parse: Callable[[str], int]) -> range:
-    """Numbers that a qualifier such as `>=10`, `10..20`, `10..*` or `10` admits."""
+    """Return the numbers that a qualifier such as `>=10`, `10..20`, `10..*` or `10` matches."""
     end = 2**62
     given = _RANGE.fullmatch(text)
     assert given
@@ -594,7 +595,7 @@ def _interval(text: str, parse: Callable[[str], int]) -> range:
 
 @dataclass
 class _Search:
-    """The qualifiers of a query; all must hold."""
+    """The qualifiers of a search query; all must match."""
 
     stars: list[range] = field(default_factory=list)
     created: list[range] = field(default_factory=list)
@@ -661,17 +662,17 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        """End the connections that are kept alive: who stops serving is gone for them too."""
+        """Close the connections that are kept alive, so that clients notice the end of the server."""
         for connection in list(self._open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is nobody's business."""
+        """Ignore clients that disconnect."""
 
 
 class _Connection(StreamRequestHandler):
-    """One connection, kept alive. Its own small reader of requests: that of `http.server` costs more than an answer."""
+    """One persistent connection, with a small request parser: the one of `http.server` takes longer than a response."""
 
     disable_nagle_algorithm = True
 
@@ -685,7 +686,7 @@ class _Connection(StreamRequestHandler):
                 pass
 
     def _exchange(self) -> bool:
-        """Whether the connection goes on after one request."""
+        """Serve one request; return whether the connection stays open."""
         line = self.rfile.readline(65_537)
         if not line.strip():
             return False
@@ -697,7 +698,7 @@ class _Connection(StreamRequestHandler):
         body = self.rfile.read(int(headers.get("content-length") or 0))
         try:
             answer = self.api.answer(method, target, headers, body)
-        except Exception as error:  # a mistake here or in the world: to be seen by who asked
+        except Exception as error:  # a bug in the server or the world: show it to the client
             answer = Answer(500, {"message": repr(error)})
         return self._send(answer) and headers.get("connection") != "close"
 
@@ -732,7 +733,7 @@ class _Connection(StreamRequestHandler):
 
 
 def _instant(text: str) -> datetime | None:
-    """A time of the server's clock, naive UTC; None for `real`."""
+    """Return a time for the server's clock, naive UTC; None for `real`."""
     if text == "real":
         return None
     instant = datetime.fromisoformat(text)
@@ -740,12 +741,12 @@ def _instant(text: str) -> datetime | None:
 
 
 def _world(text: str) -> World:
-    """The world that `sample` or `generated:N[:FIRST:LAST]` names."""
+    """Return the world that `sample` or `generated:N[:FIRST:LAST]` names."""
     kind, *numbers = text.split(":")
     if kind == "sample" and not numbers:
         return sample_world()
     if kind != "generated" or len(numbers) not in {1, 3}:
-        raise ValueError(f"no world {text!r}: sample or generated:N[:FIRST:LAST]")
+        raise ValueError(f"unknown world {text!r}; use sample or generated:N[:FIRST:LAST]")
     first, last = (date.fromisoformat(day) for day in numbers[1:] or ("2024-02-28", "2026-02-27"))
     return generated_world(int(numbers[0]), first, last)
 

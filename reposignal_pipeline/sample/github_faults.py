@@ -1,9 +1,8 @@
-"""How the embedded GitHub API misbehaves on demand: each fault by name, where it strikes and how often.
+"""Faults of the embedded GitHub API, by name: each changes responses in a defined way.
 
-Here: what a fault does to an answer. Not here: the right answer.
-
-Every fault here is made by `NAME(matches, times, after, **settings)`: it strikes requests whose "METHOD /path?query"
-(for GraphQL "POST /graphql") the pattern is found in, lets `after` of them pass, then strikes `times` (None: all).
+`NAME(matches, times, after, **settings)` creates a fault. It matches requests whose "METHOD /path?query" (for GraphQL
+"POST /graphql") contains the pattern `matches`, skips the first `after` of them, then affects `times` (None: all). The
+correct responses are in `github_api`.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ LATER_PAGE = r"/stargazers/history.*\bpage=([2-9]|[1-9]\d)"
 
 @dataclass
 class Answer:
-    """What is about to be sent: the payload as JSON, or `text` instead."""
+    """A response to send: the payload as JSON, or `text` instead."""
 
     status: int
     payload: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     text: str | None = None
     weekday: int = 0
-    """of the server's clock; Sunday is 0"""
+    """weekday of the server's clock; Sunday is 0"""
     shown_id: int | None = None
-    """repository that the Link header of a history names"""
+    """repository id in the Link header of a history"""
     pages: int = 0
-    """of a history, for the Link header"""
+    """number of pages of a history, for the Link header"""
     is_truncated: bool = False
     is_cut_short: bool = False
     is_reset: bool = False
@@ -53,12 +52,12 @@ Effect = Callable[[Answer], None]
 
 
 class Scope(StrEnum):
-    """What a kind of fault can act on."""
+    """The stage at which a kind of fault acts."""
 
     INSTEAD = "instead"
-    """it makes the answer itself: the request is neither looked at nor counted against a limit"""
+    """replaces the response; the request is neither evaluated nor counted against a limit"""
     WIRE = "wire"
-    """the sending of any answer"""
+    """changes how any response is sent"""
     GRAPHQL = "graphql"
     HISTORY = "history"
     SEARCH = "search"
@@ -75,7 +74,7 @@ KINDS: dict[str, _Kind] = {}
 
 @dataclass(eq=False)
 class Fault:
-    """One scripted fault; `kind` is a name in `KINDS`, `settings` are its own."""
+    """One scripted fault; `kind` is a name in `KINDS`, `settings` are the arguments of its effect."""
 
     matches: str
     kind: str
@@ -83,11 +82,11 @@ class Fault:
     after: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     seen: int = field(default=0, init=False)
-    """requests that the pattern was found in"""
+    """number of requests that matched the pattern"""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"no fault {self.kind!r}; there are {', '.join(sorted(KINDS))}")
+            raise ValueError(f"unknown fault {self.kind!r}; use one of {', '.join(sorted(KINDS))}")
         self._pattern = re.compile(self.matches)
         self.apply: Effect = KINDS[self.kind].effect(**self.settings)
 
@@ -96,7 +95,7 @@ class Fault:
         return KINDS[self.kind].scope
 
     def strikes(self, request: str) -> bool:
-        """Whether this request is hit; it counts it."""
+        """Count a matching request and return whether the fault affects it."""
         if not self._pattern.search(request):
             return False
         self.seen += 1
@@ -153,7 +152,7 @@ def unavailable(retry_after: int | None = None) -> Effect:
 
 @_kind(Scope.INSTEAD)
 def bad_gateway() -> Effect:
-    """502 with a page of HTML, as GitHub's front sends it."""
+    """502 with an HTML page, as GitHub's front end sends it."""
 
     def effect(answer: Answer) -> None:
         answer.status, answer.text = 502, "<html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -164,7 +163,7 @@ def bad_gateway() -> Effect:
 
 @_kind(Scope.INSTEAD)
 def reset() -> Effect:
-    """The connection is reset before any answer."""
+    """The connection is reset before any response."""
 
     def effect(answer: Answer) -> None:
         answer.is_reset = True
@@ -194,7 +193,7 @@ def cut_short() -> Effect:
 
 @_kind(Scope.WIRE)
 def truncated() -> Effect:
-    """JSON that breaks off in the middle, with the Content-Length of what is sent."""
+    """JSON cut off in the middle, with a matching Content-Length."""
 
     def effect(answer: Answer) -> None:
         answer.is_truncated = True
@@ -214,7 +213,7 @@ def slow(seconds: float = 1.0) -> Effect:
 
 @_kind(Scope.WIRE)
 def clock_skew(seconds: float = 3600.0) -> Effect:
-    """A Date header that is off."""
+    """A Date header that is wrong by `seconds`."""
 
     def effect(answer: Answer) -> None:
         answer.date_off_seconds = seconds
@@ -223,7 +222,7 @@ def clock_skew(seconds: float = 3600.0) -> Effect:
 
 
 def _nulled(payload: dict[str, Any], every: int) -> list[list[str | int]]:
-    """Paths of the repositories of a batch, by id or by alias, that are null from now on."""
+    """Set each `every`th repository of a batch to null; return their paths."""
     data = payload.get("data") or {}
     paths: list[list[str | int]] = []
     for name, found in data.items():
@@ -242,7 +241,7 @@ def _nulled(payload: dict[str, Any], every: int) -> list[list[str | int]]:
 
 @_kind(Scope.GRAPHQL, GRAPHQL)
 def null_nodes(every: int = 2) -> Effect:
-    """Each `every`th repository is null, and no error says why."""
+    """Each `every`th repository is null, without an error."""
 
     def effect(answer: Answer) -> None:
         _nulled(answer.payload, every)
@@ -265,7 +264,7 @@ def totals_turned_to_zeros(every: int = 1) -> Effect:
 
 @_kind(Scope.GRAPHQL, GRAPHQL)
 def partly_null(every: int = 2) -> Effect:
-    """Each `every`th repository is null beside an error that is not the repository's fault."""
+    """Each `every`th repository is null, with an error that does not concern the repository."""
 
     def effect(answer: Answer) -> None:
         struck = _nulled(answer.payload, every)
@@ -277,7 +276,7 @@ def partly_null(every: int = 2) -> Effect:
 
 @_kind(Scope.GRAPHQL, GRAPHQL)
 def resource_limits(largest: int = 50) -> Effect:
-    """Nothing but the error RESOURCE_LIMITS_EXCEEDED for a batch of more than `largest` repositories."""
+    """Only the error RESOURCE_LIMITS_EXCEEDED for a batch of more than `largest` repositories."""
 
     def effect(answer: Answer) -> None:
         data = answer.payload.get("data") or {}
@@ -291,7 +290,7 @@ def resource_limits(largest: int = 50) -> Effect:
 
 @_kind(Scope.GRAPHQL, GRAPHQL)
 def errors_only() -> Effect:
-    """200 with errors and no data at all."""
+    """200 with errors and no data."""
 
     def effect(answer: Answer) -> None:
         answer.payload = {"errors": [{"message": BROKEN_QUERY}]}
@@ -301,16 +300,16 @@ def errors_only() -> Effect:
 
 @_kind(Scope.HISTORY, LATER_PAGE)
 def week_shifts() -> Effect:
-    """A week begins between page 1 and page 2: all moves down by one, so the last week of page 1 arrives again.
+    """A week begins between page 1 and page 2: all weeks shift by one, so the last week of page 1 is repeated.
 
-    The server sees to it: it slices later pages one week earlier.
+    The server implements this fault by slicing later pages one week earlier.
     """
     return lambda answer: None
 
 
 @_kind(Scope.HISTORY, FIRST_PAGE)
 def empty_first_page() -> Effect:
-    """200 with `[]` where there are weeks."""
+    """200 with `[]` although there are weeks."""
 
     def effect(answer: Answer) -> None:
         answer.payload = []
@@ -320,7 +319,7 @@ def empty_first_page() -> Effect:
 
 @_kind(Scope.HISTORY, HISTORY)
 def turned_to_zeros() -> Effect:
-    """200 with every week there is, and no star in any of them."""
+    """200 with all weeks, but without any star."""
 
     def effect(answer: Answer) -> None:
         answer.payload = [week | {"total": 0, "days": [0] * 7} for week in answer.payload]
@@ -330,7 +329,7 @@ def turned_to_zeros() -> Effect:
 
 @_kind(Scope.HISTORY, FIRST_PAGE)
 def future_days(stars: int = 9) -> Effect:
-    """Days that have begun in no zone hold stars: those after tomorrow by the zone of star days."""
+    """Days that have not begun in any zone have stars: those after tomorrow in the zone of star days."""
 
     def effect(answer: Answer) -> None:
         if not answer.payload:
@@ -376,7 +375,7 @@ def weeks_at_local_midnight() -> Effect:
 
 @_kind(Scope.HISTORY, HISTORY)
 def wrong_id(repo_id: int = 1) -> Effect:
-    """The Link header, where there is one, names another repository."""
+    """The Link header, if there is one, names another repository."""
 
     def effect(answer: Answer) -> None:
         answer.shown_id = repo_id
@@ -386,7 +385,7 @@ def wrong_id(repo_id: int = 1) -> Effect:
 
 @_kind(Scope.SEARCH, SEARCH)
 def incomplete_results() -> Effect:
-    """A search that ran out of time: half of what there is, and it says so."""
+    """A search that timed out: half of the results, with `incomplete_results` set."""
 
     def effect(answer: Answer) -> None:
         found = answer.payload

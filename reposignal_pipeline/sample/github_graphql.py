@@ -1,6 +1,6 @@
-"""The GraphQL side of the embedded GitHub API: a subset of GitHub's schema, executed by graphql-core on a world.
+"""GraphQL of the embedded GitHub API: a subset of GitHub's schema, executed by graphql-core on a world.
 
-Here: schema, resolvers, GitHub's form of errors. Not here: HTTP, limits, faults.
+This module holds the schema, the resolvers and GitHub's error format. Other modules implement HTTP, limits and faults.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ type Query {
 
 
 class GitHubError(GraphQLError):
-    """An error with GitHub's `type` beside its message."""
+    """An error with GitHub's `type` as well as a message."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message, extensions={"type": kind})
@@ -81,7 +81,7 @@ class GitHubError(GraphQLError):
 
 @dataclass(frozen=True)
 class Limit:
-    """The state of the caller's limit, this query paid."""
+    """The rate limit of the caller after this query."""
 
     limit: int
     remaining: int
@@ -90,7 +90,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Context:
-    """What the resolvers of one query may see."""
+    """The context that the resolvers of one query use."""
 
     world: World
     instant: datetime
@@ -118,7 +118,7 @@ def _topics(repository: Repository) -> Any:
 
 
 def _counted(open_now: int) -> Any:
-    """Issues or pull requests: for one open there were four that are closed, of pull requests half of them merged."""
+    """Return a resolver that counts issues or pull requests: four closed per open one, half of closed PRs merged."""
 
     def resolve(info: GraphQLResolveInfo, states: Sequence[str] | None = None, **_: Any) -> dict[str, int]:
         merged = 2 * open_now if info.field_name == "pullRequests" else 0
@@ -219,7 +219,7 @@ def _schema() -> GraphQLSchema:
 
 @lru_cache(maxsize=64)
 def _document(query: str) -> DocumentNode | tuple[GraphQLError, ...]:
-    """The parsed query, or what is wrong with it."""
+    """Return the parsed query, or its errors."""
     try:
         document = parse(query)
     except GraphQLError as error:
@@ -239,7 +239,7 @@ def _shown(error: GraphQLError) -> dict[str, Any]:
 
 
 def answer(query: str, variables: Mapping[str, Any] | None, operation: str | None, context: Context) -> dict[str, Any]:
-    """GitHub's answer to a query: `data`, and `errors` if there are any."""
+    """Return GitHub's response to a query: `data`, and `errors` if there are any."""
     document = _document(query)
     if isinstance(document, tuple):
         return {"errors": [_shown(error) for error in document]}

@@ -1,7 +1,7 @@
-"""Writes what the embedded GitHub knows: `github/*.csv` and the watchlist, consistent with the sample of the rankings.
+"""Writes the data of the embedded GitHub, `github/*.csv` and the watchlist, consistent with the ranking sample.
 
-Here: ids, dates, topics, descriptions, states of the repositories whose stars `generate` makes, a few more that
-no ranking lists, and which fifty are tracked. Not here: how stars grow (`generate`), serving them (`github_api`).
+This module gives the repositories of `generate` ids, dates, topics, descriptions and states, adds a few repositories
+that no ranking lists, and chooses the 50 tracked ones. `generate` computes the stars, and `github_api` serves the data.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ COLUMNS = (
 )  # fmt: skip
 WATCHLIST_NOTE = "# The 50 repositories that the demo tracks; all but the first twelve are synthetic (data/README.md)."
 
-# The synthetic 38 of the fifty, in languages that the article counts: with the published twelve Python 20,
-# TypeScript 13, Go 8, Rust 5, C 1, C++ 1 and two others.
+# The 38 synthetic ones of the 50 tracked repositories, in languages that the article counts. Together with the twelve
+# published ones: Python 20, TypeScript 13, Go 8, Rust 5, C 1, C++ 1 and two others.
 TRACKED = {
     "Python": (
         "rpc-web", "agent-pad", "vec-pad", "job-pad", "proxy-pad", "crawl-pad", "auth-pad", "memo-pad",
@@ -57,7 +57,7 @@ TRACKED = {
 ARCHIVED, ARCHIVED_ON = "memo-pad", date(2025, 6, 1)
 FORK = "lint-hut"
 
-# Theme -> the topics its repositories choose from, and what they say they are.
+# Theme -> (topics of its repositories, description).
 TOPICS = {
     "agent": ("ai-agents llm automation agents", "agents that use tools"),
     "ocr": ("ocr computer-vision llm documents", "text out of pictures"),
@@ -96,14 +96,14 @@ PUBLISHED_TOPICS = {
 }
 LICENSES = ("MIT", "Apache-2.0", "MIT", "BSD-3-Clause", "MPL-2.0", "AGPL-3.0", "")
 
-# Repositories that no ranking lists: name, language, stars held, then what happens to them.
+# Repositories that no ranking lists: name -> (language, stars held, time of the change, state after it).
 STATES = {
     "synthetic-07/deleted-kit": ("Python", 4_210, datetime(2026, 1, 15), "not_found"),
     "synthetic-07/blocked-kit": ("Python", 2_480, datetime(2026, 2, 1), "blocked"),
     "synthetic-07/dmca-kit": ("TypeScript", 6_020, datetime(2026, 2, 10), "dmca"),
     "synthetic-07/closed-kit": ("Go", 1_350, datetime(2026, 2, 16), "forbidden"),
 }
-# The first moves on; a month later its old name belongs to the second.
+# The first repository is renamed; a month later another one takes its old name.
 MOVED, MOVED_TO, MOVED_AT = "synthetic-08/past-kit", "synthetic-09/past-kit", datetime(2025, 11, 20)
 NAMESAKE_CREATED_AT = datetime(2025, 12, 20, 9)
 
@@ -115,7 +115,7 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
 
 
 def created_at(repo: Repository, n: int) -> datetime:
-    """So long ago that its usual pace explains its stars; at least half a year, at most fifteen."""
+    """Return a creation date at which the usual pace explains the stars; half a year to fifteen years ago."""
     days = min(max(int(repo.stars / repo.rate), 180), 5475)
     return datetime.combine(FIRST_DAY - timedelta(days), time(n % 24, n * 7 % 60, n * 13 % 60))
 
@@ -127,7 +127,7 @@ def description(repo: Repository) -> str:
 
 
 def topics(repo: Repository, n: int) -> str:
-    """The theme's own topic first, then some of the others."""
+    """Return the main topic of the theme, then some of its others, separated by blanks."""
     if repo.name in PUBLISHED_TOPICS:
         return PUBLISHED_TOPICS[repo.name]
     first, *others = TOPICS[repo.name.split("-")[0]][0].split()
@@ -135,7 +135,7 @@ def topics(repo: Repository, n: int) -> str:
 
 
 def write_sample(target: Path = SAMPLE) -> None:
-    """Writes `github/` and the watchlist into `target`, over what was there."""
+    """Write `github/` and the watchlist into `target`, replacing existing files."""
     tracked = repositories()
     given, unstarred = star_changes(tracked)
     held = held_totals(tracked)
@@ -209,7 +209,7 @@ def write_sample(target: Path = SAMPLE) -> None:
 
 
 def watchlist(tracked: list[Repository]) -> list[str]:
-    """The fifty by the name they had on the first day, which leads to them ever after."""
+    """Return the 50 tracked repositories by their names on the first day, which keep redirecting to them."""
     chosen = {name for names in TRACKED.values() for name in names}
     first_names = {repo.name: f"{repo.owner_on(FIRST_DAY)}/{repo.name}" for repo in tracked}
     return [*PUBLISHED, *(first_names[name] for name in first_names if name in chosen)]

@@ -1,10 +1,9 @@
-"""The truth that the embedded GitHub API serves: repositories, their names and states, and every star of theirs.
+"""The data that the embedded GitHub API serves: repositories with their names, states and stars.
 
-Here: what GitHub would know at an instant - totals, and the stars still held by the day they were given on - and
-where worlds come from: the sample, arrays of a test, a generator for scale. Not here: HTTP, GraphQL, faults.
+A world gives the state of GitHub at an instant: totals, and the stars still held by the day they were given. Worlds are
+built from the sample, from arrays of a test, or by a generator. HTTP, GraphQL and faults are in other modules.
 
-Times are naive UTC. The days of stars, given and held, are days of the world's zone, by default of the one by which
-GitHub is taken to count.
+Times are naive UTC. Star days are days of the world's zone, by default the zone by which GitHub is assumed to count.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Counts = npt.NDArray[np.int32]
 Wide = npt.NDArray[np.int64]
 T = TypeVar("T")
 Dated = tuple[tuple[datetime, T], ...]
-"""What something is, and from when on; ascending"""
+"""(start, value) pairs in ascending order; each value holds from its start on"""
 
 SAMPLE_DIR = Path(__file__).parents[2] / "data" / "sample" / "github"
 PUBLIC = "public"
@@ -42,48 +41,48 @@ _NEVER_LOWER = np.iinfo(np.int64).max
 
 
 class Weeks(NamedTuple):
-    """Stars still held: row n is the week from the Sunday `first` + 7 n, its columns Sunday to Saturday."""
+    """Stars still held: row n is the week that begins on Sunday `first` + 7 n, with columns Sunday to Saturday."""
 
     first: date
     cells: Wide
 
 
 class Holder(NamedTuple):
-    """The repository behind a name; `is_current` is false where only a redirect leads from the name to it."""
+    """The repository behind a name; `is_current` is false if the name only redirects to it."""
 
     repository: Repository
     is_current: bool
 
 
 def node_id(repo_id: int) -> str:
-    """The opaque id that GraphQL and REST give to a repository."""
+    """Return the opaque id that GraphQL and REST use for a repository."""
     packed = b"\x92\x00\xce" + repo_id.to_bytes(4, "big")
     return "R_" + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
 def sunday_of(day: date) -> date:
-    """The day itself or the last Sunday before it."""
+    """Return the day itself if it is a Sunday, else the last Sunday before it."""
     return day - timedelta(day.isoweekday() % 7)
 
 
 def at(dated: Dated[T], instant: datetime) -> T:
-    """What holds at `instant`: the last entry that has begun, or the first one."""
+    """Return the value at `instant`: that of the last entry that has begun, else of the first entry."""
     return dated[max(0, bisect_right(dated, instant, key=lambda entry: entry[0]) - 1)][1]
 
 
 @cache
 def _unevenness() -> Wide:
-    """Cumulated weights of 8,192 days: how the stars from before `first_day` are spread."""
+    """Return cumulative weights of 8,192 days, by which the stars before `first_day` are spread."""
     weights = np.random.Generator(np.random.PCG64(7)).negative_binomial(2, 0.2, 8192) + 1
     return np.concatenate(([0], weights.cumsum()))
 
 
 @dataclass(eq=False)
 class Repository:
-    """One repository. `base` are the stars held when `first_day` began; the arrays go on from there, day by day.
+    """One repository. `base` is the number of stars held when `first_day` began; the arrays continue day by day.
 
-    `unstarred[e]` stars are taken back on day e, each from the youngest earlier day that still holds one: that is
-    how the past is restated.
+    `unstarred[e]` stars are taken back on day e, each from the latest earlier day that still holds one. This revises
+    the counts of earlier days.
     """
 
     repo_id: int
@@ -94,7 +93,7 @@ class Repository:
     given: Counts
     unstarred: Counts | None = None
     forks: Counts | int = 0
-    """a number, or one for the end of each day"""
+    """a constant, or one number for the end of each day"""
     issues: int = 0
     pull_requests: int = 0
     language: str | None = None
@@ -103,7 +102,7 @@ class Repository:
     license: str | None = None
     pushed_at: datetime | None = None
     push_days: int = 0
-    """days from a push to the next, if it goes on after `pushed_at`"""
+    """days between pushes after `pushed_at`; 0 for none"""
     is_archived: bool = False
     is_fork: bool = False
     states: Dated[str] = ((ALWAYS, PUBLIC),)
@@ -120,17 +119,17 @@ class Repository:
         if self.unstarred is not None and (self.totals - self.given < 0).any():
             raise ValueError(f"repository {self.repo_id}: more stars are taken back than it holds")
         if self.base and self.days_before <= 0:
-            raise ValueError(f"repository {self.repo_id}: holds stars from before its creation")
+            raise ValueError(f"repository {self.repo_id}: has stars from before its creation")
         if self.days_before < 0 and self.given[: -self.days_before].any():
             raise ValueError(f"repository {self.repo_id}: starred before its creation")
 
     @property
     def days_before(self) -> int:
-        """Days between the creation and `first_day`."""
+        """Return the days between the creation and `first_day`."""
         return (self.first_day - self.created_at.date()).days
 
     def spread_base(self) -> Wide:
-        """Stars of `base` held at the beginning of each day from the creation to `first_day`."""
+        """Return the stars of `base` held at the beginning of each day from the creation to `first_day`."""
         days = max(self.days_before, 0)
         weights = _unevenness()
         start = self.repo_id % 97
@@ -150,7 +149,7 @@ class Repository:
         return at(self.states, instant) if self.created_at <= instant else "not_found"
 
     def pushed(self, instant: datetime) -> datetime:
-        """The last push up to `instant`; the creation is one."""
+        """Return the time of the last push up to `instant`; the creation counts as a push."""
         last = self.pushed_at or self.created_at
         if last > instant:
             return self.created_at
@@ -166,12 +165,15 @@ class Repository:
 
 
 class World:
-    """All repositories. The stars of a day come, and go, evenly between two hours `arrive` after it began.
+    """All repositories. The stars of a day are given and taken back at an even rate between two hours of the day.
 
     Args:
-        repositories: who there is.
-        arrive: hours since midnight in the zone; days of 23 hours end before the 24th.
-        zone: by whose midnights the days of the arrays, and those of the histories served, begin.
+        repositories: all repositories of the world.
+        arrive: the two hours, counted from midnight in the zone; a day of 23 hours ends before hour 24.
+        zone: time zone of the days in the arrays and in the served histories.
+
+    Raises:
+        ValueError: two repositories have the same id.
     """
 
     def __init__(
@@ -183,12 +185,12 @@ class World:
         self.by_id = {repository.repo_id: repository for repository in self.repositories}
         self.by_node_id = {repository.node_id: repository for repository in self.repositories}
         if len(self.by_id) < len(self.repositories):
-            raise ValueError("two repositories with one id")
+            raise ValueError("two repositories have the same id")
         self._kept: OrderedDict[tuple[int, datetime], Weeks] = OrderedDict()
 
     @cached_property
     def _holders(self) -> dict[str, list[tuple[datetime, datetime, Repository]]]:
-        """Name in lower case -> who has it, from when and until when."""
+        """lower-case name -> (start, end, repository) for each repository that has or had the name"""
         holders = defaultdict(list)
         for repository in self.repositories:
             for (since, name), (until, _) in pairwise((*repository.names, (datetime.max, ""))):
@@ -196,11 +198,11 @@ class World:
         return dict(holders)
 
     def holder(self, full_name: str, instant: datetime) -> Holder | None:
-        """Whom `full_name` means at `instant`, in any case of letters: its holder, else who held it last."""
+        """Return the holder of a name at `instant`, case-insensitively, else its last holder; None if never used."""
         known = [entry for entry in self._holders.get(full_name.lower(), ()) if entry[0] <= instant]
         known = [entry for entry in known if entry[2].created_at <= instant]
         current = [entry for entry in known if instant < entry[1]]
-        if current:  # a name may be taken again when who had it is gone
+        if current:  # a name can be reused once its holder is gone
             best = max(current, key=lambda entry: (entry[2].state(instant) != "not_found", entry[0]))
             return Holder(best[2], True)
         if known:
@@ -208,7 +210,7 @@ class World:
         return None
 
     def total(self, repository: Repository, instant: datetime) -> int:
-        """Stars held at `instant`."""
+        """Return the stars held at `instant`."""
         today = (self.days.day_of(instant) - repository.first_day).days
         if today < 0:
             days = (self.days.day_of(instant) - repository.created_at.date()).days
@@ -220,7 +222,7 @@ class World:
         return before + self._so_far(int(repository.given[today]), instant) - taken
 
     def held(self, repository: Repository, instant: datetime) -> Weeks:
-        """Stars still held at `instant` by the day they were given on, from the creation week to the current one.
+        """Return the stars still held at `instant` by the day they were given, from the creation week to the current.
 
         They add up to `total`.
         """
@@ -246,13 +248,13 @@ class World:
 
         given = repository.given[:length].astype(np.int64)
         taken = None if repository.unstarred is None else repository.unstarred[:length].astype(np.int64)
-        if 0 < length == len(given):  # the arrays reach today, which is not over
+        if 0 < length == len(given):  # the arrays end today, and today is not over
             given[-1] = self._so_far(int(given[-1]), instant)
             if taken is not None:
                 taken[-1] = self._so_far(int(taken[-1]), instant)
         if taken is not None:
-            # Stars lie on a pile, the youngest on top. `floor`: its height when the day's own stars begin to come;
-            # what later days left lower than that is gone.
+            # Stars form a stack with the youngest on top. `floor` is its height before the stars of a day are added;
+            # stars of the day that a later, lower height cuts off are gone.
             floor = repository.base + (given - taken).cumsum() - given
             lowest = np.minimum.accumulate(floor[::-1])[::-1]
             later = np.append(lowest[1:], _NEVER_LOWER)
@@ -266,7 +268,7 @@ class World:
         return Weeks(first, cells.reshape(-1, 7))
 
     def _so_far(self, count: int, instant: datetime) -> int:
-        """How many of a day's `count` have come by the hour of `instant`."""
+        """Return how many of a day's `count` have arrived by the hour of `instant`."""
         day = self.days.day_of(instant)
         midnight = self.days.begins_at(day)
         length = self.days.begins_at(day + timedelta(1)) - midnight
@@ -288,9 +290,9 @@ class World:
         arrive: tuple[int, int] = (1, 23),
         zone: ZoneInfo = STAR_DAYS.zone,
     ) -> World:
-        """A world of arrays: `gains` (and `unstars`) of shape (repositories, days), `base` held before.
+        """Return a world from arrays: `gains` (and `unstars`) of shape (repositories, days), after `base` stars.
 
-        Without `created_at`, those that hold stars before are a year older than `first_day`, the others a minute.
+        Without `created_at`, repositories with a base are created a year before `first_day`, the others at its start.
         """
         rows = np.asarray(gains, dtype=np.int32)
         less = None if unstars is None else np.asarray(unstars, dtype=np.int32)
@@ -326,7 +328,7 @@ class World:
 
 
 def generated_world(n: int, first_day: date, last_day: date, seed: int = 0) -> World:
-    """A world of `n` repositories as skewed as real ones: 45 % of the days bring nothing, a few explode."""
+    """Return a world of `n` repositories as skewed as real ones: 45 % of days without new stars, a few bursts."""
     rng = np.random.default_rng(seed)
     days = (last_day - first_day).days + 1
     rate = np.clip(rng.lognormal(0.0, 1.5, n), 0.02, 400)
@@ -343,7 +345,7 @@ def generated_world(n: int, first_day: date, last_day: date, seed: int = 0) -> W
 
 
 def sample_world(folder: Path = SAMPLE_DIR) -> World:
-    """The world of the embedded sample; data/README.md says what is real in it."""
+    """Return the world of the embedded sample; data/README.md lists which parts are real."""
     with (folder / "stars.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     first_day = date.fromisoformat(header[2])
@@ -382,6 +384,6 @@ def sample_world(folder: Path = SAMPLE_DIR) -> World:
             forks = np.maximum.accumulate(repository.totals) * share // 100
             repository.forks = int(row["forks"]) if row["forks"] else forks
             repositories.append(repository)
-    # The sample's ranking files count the day that they are named after, and so does a total read before the next day
-    # begins in the zone. All stars of a day come in its first hours, so that both are the same number.
+    # A ranking file of the sample includes all stars of the day in its name, as does a total read before the next day
+    # begins in the zone. All stars of a day arrive in its first hours, so that both numbers are equal.
     return World(repositories, arrive=(1, 4))

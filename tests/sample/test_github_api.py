@@ -427,7 +427,7 @@ def test_a_fault_strikes_where_and_as_often_as_told(client: httpx.Client, api: G
     api.faults[:] = [faults.Fault("^POST /graphql", "unavailable", 1)]
     assert client.get("/repos/acme/plain").status_code == 200
     assert client.post("/graphql", json={"query": NODES}).status_code == 503
-    with pytest.raises(ValueError, match="no fault 'sulks'"):
+    with pytest.raises(ValueError, match="unknown fault 'sulks'"):
         faults.Fault("", "sulks")
 
 
