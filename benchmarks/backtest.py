@@ -420,8 +420,8 @@ def ranking_pages(connection: duckdb.DuckDBPyConnection, docs: Path) -> list[str
     return [
         RANKING.format(median=f"{eligible.median():,.0f}", least=f"{eligible.min():,}", most=f"{eligible.max():,}"),
         table(["P@50", BEFORE, "Mondays", TEST, "Mondays"], rows),
-        "What the score is ahead by, with the 95 % interval, and on how many Mondays. The first row is the single "
-        "number that was best before 2024-07.",
+        "The lead of the score, with the 95 % interval, and on how many Mondays it leads. The first row is the\n"
+        "single number that was best before 2024-07.",
         table(["over", BEFORE, "ahead", TEST, "ahead"], leads),
         "![P@50 by quarter](backtest-precision.svg)",
     ]
@@ -455,7 +455,7 @@ def forecast_pages(connection: duckdb.DuckDBPyConnection, docs: Path) -> list[st
         whole = found["probability"]
         pages += [
             f"**{period}**: {whole['forecasts']:,.0f} forecasts scored, {whole['happened']:,.0f} came true; "
-            f"{part['happened'].isna().sum():,} more could not be told.",
+            f"{part['happened'].isna().sum():,} more have an unknown outcome.",
             table(
                 ["", "skill", "Brier", "log-loss", "average precision", "calls", "of these came true", "days ahead"],
                 [[name, *(_counted(found[rule])[column] for column in columns)] for rule, name in rules.items()],
@@ -464,13 +464,13 @@ def forecast_pages(connection: duckdb.DuckDBPyConnection, docs: Path) -> list[st
     bins = {period: reliability(part) for period, part in periods.items()}
     _plot_reliability(bins, docs)
     counted = [cell for period in periods for cell in (f"skill, {period}", "forecasts", "came true")]
-    binned = [cell for period in periods for cell in (f"forecasts, {period}", "mean told", "came true")]
+    binned = [cell for period in periods for cell in (f"forecasts, {period}", "mean forecast", "came true")]
     return [
         *pages,
         "By threshold:",
         table(["threshold", *counted], _by_threshold(periods)),
         "Reliability, tenths of probability:",
-        table(["told", *binned], _by_tenth(bins)),
+        table(["probability", *binned], _by_tenth(bins)),
         "![reliability](backtest-reliability.svg)",
     ]
 
@@ -543,7 +543,7 @@ def call_pages(connection: duckdb.DuckDBPyConnection, _: Path) -> list[str]:
         of = {rule: found[inside & (found["rule"] == rule)] for rule in CALLS_BY}
         unknown = of["breakout"]["unknown"].value_counts()
         pages += [
-            f"**{period}**, {weeks:.0f} weeks of readings; outcomes of breakouts that are not known: "
+            f"**{period}**, {weeks:.0f} weeks of readings; unknown outcomes of breakouts: "
             + (", ".join(f"{count} `{reason}`" for reason, count in unknown.items()) or "none"),
             table(
                 ["rule", "calls", "a week", "known", "2x and more", "1.5x and more", "1x and more", "median"],
@@ -612,7 +612,7 @@ def _plot_reliability(bins: dict[str, pd.DataFrame], docs: Path) -> None:
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for (period, found), colour in zip(bins.items(), ("0.55", "#1f5fa8"), strict=True):
         axes.plot(found["mean_probability"], found["happened_share"], label=period, color=colour, marker="o")
-    axes.set(xlabel="probability told", ylabel="share that happened", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set(xlabel="forecast probability", ylabel="share that happened", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.legend(loc="upper left", frameon=False)
     _save(figure, docs / "backtest-reliability.svg")
 
@@ -627,50 +627,52 @@ def _save(figure: Figure, path: Path) -> None:
 
 HEAD = """# Backtest: what the signal would have been worth
 
-Written by `make backtest`: the recorded rankings ({days:,} days from {first} to {last}) are loaded as the pipeline
-loads any day, then walked through week by week. It needs the recordings behind `REPOSIGNAL_REAL_DATA`; the home in
-`data/backtest` is kept and used again.
+Written by `make backtest`: the recorded rankings ({days:,} days from {first} to {last}) are
+loaded as the pipeline loads any day, then evaluated week by week. This requires the recordings
+behind `REPOSIGNAL_REAL_DATA`; the home in `data/backtest` is kept and reused.
 
-Two periods stand side by side everywhere. Weights, thresholds and methods were chosen on what had ended **before
-2024-07-01**; the **test year** is {test}. Only {test_days} of its days were recorded: between
-2024-10-23 and 2025-01-08 there are no files."""
+Every table compares two periods. Weights, thresholds and methods were chosen on what had ended
+**before 2024-07-01**; the **test year** is {test}. Only {test_days} of its days were
+recorded: between 2024-10-23 and 2025-01-08 there are no files."""
 
 RANKING = f"""## The score: P@{PLACES}
 
-Each Monday: of the {PLACES} repositories with the largest log growth over the **next {HORIZON_DAYS} days**, which share
-is among the {PLACES} highest scores? Asked of repositories with totals observed that day, 28 days before and
-{HORIZON_DAYS} days after, on Mondays with at least {LEAST_ELIGIBLE} of them (median {{median}}, {{least}} to {{most}}).
-What a rule does not know comes last: growth wants a reading on the very day. Of the past only Mondays count whose
-{HORIZON_DAYS} days had ended too.
+Each Monday: of the {PLACES} repositories with the largest log growth over the **next {HORIZON_DAYS} days**, which
+share is among the {PLACES} highest scores? The evaluation covers repositories with totals observed that
+day, 28 days before and {HORIZON_DAYS} days after, on Mondays with at least {LEAST_ELIGIBLE} of them (median {{median}},
+{{least}} to {{most}}). Values unknown to a rule rank last: growth requires a reading on that very
+day. In the earlier period only Mondays whose {HORIZON_DAYS} days had also ended count.
 
-The fitted ranking has the inputs of `fct_repo_signal_day`, without the score, and is fitted anew each quarter on what
-had ended before it; it begins with the first quarter that has {LEAST_MONDAYS} Mondays behind it. It is what a model
-gets out of these numbers that nobody can recompute by hand. Intervals draw blocks of {BLOCK} neighbouring Mondays with
-return."""
+The fitted ranking has the inputs of `fct_repo_signal_day`, without the score, and is fitted again
+each quarter on what had ended before it; it begins with the first quarter that has {LEAST_MONDAYS} Mondays
+before it. It shows what a model gets out of these numbers that nobody can recompute by hand.
+Intervals draw blocks of {BLOCK} neighbouring Mondays with replacement."""
 
 FORECAST = """## Threshold forecasts
 
-P(the next threshold is passed within 42 days), walked forward a quarter at a time ([forecasts](forecasts.md)). Skill is
-1 - Brier / that of telling the very share that came true, the hardest base rate there is. A call is a forecast of at
-least 0.5; days ahead are those from the first call to the crossing."""
+P(the next threshold is passed within 42 days), walked forward a quarter at a time
+([forecasts](forecasts.md)). Skill is 1 - Brier / Brier of a constant forecast of the share that came
+true, the hardest base rate there is. A call is a forecast of at least 0.5; days ahead are those from
+the first call to the crossing."""
 
 CALL = f"""## Breakout calls
 
-A call is the first day that a rule flags a repository after {QUIET_DAYS} days without. It was right if the fortnight
-**after** it (days +1 to +{AFTER_DAYS}; the day of the call itself does not count) brought at least twice the usual
-stars a day: the mean of the 28 days up to three days before the call, and at least one star in 28 days. Where readings
-are missing (those before may be 4 days older, that after {LATE_DAYS} days later) or the level broke, the outcome is not
-known and not in the shares. Rules of a single day call a day earlier than a breakout, which wants two of three: more of
-the burst is still to come."""
+A call is the first day that a rule flags a repository after {QUIET_DAYS} days without. It was right if the
+fortnight **after** it (days +1 to +{AFTER_DAYS}; the day of the call itself does not count) brought at least
+twice the usual stars a day: the mean of the 28 days up to three days before the call, and at least
+one star in 28 days. Where readings are missing (those before may be 4 days older, that after {LATE_DAYS} days
+later) or the level broke, the outcome is unknown and not in the shares. Rules of a single day call
+a day earlier than a breakout, which requires two of three: more of the burst is still to come."""
 
-TRENDING = f"""### Who is first: the calls and GitHub's Trending
+TRENDING = f"""### Which is first: the calls or GitHub's Trending
 
-The first day on which the repository stands in a recorded list (any list: from {{any}}; that of all languages: from
-{{overall}}; to {{last}}), within {FAR_DAYS} or {NEAR_DAYS} days of the call. Only calls with lists on the {FAR_DAYS}
-days before and after count. A list of a day is that of its end; the ranking of a day is read at 04:00 UTC: on the same
-day the call comes first, and the list of the day before is four hours old. A positive lead is the call's. Large
-repositories come and go in the lists of their language: within {FAR_DAYS} days of any day many have stood there, as the
-last rows say; the nearer window tells more of the burst itself."""
+The first day on which the repository is in a recorded list (any list: from {{any}}; that of all
+languages: from {{overall}}; to {{last}}), within {FAR_DAYS} or {NEAR_DAYS} days of the call. Only calls with
+lists on the {FAR_DAYS} days before and after count. A list of a day is that of its end; the ranking of a
+day is read at 04:00 UTC: on the same day the call comes first, and the list of the day before is
+four hours old. A positive lead is the call's. Large repositories enter and leave the lists of their
+language frequently: within {FAR_DAYS} days of any day many have been there, as the last rows show; the
+nearer window is more specific to the burst itself."""
 
 
 if __name__ == "__main__":
