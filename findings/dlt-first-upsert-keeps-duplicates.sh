@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# dlt 1.31.0 into DuckDB 1.5.5: a merge with a primary key is expected to leave one row a key. With the strategy upsert, the
-# first load of a batch that holds a key twice stores both rows. The default strategy (delete-insert) stores one of them,
-# and it is the first, not the last. Seen: two rows for k = 1 with upsert; v = 'first' with the default.
+# dlt 1.31.0 into DuckDB 1.5.5: a merge with a primary key should leave one row a key. With the strategy upsert, the
+# first load of a batch that contains a key twice stores both rows. The default strategy (delete-insert) stores one of
+# them: the first, not the last. Seen: two rows for k = 1 with upsert; v = 'first' with the default.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

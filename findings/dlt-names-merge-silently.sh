@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # dlt 1.31.0 (snake_case names): the columns a-b and aB both become a_b. When Python rows are loaded, the later value
-# replaces the earlier one and nothing warns. An Arrow table with the same two columns is refused with a name collision.
+# replaces the earlier one without a warning. An Arrow table with the same two columns is refused with a name collision.
 # Seen: {"a-b": 1, "aB": 2} is stored as a_b = 2.
 set -euo pipefail
 folder=$(mktemp -d)

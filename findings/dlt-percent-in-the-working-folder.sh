@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# dlt 1.31.0: the names of the files it writes are made with the % operator, applied to the whole path. A working folder whose
-# path holds a percent sign, as is legal on every system, fails each load: the error speaks of a wrong file name template, not of the folder.
-# Seen: InvalidFileNameTemplateException for the folder "100% stars"; the same load into "stars" works.
+# dlt 1.31.0 builds the names of its files with the % operator, applied to the whole path. A percent sign in the path of
+# the working folder, which every operating system allows, fails each load. The error mentions a wrong file name
+# template, not the folder. Seen: InvalidFileNameTemplateException for "100% stars"; the same load into "stars" works.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# dlt 1.31.0 into DuckDB 1.5.5: what is stored depends on the form in which the same values are handed over. From Python rows a
-# decimal is rounded to nine places and NaN and infinity become NULL; from an Arrow table all of them stay as they are.
-# Neither says so. Seen: 0.12345678912345 is stored as 0.123456789 from rows, and whole from Arrow.
+# dlt 1.31.0 into DuckDB 1.5.5 stores the same values differently for Python rows and Arrow tables. From Python rows a
+# decimal is rounded to nine places, and NaN and infinity become NULL. From an Arrow table all values are kept. There is
+# no warning. Seen: 0.12345678912345 is stored as 0.123456789 from rows, and unchanged from Arrow.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

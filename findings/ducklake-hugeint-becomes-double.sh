@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # DuckDB 1.5.5 with DuckLake 1.0: sum() of a BIGINT column is a HUGEINT. Parquet has no 128-bit integer, so a HUGEINT
 # column is written as DOUBLE. A small table is inlined in the catalog and exact; when its rows are flushed to Parquet,
-# values above 2^53 are rounded. The column still says HUGEINT, and nothing warns.
+# values above 2^53 are rounded. The column type is still HUGEINT, and there is no warning.
 # Seen: 9007199254740993 before the flush, 9007199254740992 after it. A cast to BIGINT or DECIMAL keeps the value.
 set -euo pipefail
 folder=$(mktemp -d)

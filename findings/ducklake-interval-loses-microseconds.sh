@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# DuckDB 1.5.5 with DuckLake 1.0: Parquet's interval type has milliseconds. An INTERVAL with microseconds is exact while its
-# row is inlined in the catalog, and is cut when the row is flushed to a Parquet file.
+# DuckDB 1.5.5 with DuckLake 1.0: Parquet's interval type has milliseconds. An INTERVAL with microseconds is exact while
+# its row is inlined in the catalog, and is truncated when the row is flushed to a Parquet file.
 # Seen: 00:00:01.123456 before the flush, 00:00:01.123 after it.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# DuckDB 1.5.5 with DuckLake 1.0: ducklake_rewrite_data_files writes the rows that deletes left over to a new file. The data
-# do not change, yet ducklake_table_changes lists each of these rows as updated.
-# Seen: 100 rows are left of 1,000; after the rewrite, 100 update_preimage and 100 update_postimage rows.
+# DuckDB 1.5.5 with DuckLake 1.0: ducklake_rewrite_data_files writes the rows that remain after deletes to a new file.
+# The data do not change, yet ducklake_table_changes lists each of these rows as updated.
+# Seen: 100 rows remain of 1,000; after the rewrite, 100 update_preimage and 100 update_postimage rows.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# DuckDB 1.5.5 with DuckLake 1.0: a query at a past version is expected to return that version. Within a transaction that
+# DuckDB 1.5.5 with DuckLake 1.0: a query at a past version should return that version. Within a transaction that
 # inserted into the table it also returns the transaction's own, uncommitted rows.
-# Seen: version n holds {1}; after an insert of 2 within a transaction the same version reads {1, 2}, and {1} after rollback.
+# Seen: version n holds {1}; after an insert of 2 within a transaction the same version reads {1, 2}, after rollback {1}.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -37,6 +37,7 @@ PAGES = sorted(
     ]
 )
 MARTS = PROJECT_ROOT / "dbt_project" / "models" / "marts"
+GENERATED = [DOCS / "data-dictionary.md", DOCS / "backtest.md"]
 PLACEHOLDERS = {
     "YYYY-MM-DD": "2026-01-31",
     "DAY": "2026-01-31",
@@ -207,6 +208,44 @@ def test_settings_are_documented_and_no_other() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "reposignal_pipeline").rglob("*.py"))
     read = set(re.findall(r'(?:(?:environ|given)(?:\.get\(|\[)|_whole\(given,)\s*"(REPOSIGNAL_\w+)"', code))
     assert documented == read
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in GENERATED], ids=lambda page: page.name)
+def test_lines_are_below_100_columns(page: Path) -> None:
+    """Rows of tables and pictures, which Markdown cannot wrap, are exempt."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) >= 100 and not line.startswith(("|", "!["))] == []
+
+
+def _named_files(page: Path) -> set[str]:
+    """Return the files that a page's code spans name, without placeholders such as `NAME.py`."""
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", page.read_text(encoding="utf-8"))
+    files = (
+        span for span in spans if re.fullmatch(r"[\w./-]+\.(?:py|md|sql|yml|csv|j2|json|svg|png|toml|css|txt)", span)
+    )
+    return {name for name in files if "NAME" not in name and "YYYY" not in name}
+
+
+@pytest.mark.parametrize(
+    "page", [PROJECT_ROOT / "CONTRIBUTING.md", DOCS / "architecture.md"], ids=lambda page: page.name
+)
+def test_files_named_by_the_guides_exist(page: Path) -> None:
+    package = PROJECT_ROOT / "reposignal_pipeline"
+    inside = {path.relative_to(folder).as_posix() for folder in (package, DOCS) for path in folder.rglob("*.*")}
+    inside |= {path.relative_to(PROJECT_ROOT / "dbt_project").as_posix() for path in MARTS.parents[1].rglob("*.*")}
+    names = {name.rpartition("/")[2] for name in inside}
+    named = _named_files(page)
+    assert len(named) > 20
+    absent = [name for name in named if not ((PROJECT_ROOT / name).exists() or name in inside or name in names)]
+    assert sorted(absent) == []
+
+
+def test_models_named_by_the_guides_exist() -> None:
+    models = {path.stem for path in MARTS.parent.rglob("*.sql")}
+    for page in (PROJECT_ROOT / "CONTRIBUTING.md", DOCS / "architecture.md"):
+        named = set(re.findall(r"`((?:stg|int|fct|dim)_[a-z_]+)`", page.read_text(encoding="utf-8")))
+        weekly = {name for name, _, _ in published_tables()}
+        assert {name for name in named if not name.endswith("_")} - models - weekly == set()
 
 
 def test_pages_of_docs_are_listed() -> None:
