@@ -1,6 +1,6 @@
 """Writes docs/data-dictionary.md from the comments of the published warehouse: `make docs` runs it.
 
-Here: how a catalog becomes a page. Not here: the comments themselves, which stand beside the models
+Here: how a catalog becomes a page. Not here: the comments themselves, which are next to the models
 (`dbt_project/models/marts`), the weekly tables (`analysis.weekly`) and the record of runs (`publishing.runs`).
 """
 
@@ -15,7 +15,7 @@ from reposignal_pipeline.publishing.answers import AnswerError, opened
 PAGE = Path(__file__).parent / "data-dictionary.md"
 HEAD = """# Data dictionary
 
-Every table of `published/reposignal.duckdb` and every column, as the comments inside the file say it. From SQL:
+The comments of every table and column of `published/reposignal.duckdb`. The same from SQL:
 
 ```sql
 select table_name, column_name, data_type, comment
@@ -24,8 +24,8 @@ where not internal
 order by table_name, column_index
 ```
 
-Written by `make docs`: change the comments, not this page. What missing means stands in
-[decision 0006](decisions/0006-missing-refused-not-loaded.md).
+Written by `make docs`: change the comments, not this page.
+[Decision 0006](decisions/0006-missing-refused-not-loaded.md) describes missing values.
 """
 
 
