@@ -14,7 +14,7 @@ from typing import Any
 HOUR = dt.datetime(2024, 12, 3, 15)
 FIRST_ID = 44_000_000_000
 LOGIN, MAIL = "someone-who-stars", "someone.private@mail.example"
-"""of everybody who acts in these files: neither may be kept"""
+"""of every account in these files: neither may be kept"""
 
 Event = dict[str, Any]
 
@@ -57,9 +57,9 @@ def old_star(number: int = 1, time: str = "2012-10-15T00:00:12-07:00", **fields:
     return old_event("WatchEvent", number, time, **({"payload": {"action": "started"}} | fields))
 
 
-def line(told: Event) -> bytes:
+def line(record: Event) -> bytes:
     """Return the line of an event without its line end."""
-    return json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def text(events: Iterable[Event | bytes], end: bytes = b"\n") -> bytes:
@@ -79,13 +79,13 @@ def file_of(*events: Event | bytes) -> bytes:
 
 def plain_hour(stars: int = 3, others: int = 4, at: dt.datetime = HOUR, first: int = 1) -> list[Event]:
     """Return the events of an hour: its stars with pushes in between."""
-    told: list[Event] = []
+    events: list[Event] = []
     for number in range(first, first + stars + others):
-        told.append(star(number, at) if number - first < stars else event("PushEvent", number, at))
-    return told[::2] + told[1::2]
+        events.append(star(number, at) if number - first < stars else event("PushEvent", number, at))
+    return events[::2] + events[1::2]
 
 
-def shuffled(told: Event, order: Sequence[int]) -> Event:
+def shuffled(record: Event, order: Sequence[int]) -> Event:
     """Return an event with its keys in another order."""
-    items = list(told.items())
+    items = list(record.items())
     return dict(items[n % len(items)] for n in order) | dict(items)

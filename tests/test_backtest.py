@@ -68,14 +68,14 @@ def fitted(frame: pd.DataFrame) -> pd.Series:
 
 def test_the_fitted_ranking_learns_from_what_had_ended_and_from_nothing_later() -> None:
     frame = mondays(60, 100)
-    told = fitted(frame)
+    scores = fitted(frame)
     quarter = frame["day"] >= "2023-01-01"
-    assert told[~quarter].isna().all()
-    assert told[quarter].notna().all()
-    assert precision(frame[quarter].assign(fitted=told), "fitted").mean() > 0.8
+    assert scores[~quarter].isna().all()
+    assert scores[quarter].notna().all()
+    assert precision(frame[quarter].assign(fitted=scores), "fitted").mean() > 0.8
     later = frame.assign(is_leader=frame["is_leader"] ^ (frame["day"] + pd.Timedelta(days=42) >= "2023-01-01"))
     pd.testing.assert_series_equal(
-        fitted_ranking(later)[frame["day"] < "2023-04-01"], told[frame["day"] < "2023-04-01"]
+        fitted_ranking(later)[frame["day"] < "2023-04-01"], scores[frame["day"] < "2023-04-01"]
     )
 
 
@@ -174,7 +174,7 @@ def recorded(folder: Path, days: list[str]) -> Path:
     return folder
 
 
-def stand(home: Path, days: list[str]) -> None:
+def make_home(home: Path, days: list[str]) -> None:
     """Make a home that has published some days."""
     (home / "published").mkdir(parents=True)
     with duckdb.connect(str(home / "published" / "reposignal.duckdb")) as connection:
@@ -182,11 +182,11 @@ def stand(home: Path, days: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("standing", "written"),
+    ("published", "written"),
     [(["2024-03-01", "2024-03-02"], 0), (["2024-03-01"], 2), (None, 2)],
 )
 def test_recordings_are_written_out_only_where_something_is_missing(
-    standing: list[str] | None, written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: list[str] | None, written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, launched = tmp_path / "home", []
 
@@ -200,8 +200,8 @@ def test_recordings_are_written_out_only_where_something_is_missing(
     monkeypatch.setenv("GITHUB_TOKEN", "not to be handed on")
     monkeypatch.setattr(subprocess, "run", launch)
     recordings = recorded(tmp_path / "recordings", ["2024-03-01", "2024-03-02"])
-    if standing is not None:
-        stand(home, standing)
+    if published is not None:
+        make_home(home, published)
     assert backtest.load(recordings, home) == home / "published" / "reposignal.duckdb"
     command = ["backfill", "rankings", "--from", "2024-03-01", "--to", "2024-03-02"]
     assert launched == [(command, str(home), written)]

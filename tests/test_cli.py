@@ -43,7 +43,7 @@ def demo() -> Home:
 
 
 @pytest.fixture(scope="module")
-def asked(demo: Home) -> Iterator[Session]:
+def demo_session(demo: Home) -> Iterator[Session]:
     """One process that runs many commands on the demo's home."""
     with Home(demo.path, profile="demo", extra={"COLUMNS": "160"}).session() as session:
         yield session
@@ -100,9 +100,9 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
     [("run",), ("run", "--day", "2026-02-28"), ("backfill", "rankings", "--from", "2025-10-19", "--to", "2025-10-21")],
 )
 def test_a_home_of_the_demo_takes_no_day_beyond_the_sample(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    told = refused(Home(tmp_path / "home", profile="demo"), *arguments)
-    assert "holds the demo, whose days run from 2025-10-20 to 2026-02-27" in told
-    assert "REPOSIGNAL_HOME" in told
+    error = refused(Home(tmp_path / "home", profile="demo"), *arguments)
+    assert "holds the demo, whose days run from 2025-10-20 to 2026-02-27" in error
+    assert "REPOSIGNAL_HOME" in error
     assert not (tmp_path / "home").exists()
 
 
@@ -111,8 +111,8 @@ def test_of_a_home_that_is_begun_only_the_command_that_fills_it_is_named(
     tmp_path: Path, profile: str, command: str
 ) -> None:
     (tmp_path / "profile").write_text(profile)
-    told = refused(Home(tmp_path, profile=""), "sql", "select 1")
-    assert told.endswith(f": run {command}\n")
+    error = refused(Home(tmp_path, profile=""), "sql", "select 1")
+    assert error.endswith(f": run {command}\n")
 
 
 def test_an_unknown_profile_is_told(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_without_a_published_copy_a_question_says_what_to_run(tmp_path: Path, ve
 
 
 def test_a_range_that_ends_before_it_begins_is_told(tmp_path: Path) -> None:
-    told = refused(Home(tmp_path), "backfill", "rankings", "--from", "2024-03-02", "--to", "2024-03-01")
-    assert "--from 2024-03-02 is after --to 2024-03-01" in told
+    error = refused(Home(tmp_path), "backfill", "rankings", "--from", "2024-03-02", "--to", "2024-03-01")
+    assert "--from 2024-03-02 is after --to 2024-03-01" in error
 
 
 @pytest.mark.parametrize("day", ["2018-12-17", "2999-01-01"])
@@ -162,7 +162,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def asked_small(small: Home) -> Iterator[Session]:
+def small_session(small: Home) -> Iterator[Session]:
     with small.session() as session:
         yield session
 
@@ -187,8 +187,8 @@ VALUES = {
 }
 
 
-def test_json_holds_every_digit_and_duckdbs_text_of_what_json_has_no_type_for(asked_small: Session) -> None:
-    found = sql(asked_small, "select " + ", ".join(f"{value} as v{n}" for n, value in enumerate(VALUES)), "json")
+def test_json_holds_every_digit_and_duckdbs_text_of_what_json_has_no_type_for(small_session: Session) -> None:
+    found = sql(small_session, "select " + ", ".join(f"{value} as v{n}" for n, value in enumerate(VALUES)), "json")
 
     def read(text: str) -> Any:
         return json.loads(text, parse_float=Decimal, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -197,13 +197,13 @@ def test_json_holds_every_digit_and_duckdbs_text_of_what_json_has_no_type_for(as
     assert list(row.values()) == [read(text) for text in VALUES.values()]
 
 
-def test_what_json_and_csv_say_of_a_value_is_the_value_to_duckdb(asked_small: Session) -> None:
+def test_what_json_and_csv_say_of_a_value_is_the_value_to_duckdb(small_session: Session) -> None:
     """Also blobs and nested values, which DuckDB cannot read in Python's notation."""
     query = (
         "select 'a\\x00=\"b'::blob as b, [{'d': 1.50::decimal(9, 2)}] as s, '2024-01-01 00:00:00+02'::timestamptz as t"
     )
-    (row,) = json.loads(sql(asked_small, query, "json"), parse_float=Decimal)
-    ((blob, nested, time),) = list(csv.reader(io.StringIO(sql(asked_small, query, "csv"))))[1:]
+    (row,) = json.loads(sql(small_session, query, "json"), parse_float=Decimal)
+    ((blob, nested, time),) = list(csv.reader(io.StringIO(sql(small_session, query, "csv"))))[1:]
     kind = "struct(d decimal(9, 2))[]"
     with duckdb.connect() as connection:
         for found in ((row["b"], json.dumps(row["s"], default=str), row["t"]), (blob, nested, time)):
@@ -215,15 +215,15 @@ def test_what_json_and_csv_say_of_a_value_is_the_value_to_duckdb(asked_small: Se
             )  # fmt: skip
 
 
-def test_columns_of_one_name_are_all_there(asked_small: Session) -> None:
+def test_columns_of_one_name_are_all_there(small_session: Session) -> None:
     query = 'select 1 as a, 2 as a, 3 as a_1, 4 as A, 5 as "it\'s"'
-    assert json.loads(sql(asked_small, query, "json")) == [{"a": 1, "a_2": 2, "a_1": 3, "A": 4, "it's": 5}]
-    assert sql(asked_small, query, "csv") == "a,a,a_1,A,it's\n1,2,3,4,5\n"
+    assert json.loads(sql(small_session, query, "json")) == [{"a": 1, "a_2": 2, "a_1": 3, "A": 4, "it's": 5}]
+    assert sql(small_session, query, "csv") == "a,a,a_1,A,it's\n1,2,3,4,5\n"
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
-def test_long_answers_keep_rows_and_order(asked_small: Session, form: str) -> None:
-    found = sql(asked_small, "from parts order by n desc", form)
+def test_long_answers_keep_rows_and_order(small_session: Session, form: str) -> None:
+    found = sql(small_session, "from parts order by n desc", form)
     numbers = [int(number) for number in re.findall(r"part (\d+)", found)]
     assert numbers == [*reversed(range(5000))]
     assert form != "table" or found.endswith("(5,000 rows)\n")
@@ -234,34 +234,34 @@ def test_long_answers_keep_rows_and_order(asked_small: Session, form: str) -> No
     ("form", "empty"),
     [("table", "n  name\n-  ----\n(0 rows)\n"), ("csv", "n,name\n"), ("json", "[]\n")],
 )
-def test_no_rows_are_an_answer(asked_small: Session, form: str, empty: str) -> None:
-    assert sql(asked_small, "from parts where false", form) == empty
+def test_no_rows_are_an_answer(small_session: Session, form: str, empty: str) -> None:
+    assert sql(small_session, "from parts where false", form) == empty
 
 
-def test_a_wider_row_late_in_a_table_is_shown_whole(asked_small: Session) -> None:
-    found = sql(asked_small, "select if(range < 3000, 'x', 'a much longer text') as t from range(4000)").splitlines()
+def test_a_wider_row_late_in_a_table_is_shown_whole(small_session: Session) -> None:
+    found = sql(small_session, "select if(range < 3000, 'x', 'a much longer text') as t from range(4000)").splitlines()
     assert (len(found), found[2], found[-2]) == (4003, "x", "a much longer text")
 
 
-def test_what_returns_no_rows_may_come_before_the_query(asked_small: Session) -> None:
+def test_what_returns_no_rows_may_come_before_the_query(small_session: Session) -> None:
     query = "set timezone = 'UTC'; create temp macro twice(x) as 2 * x; select twice(21) as answer -- ; select 1"
-    assert sql(asked_small, query, "csv") == "answer\n42\n"
-    assert "(5 rows)" in sql(asked_small, "pivot (select n % 5 as p, n % 2 as q from parts) on q using count(*)")
+    assert sql(small_session, query, "csv") == "answer\n42\n"
+    assert "(5 rows)" in sql(small_session, "pivot (select n % 5 as p, n % 2 as q from parts) on q using count(*)")
 
 
 @pytest.mark.parametrize(
     "query", ["select 1; select 2", "from parts; set threads = 1", "explain from parts; from parts"]
 )
-def test_rows_of_an_earlier_statement_are_never_dropped_in_silence(asked_small: Session, query: str) -> None:
-    assert "only the last statement may return rows" in refused(asked_small, "sql", query)
+def test_rows_of_an_earlier_statement_are_never_dropped_in_silence(small_session: Session, query: str) -> None:
+    assert "only the last statement may return rows" in refused(small_session, "sql", query)
 
 
-def test_a_statement_without_rows_alone_is_told(asked_small: Session) -> None:
-    assert "returns no rows" in refused(asked_small, "sql", "set threads = 1")
+def test_a_statement_without_rows_alone_is_told(small_session: Session) -> None:
+    assert "returns no rows" in refused(small_session, "sql", "set threads = 1")
 
 
-def test_variables_of_the_program_are_no_tables(asked_small: Session) -> None:
-    assert "does not exist" in refused(asked_small, "sql", "from statements")
+def test_variables_of_the_program_are_no_tables(small_session: Session) -> None:
+    assert "does not exist" in refused(small_session, "sql", "from statements")
 
 
 @pytest.mark.slow
@@ -281,8 +281,8 @@ def test_an_answer_takes_no_memory_by_its_length(small: Home, form: str, read: i
     assert int(most) < 200_000  # all rows as Python objects are more than a million
 
 
-def test_sql_answers_as_a_table(asked: Session) -> None:
-    assert sql(asked, "select 1 as one, 'two' as two, null as none").splitlines() == [
+def test_sql_answers_as_a_table(demo_session: Session) -> None:
+    assert sql(demo_session, "select 1 as one, 'two' as two, null as none").splitlines() == [
         "one  two  none",
         "---  ---  ----",
         "  1  two  NULL",
@@ -290,14 +290,14 @@ def test_sql_answers_as_a_table(asked: Session) -> None:
     ]
 
 
-def test_sql_answers_as_csv(asked: Session) -> None:
-    found = sql(asked, "select * from (values ('a,b', 1), ('say \"c\"', null)) as t(text, number)", "csv")
+def test_sql_answers_as_csv(demo_session: Session) -> None:
+    found = sql(demo_session, "select * from (values ('a,b', 1), ('say \"c\"', null)) as t(text, number)", "csv")
     assert list(csv.reader(io.StringIO(found))) == [["text", "number"], ["a,b", "1"], ['say "c"', ""]]
 
 
-def test_sql_answers_as_json(asked: Session) -> None:
+def test_sql_answers_as_json(demo_session: Session) -> None:
     found = sql(
-        asked,
+        demo_session,
         "select day, stars_total, dq_flags from fct_repo_day where source = 'rankings' order by all limit 2",
         "json",
     )
@@ -306,8 +306,8 @@ def test_sql_answers_as_json(asked: Session) -> None:
     ] * 2
 
 
-def test_json_is_json_whatever_the_numbers_and_keeps_every_column(asked: Session) -> None:
-    found = sql(asked, "select 'nan'::double as x, 1.50::decimal(9, 2) as y, {'z': 'inf'::double} as s", "json")
+def test_json_is_json_whatever_the_numbers_and_keeps_every_column(demo_session: Session) -> None:
+    found = sql(demo_session, "select 'nan'::double as x, 1.50::decimal(9, 2) as y, {'z': 'inf'::double} as s", "json")
     assert json.loads(found, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) == [
         {"x": None, "y": 1.5, "s": {"z": None}}
     ]
@@ -319,30 +319,30 @@ def test_sql_reads_standard_input(demo: Home, arguments: tuple[str, ...]) -> Non
     assert (ran.returncode, ran.stdout) == (0, "answer\n42\n")
 
 
-def test_csv_has_no_formula_for_a_spreadsheet(asked: Session) -> None:
+def test_csv_has_no_formula_for_a_spreadsheet(demo_session: Session) -> None:
     texts = "['=1+1', '+1', '-1', '@a', chr(9) || 'a', chr(13) || 'a', 'a=1', 'a' || chr(13) || '=1']"
-    found = sql(asked, f"select unnest({texts}) as t, -1 as number", "csv")
+    found = sql(demo_session, f"select unnest({texts}) as t, -1 as number", "csv")
     rows = list(csv.reader(io.StringIO(found, newline="")))[1:]
     assert [text[0] for text, _ in rows] == ["'"] * 6 + ["a"] * 2
     assert {number for _, number in rows} == {"-1"}
     assert found.endswith('"a\r=1",-1\n')  # quoted: a lone CR ends a row in a spreadsheet
-    descriptions = sql(asked, "select description from dim_repo where full_name like '%/graph-bay'", "csv")
+    descriptions = sql(demo_session, "select description from dim_repo where full_name like '%/graph-bay'", "csv")
     assert not re.search(r'^"?[=+@-]', descriptions, re.MULTILINE)
 
 
-def test_a_table_shows_what_moves_a_cursor_or_turns_a_line_as_a_harmless_sign(asked: Session) -> None:
+def test_a_table_shows_what_moves_a_cursor_or_turns_a_line_as_a_harmless_sign(demo_session: Session) -> None:
     codes = [0x00, 0x07, 0x08, 0x0D, 0x1B, 0x7F, 0x9B, 0x061C, 0x200E, 0x200F, 0x202A, 0x202E, 0x2066, 0x2069]
-    found = sql(asked, f"select 'a' || chr(unnest({codes})) || 'b' as text")
+    found = sql(demo_session, f"select 'a' || chr(unnest({codes})) || 'b' as text")
     assert found.count("a\N{REPLACEMENT CHARACTER}b") == len(codes)
 
 
-def test_names_of_columns_and_errors_are_as_harmless_as_cells(asked: Session) -> None:
-    assert "\x1b" not in sql(asked, 'select 1 as "\x1b[31mred"')
-    assert "\x1b" not in refused(asked, "sql", "select (chr(27) || '[31m')::integer")
+def test_names_of_columns_and_errors_are_as_harmless_as_cells(demo_session: Session) -> None:
+    assert "\x1b" not in sql(demo_session, 'select 1 as "\x1b[31mred"')
+    assert "\x1b" not in refused(demo_session, "sql", "select (chr(27) || '[31m')::integer")
 
 
-def test_hostile_descriptions_of_the_sample_stay_in_their_rows(demo: Home, asked: Session) -> None:
-    found = sql(asked, "select full_name, description from dim_repo order by full_name")
+def test_hostile_descriptions_of_the_sample_stay_in_their_rows(demo: Home, demo_session: Session) -> None:
+    found = sql(demo_session, "select full_name, description from dim_repo order by full_name")
     (count,) = demo.query("select count(*) from dim_repo")[0]
     assert len(found.splitlines()) == int(str(count)) + 3
     assert "\u202e" not in found
@@ -360,9 +360,9 @@ def test_hostile_descriptions_of_the_sample_stay_in_their_rows(demo: Home, asked
         "export database 'stolen'",
     ],
 )
-def test_sql_only_reads(demo: Home, asked: Session, query: str) -> None:
+def test_sql_only_reads(demo: Home, demo_session: Session, query: str) -> None:
     before = demo.published.read_bytes()
-    refused(asked, "sql", query)
+    refused(demo_session, "sql", query)
     assert demo.published.read_bytes() == before
 
 
@@ -377,18 +377,18 @@ def test_sql_only_reads(demo: Home, asked: Session, query: str) -> None:
         "load httpfs; select 1",
     ],
 )
-def test_sql_reads_no_other_file(asked: Session, query: str) -> None:
-    refused(asked, "sql", query)
+def test_sql_reads_no_other_file(demo_session: Session, query: str) -> None:
+    refused(demo_session, "sql", query)
 
 
 @pytest.mark.parametrize("query", ["", "  \n", ";", "-- nothing"])
-def test_an_empty_query_is_told(asked: Session, query: str) -> None:
-    refused(asked, "sql", query)
+def test_an_empty_query_is_told(demo_session: Session, query: str) -> None:
+    refused(demo_session, "sql", query)
 
 
 @pytest.mark.parametrize("query", ["selec 1", "from no_such_table", "select no_such from dim_repo", "select 'a'::int"])
-def test_an_error_of_the_query_is_one_line(asked: Session, query: str) -> None:
-    assert "Error" in refused(asked, "sql", query)
+def test_an_error_of_the_query_is_one_line(demo_session: Session, query: str) -> None:
+    assert "Error" in refused(demo_session, "sql", query)
 
 
 def test_a_reader_that_has_enough_is_no_error(demo: Home) -> None:
@@ -424,8 +424,8 @@ def points(text: str) -> list[float]:
 
 
 @pytest.mark.parametrize("full_name", [BREAKOUT, "thu-pacman/chitu", "fatedier/frp"])
-def test_components_add_up_to_the_score(demo: Home, asked: Session, full_name: str) -> None:
-    text = explained(asked, full_name)
+def test_components_add_up_to_the_score(demo: Home, demo_session: Session, full_name: str) -> None:
+    text = explained(demo_session, full_name)
     *components, total = points(text)
     assert sum(components) == pytest.approx(total, abs=0.005)
     ((score, rank),) = demo.query(
@@ -436,23 +436,23 @@ def test_components_add_up_to_the_score(demo: Home, asked: Session, full_name: s
     assert f"signal score {score:.2f} of 100, rank {rank} of " in text
 
 
-def test_a_name_is_found_whatever_its_case(asked: Session) -> None:
-    assert explained(asked, BREAKOUT.upper()) == explained(asked, BREAKOUT)
+def test_a_name_is_found_whatever_its_case(demo_session: Session) -> None:
+    assert explained(demo_session, BREAKOUT.upper()) == explained(demo_session, BREAKOUT)
 
 
-def test_a_former_name_leads_to_the_repository(asked: Session) -> None:
+def test_a_former_name_leads_to_the_repository(demo_session: Session) -> None:
     former, name = RENAMED
-    assert explained(asked, former) == explained(asked, name)
-    assert explained(asked, former).startswith(f"{name} on 2026-02-27")
-    assert explained(asked, name, "--day", "2025-12-14").startswith(f"{former} on 2025-12-14")
+    assert explained(demo_session, former) == explained(demo_session, name)
+    assert explained(demo_session, former).startswith(f"{name} on 2026-02-27")
+    assert explained(demo_session, name, "--day", "2025-12-14").startswith(f"{former} on 2025-12-14")
 
 
-def test_too_short_a_history_is_said_to_be_the_reason(asked: Session) -> None:
-    assert "no signal score: less than 28 days of history" in explained(asked, BREAKOUT, "--day", "2025-10-25")
+def test_too_short_a_history_is_said_to_be_the_reason(demo_session: Session) -> None:
+    assert "no signal score: less than 28 days of history" in explained(demo_session, BREAKOUT, "--day", "2025-10-25")
 
 
-def test_an_explanation_gives_the_probability_that_the_article_gives(demo: Home, asked: Session) -> None:
-    told = demo.query(
+def test_an_explanation_gives_the_probability_that_the_article_gives(demo: Home, demo_session: Session) -> None:
+    issued = demo.query(
         """
         select made.full_name, claims.shown, made.threshold, made.due_on
         from fct_article_claim as claims
@@ -464,23 +464,23 @@ def test_an_explanation_gives_the_probability_that_the_article_gives(demo: Home,
         where claims.week = date '2026-02-23' and made.event = 'stars_threshold'
         """
     )
-    assert "thu-pacman/chitu" in {full_name for full_name, *_ in told}
-    for full_name, probability, threshold, due_on in told:
+    assert "thu-pacman/chitu" in {full_name for full_name, *_ in issued}
+    for full_name, probability, threshold, due_on in issued:
         assert f" {threshold:,} stars by {due_on}: {probability} (issued on 2026-03-02" in explained(
-            asked, str(full_name)
+            demo_session, str(full_name)
         )
 
 
-def test_a_day_that_is_no_breakout_says_why(asked: Session) -> None:
-    rising = explained(asked, "synthetic-10/agent-jar")
+def test_a_day_that_is_no_breakout_says_why(demo_session: Session) -> None:
+    rising = explained(demo_session, "synthetic-10/agent-jar")
     assert "breakout: no (44 stars came where 18.4 were expected, and it takes 10 times as many" in rising
     assert "the last one was on 2026-02-15)" in rising
     assert "breakout: no (a single surprising day, and it takes two out of three)" in explained(
-        asked, "thu-pacman/chitu"
+        demo_session, "thu-pacman/chitu"
     )
 
 
-def test_a_weeks_gain_its_days_and_the_totals_agree(demo: Home, asked: Session) -> None:
+def test_a_weeks_gain_its_days_and_the_totals_agree(demo: Home, demo_session: Session) -> None:
     """The leap of a day can exceed the week's gain, which is a pace; its number of days reconciles the two."""
     differing = demo.query(
         """
@@ -497,7 +497,7 @@ def test_a_weeks_gain_its_days_and_the_totals_agree(demo: Home, asked: Session) 
         """
     )
     assert differing == []
-    assert "513.0 over the last night, 67.7 this week (532 in 7.9 days)" in explained(asked, "thu-pacman/chitu")
+    assert "513.0 over the last night, 67.7 this week (532 in 7.9 days)" in explained(demo_session, "thu-pacman/chitu")
 
 
 def test_a_forecast_whose_threshold_was_reached_says_so_before_it_is_due(demo: Home) -> None:
@@ -518,14 +518,14 @@ def test_a_forecast_whose_threshold_was_reached_says_so_before_it_is_due(demo: H
     assert reached != [(0,)]
 
 
-def test_an_unknown_repository_is_told(asked: Session) -> None:
-    assert "no repository was ever seen under the name 'no/such'" in refused(asked, "explain", "no/such")
+def test_an_unknown_repository_is_told(demo_session: Session) -> None:
+    assert "no repository was ever seen under the name 'no/such'" in refused(demo_session, "explain", "no/such")
 
 
-def test_a_day_without_a_reading_is_told_with_the_last_before(asked: Session) -> None:
-    told = refused(asked, "explain", BREAKOUT, "--day", "2025-11-12")
-    assert f"{BREAKOUT} was not observed on 2025-11-12; its last reading before is of 2025-11-11" in told
-    assert "was not observed by 2025-10-01" in refused(asked, "explain", BREAKOUT, "--day", "2025-10-01")
+def test_a_day_without_a_reading_is_told_with_the_last_before(demo_session: Session) -> None:
+    error = refused(demo_session, "explain", BREAKOUT, "--day", "2025-11-12")
+    assert f"{BREAKOUT} was not observed on 2025-11-12; its last reading before is of 2025-11-11" in error
+    assert "was not observed by 2025-10-01" in refused(demo_session, "explain", BREAKOUT, "--day", "2025-10-01")
 
 
 def test_the_demo_ends_with_commands_whose_answers_fit_the_terminal(demo: Home) -> None:
@@ -583,7 +583,7 @@ def test_no_secret_is_printed_logged_or_stored(demo: Home, tmp_path: Path) -> No
                 ran = session.load(1, 2) if status is None else session.run("run", "--day", str(day_number(3)))
                 assert ran.returncode == ends, ran.stderr
                 said += ran.stdout + ran.stderr
-        assert all(f"token={SECRET}" in path for path in upstream.asked)
+        assert all(f"token={SECRET}" in path for path in upstream.requests)
     assert "403" in said
     assert "502" in said
     assert SECRET not in said

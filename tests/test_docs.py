@@ -137,9 +137,9 @@ def test_every_column_is_described(catalog: duckdb.DuckDBPyConnection) -> None:
 
 def test_there_are_questions_enough_and_no_table_goes_unasked() -> None:
     assert len(questions()) >= 20
-    asked = " ".join(questions().values())
+    queries = " ".join(questions().values())
     tables = [*(name for name, _, _ in published_tables()), "ops_run"]
-    assert [table for table in tables if not re.search(rf"\b{table}\b", asked)] == []
+    assert [table for table in tables if not re.search(rf"\b{table}\b", queries)] == []
 
 
 @pytest.mark.parametrize("title", questions())

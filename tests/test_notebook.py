@@ -52,9 +52,11 @@ def ran(notebook: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch) -> tu
 def test_it_asks_the_questions_of_the_docs_and_draws_each(notebook: ModuleType) -> None:
     page = (NOTEBOOK.parents[1] / "docs" / "questions.md").read_text(encoding="utf-8")
     found = notebook.questions(page)
-    assert [(asked.title, asked.sql) for asked in found] == [(t, sql.strip()) for t, sql in questions().items()]
-    assert all(asked.watch_for.startswith("Watch for:") for asked in found)
-    assert list(notebook.PICTURES) == [int(asked.title.split(".")[0]) for asked in found]
+    assert [(question.title, question.sql) for question in found] == [
+        (t, sql.strip()) for t, sql in questions().items()
+    ]
+    assert all(question.watch_for.startswith("Watch for:") for question in found)
+    assert list(notebook.PICTURES) == [int(question.title.split(".")[0]) for question in found]
 
 
 def test_every_question_is_answered_and_drawn_of_columns_it_has(
@@ -63,12 +65,12 @@ def test_every_question_is_answered_and_drawn_of_columns_it_has(
     shown, definitions = ran(notebook, demo.path, monkeypatch)
     answers = definitions["answers"]
     assert len(answers) == len(questions())
-    assert [asked.title for asked, answer in answers.items() if isinstance(answer, str)] == []
+    assert [question.title for question, answer in answers.items() if isinstance(answer, str)] == []
     assert sum(not answer.empty for answer in answers.values()) > 20
-    for asked, answer in answers.items():
-        picture = notebook.PICTURES[int(asked.title.split(".")[0])]
+    for question, answer in answers.items():
+        picture = notebook.PICTURES[int(question.title.split(".")[0])]
         needed = {*([picture.x] if isinstance(picture.x, str) else picture.x), picture.y, picture.colour}
-        assert needed - {None, "rows", "quantity"} <= set(answer.columns), asked.title
+        assert needed - {None, "rows", "quantity"} <= set(answer.columns), question.title
         if not answer.empty:
             assert notebook.chart(answer, picture).to_dict()["description"] in shown.replace("&amp;", "&")
     assert "danger" not in shown

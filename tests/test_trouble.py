@@ -54,7 +54,7 @@ def settings_of(home: Path) -> Settings:
     return Settings(home=home, profile=Profile.LOCAL, rankings_base="")
 
 
-def told(ran: Ran) -> str:
+def error_line(ran: Ran) -> str:
     """Return the one line with which a command failed."""
     assert ran.returncode == 1, (ran.stdout, ran.stderr)
     assert_one_line(ran.stderr)
@@ -80,7 +80,9 @@ def published(tmp_path: Path) -> Home:
 @pytest.mark.parametrize("verb", [("sql", "select 1"), ("run",), ("site",), ("doctor",)], ids=lambda verb: verb[0])
 def test_a_home_that_is_a_file_is_told(tmp_path: Path, verb: tuple[str, ...]) -> None:
     (tmp_path / "home").write_text("mine")
-    assert f"REPOSIGNAL_HOME={tmp_path / 'home'} is a file, not a folder" in told(Home(tmp_path / "home").run(*verb))
+    assert f"REPOSIGNAL_HOME={tmp_path / 'home'} is a file, not a folder" in error_line(
+        Home(tmp_path / "home").run(*verb)
+    )
     assert (tmp_path / "home").read_text() == "mine"
 
 
@@ -88,25 +90,25 @@ def test_a_home_that_is_a_file_is_told(tmp_path: Path, verb: tuple[str, ...]) ->
 def test_a_home_that_cannot_be_made_is_told(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
     home = tmp_path / place
-    assert f"REPOSIGNAL_HOME={home} cannot be made" in told(Home(home).run("run"))
+    assert f"REPOSIGNAL_HOME={home} cannot be made" in error_line(Home(home).run("run"))
     ready = subprocess.run(
         [sys.executable, "-m", "reposignal_pipeline.home"],
         env=Home(home).environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert f"REPOSIGNAL_HOME={home} cannot be made" in told(ready)
+    assert f"REPOSIGNAL_HOME={home} cannot be made" in error_line(ready)
 
 
 def test_the_home_of_a_user_that_is_none_is_told(tmp_path: Path) -> None:
     home = Home(tmp_path)
     for name in ("HOME", "WATCHLIST"):
         home.extra = {f"REPOSIGNAL_{name}": "~nosuchuser/x"}
-        assert f"REPOSIGNAL_{name}=~nosuchuser/x: the system has no user '~nosuchuser'" in told(home.run("run"))
+        assert f"REPOSIGNAL_{name}=~nosuchuser/x: the system has no user '~nosuchuser'" in error_line(home.run("run"))
 
 
 @pytest.mark.parametrize("sign", ["?", "%", "'", "#"])
 def test_a_home_in_a_path_that_libraries_cannot_use_is_told(tmp_path: Path, sign: str) -> None:
     home = tmp_path / f"a{sign} b"
-    assert f"REPOSIGNAL_HOME={home}: libraries cannot use a path with {sign} in it" in told(Home(home).run("run"))
+    assert f"REPOSIGNAL_HOME={home}: libraries cannot use a path with {sign} in it" in error_line(Home(home).run("run"))
     assert not home.exists()
 
 
@@ -115,7 +117,7 @@ def test_a_home_that_cannot_be_written_answers_questions_but_loads_nothing(publi
         home = published.copied(disk / "home")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         for verb in ("run", "site"):
-            assert f"REPOSIGNAL_HOME={home.path} cannot be written" in told(home.run(verb))
+            assert f"REPOSIGNAL_HOME={home.path} cannot be written" in error_line(home.run(verb))
         ran = home.run("sql", "select count(*) as n from numbers", "--format", "csv")
         assert (ran.returncode, ran.stdout) == (0, "n\n1000\n")
 
@@ -123,7 +125,7 @@ def test_a_home_that_cannot_be_written_answers_questions_but_loads_nothing(publi
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00demo", b"production\n", b"\x00"])
 def test_a_mark_that_names_no_profile_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "profile").write_bytes(content)
-    line = told(Home(tmp_path).run("sql", "select 1"))
+    line = error_line(Home(tmp_path).run("sql", "select 1"))
     assert f"{tmp_path / 'profile'} does not name a profile: delete it and set REPOSIGNAL_PROFILE" in line
 
 
@@ -132,7 +134,7 @@ def test_a_mark_with_a_byte_order_mark_or_none_at_all_is_read(tmp_path: Path) ->
     (tmp_path / "profile").write_bytes(b"\xef\xbb\xbfdemo\r\n")
     assert "profile demo" in home.run("doctor").stdout
     (tmp_path / "profile").write_bytes(b"")  # a disk was full when it was written
-    assert "nothing is published yet" in told(home.run("sql", "select 1"))
+    assert "nothing is published yet" in error_line(home.run("sql", "select 1"))
 
 
 # streams
@@ -166,7 +168,7 @@ def test_an_answer_that_cannot_be_written_is_told(published: Home, redirection: 
         ["/bin/sh", "-c", f"\"$0\" sql 'from numbers limit {rows}' {redirection}", COMMAND],
         env=published.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert line in told(ran)
+    assert line in error_line(ran)
 
 
 def test_nobody_to_complain_to_changes_nothing(published: Home) -> None:

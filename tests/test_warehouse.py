@@ -178,7 +178,7 @@ def a_manifest() -> dict[str, Any]:
     """Return a manifest of dbt with an incremental model, a table, a view and a seed."""
 
     def node(kind: str, materialized: str, columns: dict[str, str | None], **config: Any) -> dict[str, Any]:
-        declared = {name: {"name": name, "data_type": told, "description": ""} for name, told in columns.items()}
+        declared = {name: {"name": name, "data_type": kind, "description": ""} for name, kind in columns.items()}
         return {
             "resource_type": kind,
             "config": {"materialized": materialized, **config},
@@ -192,7 +192,7 @@ def a_manifest() -> dict[str, Any]:
         "stg_view": node("model", "view", {"name": None}),
         "weights": node("seed", "seed", {"weight": None}, column_types={"weight": "double"}),
     }
-    return {"nodes": {name: {"name": name, **told} for name, told in nodes.items()}}
+    return {"nodes": {name: {"name": name, **node} for name, node in nodes.items()}}
 
 
 def with_a_column(manifest: dict[str, Any]) -> None:
@@ -334,8 +334,8 @@ def test_a_second_writer_waits_for_all_steps_of_the_first_and_says_for_whom(
         begun = time.monotonic()
         with warehouse.rebuilding("reposignal rankings"):
             assert 4 < time.monotonic() - begun < 60
-        told = f"waiting for another writer of this warehouse: run 7: marts (process {first.pid})"
-        assert [record.getMessage() for record in caplog.records if record.name == console.name] == [told]
+        message = f"waiting for another writer of this warehouse: run 7: marts (process {first.pid})"
+        assert [record.getMessage() for record in caplog.records if record.name == console.name] == [message]
 
 
 def test_a_command_does_not_wait_for_its_own_runs(warehouse: Warehouse) -> None:
@@ -441,9 +441,9 @@ def test_rebuilding_from_a_day_takes_the_archive_from_there(warehouse: Warehouse
     rebuild = warehouse.begin_build(since=on(9))
     assert rebuild
     assert rebuild.archived == (DayRange(on(9), on(9)),)
-    anew = warehouse.begin_build(since=dt.date.min)
-    assert anew
-    assert anew.archived == (DayRange(on(2), on(2)), DayRange(on(9), on(9)))
+    rebuild = warehouse.begin_build(since=dt.date.min)
+    assert rebuild
+    assert rebuild.archived == (DayRange(on(2), on(2)), DayRange(on(9), on(9)))
 
 
 def test_months_of_what_models_found_changed_are_published(warehouse: Warehouse) -> None:

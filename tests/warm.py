@@ -38,9 +38,9 @@ while True:
         for file in files:
             os.close(file)
         continue
-    # from here on: a process that waits for the one that was asked for
+    # from here on: a process that waits for the requested one
     requests.close()
-    told = json.loads(request)
+    job = json.loads(request)
     if pid := os.fork():
         os.write(files[3], f"{pid}\\n".encode())
         for file in files[:3]:
@@ -54,13 +54,13 @@ while True:
     for file in files:
         os.close(file)
     os.environ.clear()
-    os.environ.update(told["environment"])
+    os.environ.update(job["environment"])
     time.tzset()
-    sys.argv = ["reposignal", *told["arguments"]]
+    sys.argv = ["reposignal", *job["arguments"]]
     break
 if not request:
     sys.exit()
-exec(compile(told["program"], "<program>", "exec"), {"__name__": "__main__"})
+exec(compile(job["program"], "<program>", "exec"), {"__name__": "__main__"})
 """
 
 
@@ -90,12 +90,12 @@ class Process:
         socket.send_fds(_server(), [json.dumps(request).encode()], given)
         for file in given:
             os.close(file)
-        told = b""
-        while not told.endswith(b"\n"):
+        answer = b""
+        while not answer.endswith(b"\n"):
             byte = os.read(self._status, 1)
             assert byte, "no process was started"
-            told += byte
-        self.pid = int(told)
+            answer += byte
+        self.pid = int(answer)
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the status with which the program ended, negative for a signal.

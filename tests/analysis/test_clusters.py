@@ -65,9 +65,9 @@ def repo(key: int, words: list[str], week: dt.date = MONDAY, **known: Any) -> di
     return {"repo_key": key, **usual, **known}
 
 
-def repos_of(told: Fields, week: dt.date = MONDAY, **known: Any) -> pd.DataFrame:
+def repos_of(assigned: Fields, week: dt.date = MONDAY, **known: Any) -> pd.DataFrame:
     """Return repositories that choose four words of their field, the same ones every week."""
-    rows = [repo(key, random.Random(key).sample(FIELDS[field], 4), week, **known) for key, field in told.items()]
+    rows = [repo(key, random.Random(key).sample(FIELDS[field], 4), week, **known) for key, field in assigned.items()]
     return pd.DataFrame(rows).astype({"stars_gained": "Int64", "growth_pct": "Float64"})
 
 
@@ -90,19 +90,19 @@ def past_of(weeks: list[Week], week: dt.date) -> Past:
     )
 
 
-def history(*told: Fields | None) -> list[Week]:
+def history(*assigned: Fields | None) -> list[Week]:
     """Return the clusters of successive weeks; None is a week that was not observed."""
     weeks: list[Week] = []
-    for number, of_week in enumerate(told):
+    for number, of_week in enumerate(assigned):
         week = MONDAY + number * WEEK
         repos = repos_of(of_week or {1: "audio"}, week)
         weeks.append(clusters_of(week, repos if of_week else repos.head(0), past_of(weeks, week)))
     return weeks
 
 
-def field_ids(week: Week, told: Fields) -> dict[str, int]:
+def field_ids(week: Week, assigned: Fields) -> dict[str, int]:
     """Return the cluster that contains most of each field."""
-    held = week.members.assign(field=week.members["repo_key"].map(told)).groupby("field")["cluster"]
+    held = week.members.assign(field=week.members["repo_key"].map(assigned)).groupby("field")["cluster"]
     return {str(field): int(cluster) for field, cluster in held.agg(lambda ids: ids.mode().iloc[0]).items()}
 
 
@@ -115,18 +115,18 @@ def fact(week: Week, cluster: int) -> dict[str, Any]:
 
 
 def test_fields_are_found_and_labelled_by_their_words() -> None:
-    told = fields()
-    (week,) = history(told)
+    assigned = fields()
+    (week,) = history(assigned)
     (clustering,) = week.clustering.to_dict("records")
     assert clustering["is_stable"] is True
     assert clustering["reason"] is None
     assert (clustering["clusters"], clustering["seeds"]) == (5, SEEDS)
-    assert clustering["repos"] + clustering["repos_without_text"] == len(told)
+    assert clustering["repos"] + clustering["repos_without_text"] == len(assigned)
     assert clustering["stability"] > 0.9
-    found = week.members["repo_key"].map(told)
+    found = week.members["repo_key"].map(assigned)
     assert adjusted_rand_score(found, week.members["cluster"]) == 1
-    assert len(week.members) > 0.95 * len(told)
-    for field, cluster in field_ids(week, told).items():
+    assert len(week.members) > 0.95 * len(assigned)
+    for field, cluster in field_ids(week, assigned).items():
         terms = fact(week, cluster)["terms"]
         assert set(terms) <= {*FIELDS[field], *(part for word in FIELDS[field] for part in word.split("-")), "thing"}
         assert fact(week, cluster)["label"] == " · ".join(terms[:3])
@@ -192,8 +192,8 @@ HOSTILE = (
 
 
 def test_text_by_strangers_does_not_break_out_of_labels() -> None:
-    told = fields()
-    repos = repos_of(told)
+    assigned = fields()
+    repos = repos_of(assigned)
     repos["description"] = [HOSTILE[key % len(HOSTILE)] for key in repos["repo_key"]]
     repos["topics"] = [[*topics, "<b>", "a b", "x" * 60, "-x", "", "=1+1"] for topics in repos["topics"]]
     week = clusters_of(MONDAY, repos, past_of([], MONDAY))
@@ -212,9 +212,9 @@ def test_labels_of_a_week_differ() -> None:
 
 
 def test_ids_stay_and_the_first_week_says_nothing_of_change() -> None:
-    told = fields()
-    first, second = history(told, told)
-    assert field_ids(first, told) == field_ids(second, told)
+    assigned = fields()
+    first, second = history(assigned, assigned)
+    assert field_ids(first, assigned) == field_ids(second, assigned)
     assert set(first.clusters["status"]) == {None}
     assert first.clusters["entrants"].isna().all()
     assert first.members["is_entrant"].isna().all()
@@ -225,11 +225,11 @@ def test_ids_stay_and_the_first_week_says_nothing_of_change() -> None:
 
 
 def test_who_moves_enters_one_and_leaves_the_other() -> None:
-    told = fields()
-    moved = [key for key, field in told.items() if field == "agents"][:2]
-    after = told | dict.fromkeys(moved, "games")
-    first, second = history(told, after)
-    ids = field_ids(first, told)
+    assigned = fields()
+    moved = [key for key, field in assigned.items() if field == "agents"][:2]
+    after = assigned | dict.fromkeys(moved, "games")
+    first, second = history(assigned, after)
+    ids = field_ids(first, assigned)
     assert fact(second, ids["games"])["entrants"] == 2
     assert fact(second, ids["agents"])["leavers"] == 2
     entered = second.members[second.members["is_entrant"].astype(bool)]
@@ -256,9 +256,9 @@ def test_a_new_field_is_forming_for_four_weeks_and_ids_are_not_given_twice() -> 
 
 @pytest.mark.parametrize(("away", "known"), [(3, True), (11, True), (13, False)])
 def test_a_cluster_is_known_again_after_weeks_without_it(away: int, known: bool) -> None:
-    told = fields()
-    weeks = history(told, *[None] * away, told)
-    assert (field_ids(weeks[0], told) == field_ids(weeks[-1], told)) is known
+    assigned = fields()
+    weeks = history(assigned, *[None] * away, assigned)
+    assert (field_ids(weeks[0], assigned) == field_ids(weeks[-1], assigned)) is known
 
 
 def test_a_split_and_a_merger_are_told() -> None:
@@ -295,15 +295,15 @@ def test_shares_tell_growing_from_shrinking() -> None:
 
 
 def test_a_label_stays_while_its_terms_hold() -> None:
-    told = fields()
-    first, second = history(told, told)
+    assigned = fields()
+    first, second = history(assigned, assigned)
     changed = past_of([first], MONDAY + WEEK)
     labels = first.clusters.set_index("cluster")["terms"].map(lambda terms: " · ".join([terms[3], terms[1], "former"]))
     changed.clusters["label"] = changed.clusters["cluster"].map(labels)
-    third = clusters_of(MONDAY + WEEK, repos_of(told, MONDAY + WEEK), changed)
+    third = clusters_of(MONDAY + WEEK, repos_of(assigned, MONDAY + WEEK), changed)
     assert dict(zip(third.clusters["cluster"], third.clusters["label"], strict=True)) == labels.to_dict()
     changed.clusters["label"] = "never · heard · of"
-    fourth = clusters_of(MONDAY + WEEK, repos_of(told, MONDAY + WEEK), changed)
+    fourth = clusters_of(MONDAY + WEEK, repos_of(assigned, MONDAY + WEEK), changed)
     assert list(fourth.clusters["label"]) == list(second.clusters["label"])
 
 
@@ -319,14 +319,14 @@ def test_growth_is_of_those_whose_growth_is_known() -> None:
 
 
 def test_stars_add_up_and_momentum_is_against_the_universe() -> None:
-    told = fields()
-    repos = repos_of(told)
-    is_game = repos["repo_key"].map(told) == "games"
+    assigned = fields()
+    repos = repos_of(assigned)
+    is_game = repos["repo_key"].map(assigned) == "games"
     repos.loc[is_game, ["stars_gained", "stars_total"]] = 300, 1300
-    repos.loc[repos["repo_key"].map(told) == "audio", ["stars_gained", "growth_pct", "stars_gained_basis"]] = None
+    repos.loc[repos["repo_key"].map(assigned) == "audio", ["stars_gained", "growth_pct", "stars_gained_basis"]] = None
     repos.loc[repos["repo_key"] == repos["repo_key"][is_game].iloc[0], "stars_gained_basis"] = "star_history"
     first = clusters_of(MONDAY, repos, past_of([], MONDAY))
-    ids = field_ids(first, told)
+    ids = field_ids(first, assigned)
     games, audio = fact(first, ids["games"]), fact(first, ids["audio"])
     assert games["stars_gained"] == 300 * games["size"]
     assert (games["growth"], games["stars_gained_basis"]) == (0.3, "mixed")

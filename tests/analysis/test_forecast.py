@@ -121,10 +121,10 @@ def test_nearer_is_likelier_and_faster_is_likelier(past: pd.DataFrame, model: Mo
     row = past.iloc[[0]].copy()
     row["stars_total"] = 4_000.0
     row[EVERY_PACE] = 10.0
-    told = [model.probabilities(row, [threshold])[0] for threshold in (4_100, 4_300, 4_450, 4_900, 6_000)]
-    assert told == sorted(told, reverse=True)
-    assert told[0] > 0.9
-    assert told[-1] < 0.1
+    probabilities = [model.probabilities(row, [threshold])[0] for threshold in (4_100, 4_300, 4_450, 4_900, 6_000)]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert probabilities[0] > 0.9
+    assert probabilities[-1] < 0.1
     paces = [model.probabilities(row.assign(**dict.fromkeys(EVERY_PACE, pace)), [4_450])[0] for pace in (5, 10, 20)]
     assert paces == sorted(paces)
 
@@ -137,8 +137,8 @@ def test_unknown_and_falling_paces_still_give_a_probability(past: pd.DataFrame, 
     row["pace_1w"] = 0.0
     falling = row.assign(**dict.fromkeys(EVERY_PACE, -5.0))
     for of in (row, falling):
-        told = speaks.probabilities(of)
-        assert 0 < told[0] < 0.2
+        given = speaks.probabilities(of)
+        assert 0 < given[0] < 0.2
 
 
 def test_the_shipped_model_knows_what_42_days_are() -> None:
@@ -192,8 +192,8 @@ def test_a_quarter_is_told_by_the_past_of_its_first_day(past: pd.DataFrame, pred
     changed.loc[changed["settled_on"] >= pd.Timestamp("2022-10-01"), ["best_total", "settling_total"]] = 1e9
     again = walk_forward(changed, dt.date(2022, 10, 1), dt.date(2022, 12, 31))
     before = predictions[predictions["issued_on"] < pd.Timestamp("2023-01-01")].reset_index(drop=True)
-    told = ["issued_on", "repo_key", "probability", "base_rate", "linear", "one_variable"]
-    pd.testing.assert_frame_equal(again[told], before[told])
+    columns = ["issued_on", "repo_key", "probability", "base_rate", "linear", "one_variable"]
+    pd.testing.assert_frame_equal(again[columns], before[columns])
 
 
 def test_without_a_past_nothing_is_told(past: pd.DataFrame) -> None:
@@ -207,7 +207,7 @@ def graded(*rows: tuple[float, float | None]) -> pd.DataFrame:
             "issued_on": FIRST,
             "repo_key": range(len(rows)),
             "threshold": 1_000,
-            "probability": [told for told, _ in rows],
+            "probability": [probability for probability, _ in rows],
             "happened": [np.nan if came is None else came for _, came in rows],
             "crossed_on": FIRST + pd.to_timedelta([20 if came else np.nan for _, came in rows], unit="D"),
         }

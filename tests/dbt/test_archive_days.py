@@ -183,18 +183,18 @@ def test_a_night_in_the_neighbours_file_is_counted_once(deep_story: BuiltHome) -
 
 
 def test_the_archive_speaks_where_nobody_else_does(deep_story: BuiltHome) -> None:
-    told = (
+    query = (
         "select source, stars_gained, stars_gained_source, stars_gained_coverage, dq_flags from fct_repo_day"
         " where repo_id = $1 and day = $2"
     )
-    assert deep_story.query(told, LISTED, day(1)) == [("rankings", 4, "gh_archive", 1.0, ["not_netted"])]
-    assert deep_story.query(told, LISTED, day(6)) == [
+    assert deep_story.query(query, LISTED, day(1)) == [("rankings", 4, "gh_archive", 1.0, ["not_netted"])]
+    assert deep_story.query(query, LISTED, day(6)) == [
         ("rankings", 2, "gh_archive", 0.3064, ["not_netted", "low_coverage"])
     ]
-    assert deep_story.query(told, DEEP, day(-30)) == [
+    assert deep_story.query(query, DEEP, day(-30)) == [
         ("gh_archive", 9, "gh_archive", None, ["total_not_observed", "not_netted", "coverage_unknown"])
     ]
-    assert deep_story.query(told, STEADY, day(1)) == [("rankings", 12, "star_history", None, [])]
+    assert deep_story.query(query, STEADY, day(1)) == [("rankings", 12, "star_history", None, [])]
 
 
 def test_other_sources_tell_what_they_told(story: BuiltHome, deep_story: BuiltHome) -> None:
@@ -284,9 +284,9 @@ def thinned(manifest: dict[str, Any], until: str) -> dict[dt.date, tuple[bool, f
 def test_thinned_events_are_lost_coverage(manifest: dict[str, Any]) -> None:
     """Weekends have fewer events; a gap and a holiday do not lower the level; a few hours are not judged."""
     days = thinned(manifest, "2025-08-20")
-    usual = {day: told for day, told in days.items() if dt.date(2025, 4, 9) <= day < THINNED_FROM}
+    usual = {day: judgement for day, judgement in days.items() if dt.date(2025, 4, 9) <= day < THINNED_FROM}
     odd = {HOLE: (False, 0.0), HOLIDAY: (True, pytest.approx(0.6, abs=0.01))}
-    assert {day: told for day, told in usual.items() if told != (False, 1.0)} == odd
+    assert {day: judgement for day, judgement in usual.items() if judgement != (False, 1.0)} == odd
     for on, (is_thinned, coverage) in days.items():
         if on >= THINNED_FROM and on != LOADED_IN_PART:
             assert is_thinned, on

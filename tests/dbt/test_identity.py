@@ -244,7 +244,7 @@ CASES = {
         History(((0, "a/x"), (1, "a/x")), ((0, 1, 1, "a/x"), (1, 1, 1, "b/x"), (2, 1, 1, "b/x"))),
         "0 a/x A repositories, 1 b/x A repositories, 2 b/x A repositories",
     ),
-    "a transfer while nobody asked, then the id confirms it": (
+    "a transfer between queries, then the id confirms it": (
         History(((0, "a/x"), (1, "b/x"), (2, "b/x")), ((0, 1, 1, "a/x"), (2, 1, 1, "b/x"))),
         "0 a/x A repositories, 1 b/x A rankings, 2 b/x A repositories",
     ),
@@ -264,7 +264,7 @@ CASES = {
         History(((0, "a/x"), (1, "a/x"), (3, "a/x")), ((0, 1, 1, "a/x"), (1, 1, 1, "b/x"))),
         "0 a/x A repositories, 1 b/x A repositories, 3 a/x B rankings",
     ),
-    "listed for long, then asked": (
+    "listed for long, then queried": (
         History(((0, "a/x"), (1, "b/x"), (2, "b/x")), ((2, 1, 1, "b/x"), (3, 1, 1, "c/x"))),
         "0 a/x A rankings, 1 b/x A rankings, 2 b/x A repositories, 3 c/x A repositories",
     ),

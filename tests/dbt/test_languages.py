@@ -52,7 +52,7 @@ def topics_of(repo: int, number: int) -> list[str]:
     return chosen.sample(TOPICS, chosen.choice([0, 1, 1, 2, 3, 4]))
 
 
-def is_asked(repo: int, number: int) -> bool:
+def is_queried(repo: int, number: int) -> bool:
     """A third is found later; a few have a response only now and then."""
     return repo % 3 != 0 or (number >= repo % 7 and (repo % 10 != 0 or number % 2 == 0))
 
@@ -73,7 +73,7 @@ def observations(number: int) -> list[Row]:
             language=language_of(repo), topics=json.dumps(topics_of(repo, number)),
         )
         for repo in REPOS
-        if is_asked(repo, number)
+        if is_queried(repo, number)
     ]  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def placed(verticals: dict[str, str], number: int) -> list[tuple[str, set[str]]]
     """Return language and verticals of every repository with a response and topics on a day."""
     found = []
     for repo in REPOS:
-        if is_asked(repo, number) and (topics := topics_of(repo, number)):
+        if is_queried(repo, number) and (topics := topics_of(repo, number)):
             found.append((language_of(repo) or "none", {verticals[t] for t in topics if t in verticals} or {"other"}))
     return found
 
@@ -164,12 +164,12 @@ def test_reach_counts_what_has_topics_beside_what_has_none(home: BuiltHome, vert
         for name in names:
             parts[name] += 1 / len(names) / len(inside)
     entropy = -sum(part * math.log2(part) for part in parts.values())
-    asked = sum(is_asked(repo, DAYS - 1) and language_of(repo) == "Go" for repo in REPOS)
+    queried = sum(is_queried(repo, DAYS - 1) and language_of(repo) == "Go" for repo in REPOS)
     assert home.query(
         "select repos, repos_with_topics, repos_in_verticals, verticals, entropy_bits from fct_language_reach_day"
         " where day = $1 and language = 'Go'",
         day(DAYS - 1),
-    ) == [(asked + 2, len(repos), len(inside), len(parts), pytest.approx(entropy, abs=1e-6))]
+    ) == [(queried + 2, len(repos), len(inside), len(parts), pytest.approx(entropy, abs=1e-6))]
 
 
 # --- no look-ahead, and the order of loading does not matter

@@ -65,11 +65,11 @@ def test_the_tail_of_a_count_is_that_of_the_negative_binomial(
     """Within 12 %, and 8 % below a dispersion of 0.8, wherever it is above 1e-12; never large again beyond that."""
     found = tails(macros, pd.DataFrame(cases, columns=["stars", "judged_change", "predictive_dispersion"]))
     assert found.p_value.between(0, 1).all()
-    told = found[found.exact > 1e-12]
-    assert (told.p_value / told.exact - 1).abs().max() <= 0.12 or told.empty
-    close = told[told.predictive_dispersion < 0.8]
+    tested = found[found.exact > 1e-12]
+    assert (tested.p_value / tested.exact - 1).abs().max() <= 0.12 or tested.empty
+    close = tested[tested.predictive_dispersion < 0.8]
     assert (close.p_value / close.exact - 1).abs().max() <= 0.08 or close.empty
-    assert found[found.exact <= 1e-12].p_value.max() < 2e-12 or len(told) == len(found)
+    assert found[found.exact <= 1e-12].p_value.max() < 2e-12 or len(tested) == len(found)
 
 
 def test_tails_over_the_whole_plane(macros: Any) -> None:
@@ -82,11 +82,11 @@ def test_tails_over_the_whole_plane(macros: Any) -> None:
         "predictive_dispersion": np.exp(random.uniform(np.log(0.005), np.log(CAP), len(mean))),
     }
     found = tails(macros, pd.DataFrame(cases))
-    told = found[found.exact > 1e-12]
-    error = told.p_value / told.exact - 1
-    assert len(told) > 50_000
+    tested = found[found.exact > 1e-12]
+    error = tested.p_value / tested.exact - 1
+    assert len(tested) > 50_000
     assert error.abs().max() <= 0.12
-    assert error[told.predictive_dispersion < 0.8].abs().max() <= 0.08
+    assert error[tested.predictive_dispersion < 0.8].abs().max() <= 0.08
 
 
 @settings(max_examples=40)
@@ -264,11 +264,11 @@ def test_bursts_are_called(warehouse: TinyWarehouse) -> None:
         found = judged(warehouse, histories(seed, bursts=True))
         calls = found[found.factor > 1].astype({"is_surprising": bool, "is_breakout": bool})
         bursts.append(calls.groupby(["repo_key", "factor", "pace"], as_index=False)[CALLS].any())
-    told = pd.concat(bursts)
-    told["pace"] = pd.cut(told.pace, PACES, right=False)
-    table = told.groupby(["factor", "pace"], observed=True)[CALLS].agg(["size", "mean"]).round(2)
+    all_bursts = pd.concat(bursts)
+    all_bursts["pace"] = pd.cut(all_bursts.pace, PACES, right=False)
+    table = all_bursts.groupby(["factor", "pace"], observed=True)[CALLS].agg(["size", "mean"]).round(2)
     print(table)
-    fast = told[told.pace.cat.codes >= PACES.index(3)]
+    fast = all_bursts[all_bursts.pace.cat.codes >= PACES.index(3)]
     recall = fast.groupby("factor")[CALLS].mean()
     assert fast.groupby("factor").size().min() >= 20
     assert recall.is_surprising[5] >= 0.6
@@ -277,4 +277,4 @@ def test_bursts_are_called(warehouse: TinyWarehouse) -> None:
     assert recall.is_breakout[5] <= 0.2 <= recall.is_breakout[10]
     assert recall.is_breakout[20] >= 0.9
     # for a repository with a star in three days, 20 times that is seven a day, which cannot be detected
-    assert told[(told.pace.cat.codes == 0) & (told.factor == FACTORS[0])].is_breakout.sum() == 0
+    assert all_bursts[(all_bursts.pace.cat.codes == 0) & (all_bursts.factor == FACTORS[0])].is_breakout.sum() == 0

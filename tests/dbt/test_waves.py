@@ -216,7 +216,7 @@ def test_a_week_with_a_wipe_and_its_return_has_what_came_and_says_so(warehouse: 
 def test_a_night_knows_nothing_of_later_ones_and_a_window_gives_what_all_days_do(
     manifest: dict[str, Any], warehouse: TinyWarehouse
 ) -> None:
-    def told(made: TinyWarehouse, table: str, until: int) -> Rows:
+    def rows_until(made: TinyWarehouse, table: str, until: int) -> Rows:
         return made.query(f"select * from {table} where day <= ? order by day, repo_key", night(until))
 
     stepped = "pipeline.intermediate.int_repo_days__stepped"
@@ -233,4 +233,4 @@ def test_a_night_knows_nothing_of_later_ones_and_a_window_gives_what_all_days_do
                 "delete from pipeline.intermediate.int_repo_readings__united where day > ?", [night(until)]
             )
             again.build(ALL_DAYS if until in whole else (night(until - 6), night(until)), full=until in whole)
-            assert told(again, table, until) == told(warehouse, table, until), (table, until)
+            assert rows_until(again, table, until) == rows_until(warehouse, table, until), (table, until)

@@ -26,7 +26,7 @@ from tests.pipeline.homes import MADE, Home, Rows
 EXTENSIONS = ("httpfs", "postgres_scanner", "ducklake")
 BUCKET = "reposignal-lakes"
 PATIENCE_SECONDS = 900
-"""for a command, beside others on two cores"""
+"""for a command, while others share the two cores"""
 _numbers = itertools.count(1)
 
 

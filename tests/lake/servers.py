@@ -38,8 +38,8 @@ def find_postgres() -> Path | None:
     """Return the folder with the programs of the newest installed PostgreSQL; None if there is none."""
     candidates = []
     if shutil.which("pg_config"):
-        told = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=False)
-        candidates.append(Path(told.stdout.strip()))
+        found = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=False)
+        candidates.append(Path(found.stdout.strip()))
     packaged = Path("/usr/lib/postgresql").glob("*/bin")
     candidates += sorted(packaged, key=lambda path: float(path.parent.name), reverse=True)
     if on_path := shutil.which("postgres"):
@@ -185,7 +185,7 @@ class S3:
         self._server.start()
         _, self._behind = self._server.get_host_and_port()
         self.refused = 0
-        self.asked = 0
+        self.requests = 0
         self._closed_until = 0.0
         self._gate = ThreadingHTTPServer((HOST, 0), self._handler())
         self._gate.daemon_threads = True
@@ -256,7 +256,7 @@ class S3:
 
             def pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                s3.asked += 1
+                s3.requests += 1
                 if time.monotonic() < s3._closed_until:
                     s3.refused += 1
                     self.answer(503, {"Content-Type": "application/xml"}, SLOW_DOWN)

@@ -111,7 +111,7 @@ def test_no_file_of_the_home_and_no_file_of_the_lake_holds_a_secret(
     files |= dict(home.s3.contents(BUCKET))
     assert any(name.startswith(bucket_half.prefix) for name in files)
     assert len(files) > 100
-    assert [name for name, content in files.items() if _told(home, content)] == []
+    assert [name for name, content in files.items() if _has_secret(home, content)] == []
 
 
 def test_no_table_of_the_catalog_holds_a_secret(
@@ -120,16 +120,16 @@ def test_no_table_of_the_catalog_holds_a_secret(
     for home in (grown[0], bucket_half):
         dump = home.postgres.dump(home.database)
         assert "ducklake_data_file" in dump
-        assert not _told(home, dump.encode())
+        assert not _has_secret(home, dump.encode())
 
 
 def test_nothing_that_is_said_holds_a_secret(grown: tuple[LakeHome, list[Ran], list[int]]) -> None:
     home, ran, _ = grown
     for command in ran:
-        assert not _told(home, (command.stdout + command.stderr).encode())
+        assert not _has_secret(home, (command.stdout + command.stderr).encode())
 
 
-def _told(home: LakeHome, content: bytes) -> bool:
+def _has_secret(home: LakeHome, content: bytes) -> bool:
     return any(secret.encode() in content for secret in home.secrets)
 
 
@@ -156,7 +156,7 @@ def assert_refused(home: LakeHome, ran: Ran, *words: str) -> None:
     assert_one_line(ran.stderr)
     for word in words:
         assert word in ran.stderr, ran.stderr
-    assert not _told(home, (ran.stdout + ran.stderr).encode())
+    assert not _has_secret(home, (ran.stdout + ran.stderr).encode())
 
 
 @pytest.mark.parametrize(
@@ -259,8 +259,10 @@ def test_time_travel_tells_what_a_table_said(grown: tuple[LakeHome, list[Ran], l
     first, *_, last = releases
     query = "select max(day)::varchar from fct_repo_day"
     with home.attached() as connection:
-        told = [connection.execute(f"{query} at (version => {version})").fetchall()[0][0] for version in (first, last)]
-        assert told == ["2024-03-07", "2024-03-14"]
+        values = [
+            connection.execute(f"{query} at (version => {version})").fetchall()[0][0] for version in (first, last)
+        ]
+        assert values == ["2024-03-07", "2024-03-14"]
         (instant,) = connection.execute(
             f"select snapshot_time from reposignal.snapshots() where snapshot_id = {first}"
         ).fetchall()[0]

@@ -42,10 +42,10 @@ AT_HEAD = {
         ) as rows using (snapshot_date)
         where days.status = 'observed' and (rows.places is distinct from days.distinct_places)
     """,
-    "no reading stands twice": """
+    "a reading is stored once": """
         select snapshot_date, file_row from pipeline.rankings.rankings group by all having count(*) > 1
     """,
-    "no day stands twice in the ledger": """
+    "a day is in the ledger once": """
         select snapshot_date from pipeline.rankings.rankings_days group by all having count(*) > 1
     """,
     "a repository has one row a day": """
@@ -61,7 +61,7 @@ AT_HEAD = {
     """,
 }
 AT_RELEASE = {
-    "a score is of a day that stands": """
+    "a score has its day": """
         select day, repo_key from reposignal.main.fct_repo_signal_day
         except select day, repo_key from reposignal.main.fct_repo_day
     """,
@@ -69,7 +69,7 @@ AT_RELEASE = {
         select day from reposignal.main.ops_source_coverage where source = 'rankings' and observed > 0
         except select day from reposignal.main.fct_repo_day
     """,
-    "a trend is of a repository that stands": """
+    "a trend has its repository": """
         select repo_key from reposignal.main.weekly_repo_trends except select repo_key from reposignal.main.dim_repo
     """,
 }
@@ -82,7 +82,7 @@ class Reader(threading.Thread):
     home: LakeHome
     number: int
     stopping: threading.Event
-    asked: int = 0
+    queries: int = 0
     slowest: float = 0.0
     torn: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
@@ -119,7 +119,7 @@ class Reader(threading.Thread):
         if release not in self.releases_seen:
             self.releases_seen.add(release)
             self.torn += contradictions_at(self.home, release)
-        self.asked += len(AT_HEAD) + 2
+        self.queries += len(AT_HEAD) + 2
         self.slowest = max(self.slowest, time.monotonic() - began)
 
 
@@ -180,7 +180,7 @@ def assert_calm(them: list[Reader], before: frozenset[dt.date], after: frozenset
     for reader in them:
         assert reader.troubles == []
         assert reader.torn == []
-        assert reader.asked > 0
+        assert reader.queries > 0
         assert all(before <= days <= after for days in reader.days_seen)
 
 
@@ -236,7 +236,7 @@ def test_two_machines_load_the_recordings_while_four_read(
     with capsys.disabled():
         print(
             f"\n{(last - first).days + 1} days by two machines in {seconds:.0f} s;"
-            f" {READERS} readers asked {sum(reader.asked for reader in them)} times,"
+            f" {READERS} readers queried {sum(reader.queries for reader in them)} times,"
             f" the slowest round took {max(reader.slowest for reader in them):.2f} s,"
             f" they saw {len(set().union(*(reader.releases_seen for reader in them)))} releases"
         )

@@ -210,7 +210,7 @@ class Served:
 
     address: str = ""
     """host:port"""
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     """path and query of every request"""
     status: int | None = None
     """what to answer instead of files"""
@@ -225,7 +225,7 @@ def served(folder: Path, pause: float = 0) -> Iterator[Served]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            upstream.asked.append(self.path)
+            upstream.requests.append(self.path)
             time.sleep(upstream.pause)
             file = folder / self.path.partition("?")[0].rpartition("/")[2]
             found = upstream.status is None and file.is_file()

@@ -132,8 +132,8 @@ class Filled:
     home: Home
     ran: list[Ran]
     tables: list[dict[str, Rows]]
-    asked: list[set[str]]
-    """days whose files each command asked for"""
+    requested: list[set[str]]
+    """days whose files each command requested"""
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +146,8 @@ def filled(empty: Home, archive: Path, tmp_path_factory: pytest.TempPathFactory)
             for command in (backfill(), backfill(), ("run", "--day", str(LAST), "--source", "gh_archive")):
                 filled.ran.append(session.run(*command))
                 filled.tables.append(home.tables())
-                filled.asked.append({path[1:11] for path in upstream.asked})
-                upstream.asked.clear()
+                filled.requested.append({path[1:11] for path in upstream.requests})
+                upstream.requests.clear()
     return filled
 
 
@@ -161,11 +161,11 @@ def test_a_backfill_counts_every_star_once_under_its_day(filled: Filled) -> None
 
 def test_what_is_cut_or_damaged_is_told_and_what_is_missing_is_no_fault(filled: Filled) -> None:
     home, ran = filled.home, filled.ran[0]
-    told = ran.stderr.strip().splitlines()
+    lines = ran.stderr.strip().splitlines()
     assert ran.returncode == 1
-    assert len(told) == 2
-    assert f"{CUT}-{HOUR}.json.gz: cut short after" in told[0]
-    assert f"{DAMAGED}-{HOUR}.json.gz: damaged" in told[1]
+    assert len(lines) == 2
+    assert f"{CUT}-{HOUR}.json.gz: cut short after" in lines[0]
+    assert f"{DAMAGED}-{HOUR}.json.gz: damaged" in lines[1]
     rows = home.query(
         "select day, status, hours_observed, hours_expected, reason from ops_source_coverage"
         " where source = 'gh_archive' and status <> 'observed' order by day"
@@ -179,7 +179,7 @@ def test_what_is_cut_or_damaged_is_told_and_what_is_missing_is_no_fault(filled: 
 
 def test_the_same_days_again_change_nothing(filled: Filled) -> None:
     _, again, one = filled.ran
-    assert filled.asked[1:] == [{str(MISSING), str(CUT), str(DAMAGED)}, {str(LAST)}]
+    assert filled.requested[1:] == [{str(MISSING), str(CUT), str(DAMAGED)}, {str(LAST)}]
     assert again.returncode == 1
     assert one.returncode == 0, one.stderr
     for tables in filled.tables[1:]:
@@ -213,7 +213,7 @@ def test_a_backfill_killed_in_mid_day_ends_as_if_it_never_was(
         home.extra["REPOSIGNAL_GH_ARCHIVE_URL"] = f"http://{upstream.address}"
         ran_model = home.path / "dbt" / "target" / "run" / "reposignal" / "models" / "marts" / "fct_repo_day.sql"
         signs: list[Callable[[], bool]] = [
-            lambda: len(upstream.asked) > 350,  # two weeks are a load, and it is in progress
+            lambda: len(upstream.requests) > 350,  # two weeks are a load, and it is in progress
             lambda: ran_model.exists() and ran_model.stat().st_mtime > begun,
         ]
         for sign in signs:

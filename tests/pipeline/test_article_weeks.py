@@ -37,7 +37,7 @@ def test_every_number_of_a_sentence_is_a_claim_and_every_claim_is_in_its_sentenc
     claims = {
         (week, claim): shown for week, claim, shown in demo.query("select week, claim, shown from fct_article_claim")
     }
-    told = {
+    shown = {
         (week, part["number"]): part["shown"]
         for week, document in demo.query("select week, document from weekly_article")
         for section in json.loads(str(document))["sections"]
@@ -46,7 +46,7 @@ def test_every_number_of_a_sentence_is_a_claim_and_every_claim_is_in_its_sentenc
         for part in sentence["parts"]
         if "number" in part
     }
-    assert told == claims
+    assert shown == claims
     assert demo.query("select week, claim from fct_article_claim where not contains(text, shown)") == []
     assert (
         demo.query(

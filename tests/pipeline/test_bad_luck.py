@@ -84,6 +84,6 @@ def test_damaged_working_files_heal_or_say_what_to_delete(half: Home, tmp_path: 
         assert "(in fct_repo_signal_day)" in line
         assert "dbt.log" in line
         assert "\x1b" not in line
-        told = session.run("doctor").stdout
-        assert re.search(r"^WRONG +runs +build of .* failed: ", told, re.MULTILINE), told
+        shown = session.run("doctor").stdout
+        assert re.search(r"^WRONG +runs +build of .* failed: ", shown, re.MULTILINE), shown
     assert home.query("select max(day) from fct_repo_day") == [(day_number(8),)]

@@ -234,8 +234,8 @@ from reposignal_pipeline.definitions import defs
 definitions = defs()
 build = {"ops": {"marts": {"config": {"rebuild_from": "2026-02-20"}}}}
 weeks = {"dagster/asset_partition_range_start": "2026-02-09", "dagster/asset_partition_range_end": "2026-02-23"}
-for job, asked in (("build", {"run_config": build}), ("weekly", {"tags": weeks})):
-    assert definitions.resolve_job_def(job).execute_in_process(instance=dg.DagsterInstance.ephemeral(), **asked).success
+for job, tags in (("build", {"run_config": build}), ("weekly", {"tags": weeks})):
+    assert definitions.resolve_job_def(job).execute_in_process(instance=dg.DagsterInstance.ephemeral(), **tags).success
 """
 
 

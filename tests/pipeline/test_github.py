@@ -140,11 +140,11 @@ SOURCES = ("--source", "repositories", "--source", "star_history")
 def two_days(tmp_path_factory: pytest.TempPathFactory, parsed: Path) -> Iterator[tuple[Running, list[Ran], list[int]]]:
     """A home after its first day and a normal one."""
     with running(tmp_path_factory.mktemp("github") / "two-days", parsed) as live:
-        ran, asked = [], []
+        ran, requests = [], []
         for n in range(2):
             ran.append(live.run(NOW + n * DAY, "run", *SOURCES))
-            asked.append(len(live.api.requests))
-        yield live, ran, asked
+            requests.append(len(live.api.requests))
+        yield live, ran, requests
 
 
 def test_two_days_end_well(two_days: tuple[Running, list[Ran], list[int]]) -> None:
@@ -225,9 +225,9 @@ def test_the_token_is_nowhere(two_days: tuple[Running, list[Ran], list[int]]) ->
     files = [path for path in live.home.path.rglob("*") if path.is_file() and not path.is_symlink()]
     assert len(files) > 20
     assert [path for path in files if hidden in path.read_bytes()] == []
-    told = [text for path in files if path.suffix in (".duckdb", ".db", ".parquet") for text in words(path)]
-    assert len(told) > 1_000
-    assert [text for text in told if TOKEN in text or "stargazer" in text.lower()] == []
+    texts = [text for path in files if path.suffix in (".duckdb", ".db", ".parquet") for text in words(path)]
+    assert len(texts) > 1_000
+    assert [text for text in texts if TOKEN in text or "stargazer" in text.lower()] == []
 
 
 def words(path: Path) -> list[str]:
@@ -257,10 +257,10 @@ def test_the_same_day_again_asks_for_no_history_and_changes_nothing(
 ) -> None:
     live = two_days[0]
     before = live.home.tables()
-    asked = len(live.api.requests)
+    before = len(live.api.requests)
     ran = live.run(NOW + DAY, "run", *SOURCES)
     assert ran.returncode == 0, ran.stderr
-    assert [target for _, target in live.api.requests[asked:] if "history" in target or "graphql" in target] == []
+    assert [target for _, target in live.api.requests[before:] if "history" in target or "graphql" in target] == []
     after = live.home.tables()
     assert {name for name in before if before[name] != after[name]} == set()
 
@@ -270,10 +270,10 @@ def test_a_backfill_asks_for_the_pages_that_lack_and_only_once(
 ) -> None:
     live = two_days[0]
     days = "--from", str(FIRST - 60 * DAY), "--to", str(YESTERDAY)
-    asked = len(live.api.requests)
+    before = len(live.api.requests)
     ran = live.run(NOW + DAY, "backfill", "star_history", *days)
     assert ran.returncode == 0, ran.stderr
-    pages = [target for _, target in live.api.requests[asked:] if "history" in target]
+    pages = [target for _, target in live.api.requests[before:] if "history" in target]
     assert len(pages) == REPOSITORIES
     assert all("page=2" in target for target in pages)
     facts = live.query(
@@ -281,18 +281,18 @@ def test_a_backfill_asks_for_the_pages_that_lack_and_only_once(
         " and stars_gained is not null"
     )
     assert len(facts) == REPOSITORIES * ((YESTERDAY - FIRST).days + 1)
-    asked = len(live.api.requests)
+    before = len(live.api.requests)
     assert live.run(NOW + DAY, "backfill", "star_history", *days).returncode == 0
-    assert [target for _, target in live.api.requests[asked:] if "history" in target] == []
+    assert [target for _, target in live.api.requests[before:] if "history" in target] == []
 
 
 def test_doctor_tells_of_universe_plan_and_limits(two_days: tuple[Running, list[Ran], list[int]]) -> None:
     live = two_days[0]
-    told = live.run(NOW + DAY, "doctor").stdout
-    assert f"{REPOSITORIES} of 60 tracked" in told
-    assert "core" in told and "of 5,000 left" in told
-    assert "left out" in told
-    assert TOKEN not in told
+    shown = live.run(NOW + DAY, "doctor").stdout
+    assert f"{REPOSITORIES} of 60 tracked" in shown
+    assert "core" in shown and "of 5,000 left" in shown
+    assert "left out" in shown
+    assert TOKEN not in shown
 
 
 def test_a_spent_quota_is_told_and_the_next_run_goes_on(tmp_path: Path, parsed: Path) -> None:
@@ -308,10 +308,10 @@ def test_a_spent_quota_is_told_and_the_next_run_goes_on(tmp_path: Path, parsed: 
             f"select reason from ops_source_coverage where source = 'star_history' and day = date '{YESTERDAY}'"
         )[0]
         assert "not reached" in reason
-        asked = len(live.api.requests)
+        before = len(live.api.requests)
         ran = live.run(NOW + dt.timedelta(hours=2), "run", *SOURCES)  # the next hour has the same quota again
         assert (ran.returncode, ran.stderr) == (0, "")
-        pages = [target for _, target in live.api.requests[asked:] if "history" in target]
+        pages = [target for _, target in live.api.requests[before:] if "history" in target]
         assert len(pages) == len(set(pages)) == REPOSITORIES - read
         assert live.query(f"select count(stars_gained) from fct_repo_day where day = date '{YESTERDAY}'") == [
             (REPOSITORIES,)
@@ -355,8 +355,8 @@ def test_a_rename_keeps_the_key_and_a_name_taken_has_its_own(eventful: tuple[Run
 
 def test_what_is_gone_is_a_state_and_no_zero(eventful: tuple[Running, list[Ran]]) -> None:
     live, _ = eventful
-    told = dict(live.query("select repo_id, state from dim_repo where is_current"))
-    assert [told[repository.repo_id] for repository in live.world.repositories[2:6]] == list(GONE)
+    states = dict(live.query("select repo_id, state from dim_repo where is_current"))
+    assert [states[repository.repo_id] for repository in live.world.repositories[2:6]] == list(GONE)
     assert live.query(f"select count(*) from fct_repo_day where day = date '{TODAY}' and stars_total is not null") == [
         (4,)
     ]
@@ -419,10 +419,11 @@ def test_killed_in_mid_cycle_it_goes_on(tmp_path: Path, parsed: Path) -> None:
         live.process.communicate()
         live.api.faults.clear()
         live.process = session(live.home)
-        asked = len(live.api.requests)
+        before = len(live.api.requests)
         ran = live.run(NOW, "run", *SOURCES)
         assert (ran.returncode, ran.stderr) == (0, "")
-        assert not any("graphql" in target for _, target in live.api.requests[asked:])  # the totals were already stored
+        # the totals were already stored
+        assert not any("graphql" in target for _, target in live.api.requests[before:])
         assert live.query(
             f"select count(stars_gained), count(stars_total) from fct_repo_day where day = date '{YESTERDAY}'"
         ) == [(REPOSITORIES, REPOSITORIES)]

@@ -64,7 +64,7 @@ def test_a_backfill_killed_at_five_moments_ends_as_if_it_never_was(half: Home, w
     with served(Path(str(half.rankings_url)), pause=0.5) as upstream:
         home.rankings_url = f"http://{upstream.address}"
         signs: dict[str, Callable[[], bool]] = {
-            "download": lambda: bool(upstream.asked),
+            "download": lambda: bool(upstream.requests),
             "load": lambda: any((home.path / "dlt" / "rankings" / "load" / "normalized").glob("*/started_jobs/*")),
             "dbt": lambda: lock_says(home, "marts") and ran_model.exists() and ran_model.stat().st_mtime > started,
             "weekly": lambda: lock_says(home, "weekly_trends"),

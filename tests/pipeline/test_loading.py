@@ -92,7 +92,7 @@ def take_column_away(home: Home, file: str, table: str, column: str) -> None:
         assert row
         built = json.loads(row[0])
         name = table.partition(".")[2]
-        kept = [told for told in built[name].split(", ") if told.split()[0] != column]
+        kept = [declared for declared in built[name].split(", ") if declared.split()[0] != column]
         assert kept != built[name].split(", ")
         built[name] = ", ".join(kept)
         connection.execute(f"update {BUILD_SCHEMA}.relations set columns = ?", [json.dumps(built)])
@@ -131,8 +131,8 @@ def test_the_small_upstream_has_what_makes_order_matter(whole: Home) -> None:
 
 
 def test_a_day_never_published_is_missing_with_a_reason(whole: Home) -> None:
-    told = "select status, observed, coverage, reason from ops_source_coverage"
-    assert whole.query(f"{told} where day = '{NEVER_PUBLISHED}'") == [
+    coverage = "select status, observed, coverage, reason from ops_source_coverage"
+    assert whole.query(f"{coverage} where day = '{NEVER_PUBLISHED}'") == [
         ("missing", None, None, "no file published for this day")
     ]
 
@@ -198,5 +198,5 @@ def test_models_declare_the_columns_that_are_built(whole: Home) -> None:
             ).fetchall()
         )
     for name, columns in declared.items():
-        told = dict((*column.split(" ", 1), None)[:2] for column in columns.split(", "))
-        assert told == {column: built[name][column] if told.get(column) else None for column in built[name]}, name
+        types = dict((*column.split(" ", 1), None)[:2] for column in columns.split(", "))
+        assert types == {column: built[name][column] if types.get(column) else None for column in built[name]}, name

@@ -58,7 +58,7 @@ class Ui:
     def __init__(self, base: str, browser: Chrome) -> None:
         self.base, self.browser = base, browser
 
-    def asked(self, query: str) -> dict[str, Any]:
+    def graphql(self, query: str) -> dict[str, Any]:
         body = json.dumps({"query": query}).encode()
         with urlopen(Request(f"{self.base}/graphql", body, {"Content-Type": "application/json"})) as answer:
             found: dict[str, Any] = json.load(answer)["data"]
@@ -139,14 +139,14 @@ def test_all_assets_of_a_range_of_the_demo_are_made_to_the_publication(home: Hom
     ui.shown("//button[contains(., 'Launch backfill') and not(@disabled)]").click()
 
     def backfill() -> Any:
-        return next(iter(ui.asked(STATE)["partitionBackfillsOrError"]["results"]), None)
+        return next(iter(ui.graphql(STATE)["partitionBackfillsOrError"]["results"]), None)
 
     wait_for(backfill, "the backfill")
     ended = wait_for(lambda: (found := backfill())["status"] != "REQUESTED" and found, "its end", LONG_SECONDS, pause=3)
     assert ended["status"] == "COMPLETED_SUCCESS"
     runs = [
         run["status"]
-        for run in ui.asked(STATE)["runsOrError"]["results"]
+        for run in ui.graphql(STATE)["runsOrError"]["results"]
         if "dagster/backfill" in {tag["key"] for tag in run["tags"]}
     ]
     assert len(runs) >= 3, "days, what has no days, weeks"

@@ -95,8 +95,8 @@ def fill_tables(connection: duckdb.DuckDBPyConnection) -> None:
         _languages(connection, number, week)
         _clusters(connection, number, week)
     breakout = {"repo_key": BREAKING, "full_name": f"evil/{SCRIPT}", "stars_total": 4000, "rank": 1}
-    told = {"first_flagged_on": WEEKS[-1], "probability": 0.3, "threshold": 5000}
-    _add(connection, "weekly_breakouts", week=WEEKS[-1], **breakout, **told)
+    values = {"first_flagged_on": WEEKS[-1], "probability": 0.3, "threshold": 5000}
+    _add(connection, "weekly_breakouts", week=WEEKS[-1], **breakout, **values)
     _forecasts(connection)
     _track_record(connection)
     for week in WEEKS[-2:]:
@@ -146,15 +146,15 @@ def _languages(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date
 def _clusters(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date) -> None:
     day = week + dt.timedelta(days=6)
     for cluster, label, growth in ((1, "agent · llm · mcp", 0.05), (2, "proxy · tunnel", -0.01)):
-        told: dict[str, Any] = {"week": week, "cluster": cluster, "label": label, "as_of_date": day}
-        told |= {"growth": growth, "stars_gained": 300, "status": "growing"}
+        values: dict[str, Any] = {"week": week, "cluster": cluster, "label": label, "as_of_date": day}
+        values |= {"growth": growth, "stars_gained": 300, "status": "growing"}
         facts = {"size": 20 + number, "universe_growth": 0.02, "entrants": 1, "leavers": 0, "stability": 0.93}
         is_new = number == 0
         origin = {"born_on": WEEKS[0], "split_from": 1 if is_new and cluster == 2 else None}
         origin["merged_from"] = [99] if number == 5 and cluster == 1 else []
-        _add(connection, "fct_cluster_week", **told, **facts, **origin)
+        _add(connection, "fct_cluster_week", **values, **facts, **origin)
         momentum = {"repos": 20 + number, "momentum": growth - 0.02, "momentum_rank": cluster}
-        _add(connection, "weekly_cluster_trends", **told, **momentum)
+        _add(connection, "weekly_cluster_trends", **values, **momentum)
         for key, full_name, *_ in REPOSITORIES[cluster - 1 : cluster + 2]:
             member = {"repo_key": key, "full_name": full_name, "is_entrant": number == 7}
             _add(connection, "fct_cluster_member_week", week=week, cluster=cluster, **member)
@@ -165,9 +165,9 @@ def _forecasts(connection: duckdb.DuckDBPyConnection) -> None:
         issued = WEEKS[0] + dt.timedelta(weeks=number)
         due = issued + dt.timedelta(days=42)
         what = {"repo_key": 11, "full_name": "thu-pacman/chitu", "threshold": 5000, "horizon_days": 42}
-        told = {"probability": probability, "stars_total": 2500, "model_version": "forecast-1"}
+        values = {"probability": probability, "stars_total": 2500, "model_version": "forecast-1"}
         when = {"issued_on": issued, "due_on": due, "is_backtest": number == 0}
-        _add(connection, "fct_forecast", forecast_id=str(number), **what, **told, **when)
+        _add(connection, "fct_forecast", forecast_id=str(number), **what, **values, **when)
         if happened is not None:
             came = {"happened": happened, "crossed_on": due if happened else None, "is_scored": True}
             _add(connection, "fct_forecast_outcome", forecast_id=str(number), brier=0.04, **came)
@@ -200,9 +200,9 @@ QUERIED = [
 
 def _article(connection: duckdb.DuckDBPyConnection, week: dt.date) -> None:
     day = week + dt.timedelta(days=6)
-    told = {"title": f"Python leads {HOSTILE}", "summary": f"Agents form a cluster. {HOSTILE}"}
+    values = {"title": f"Python leads {HOSTILE}", "summary": f"Agents form a cluster. {HOSTILE}"}
     texts = {"document": json.dumps(document(week)), "markdown": "# Python leads\n"}
-    _add(connection, "weekly_article", week=week, as_of_date=day, **told, **texts)
+    _add(connection, "weekly_article", week=week, as_of_date=day, **values, **texts)
     for claim, sentence, text, shown, value, sql in QUERIED:
         found = {"claim": claim, "section": claim.partition(".")[0], "sentence": sentence, "text": text}
         row = found | {"shown": shown, "value": value, "sql_text": sql}
@@ -223,7 +223,7 @@ def document(week: dt.date) -> dict[str, Any]:
     ]
     breakouts = [
         {"repo": BREAKING, "name": f"evil/{SCRIPT}"},
-        {"text": f" beside {HOSTILE} and "},
+        {"text": f" next to {HOSTILE} and "},
         {"repo": 999, "name": "launchbadge/sqlx"},
         {"text": " may pass: "},
         {"number": "breakouts.4.probability", "shown": "30 %"},

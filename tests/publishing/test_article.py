@@ -36,7 +36,7 @@ WEEK = FIRST + dt.timedelta(weeks=9)
 LAST = WEEK + dt.timedelta(days=6)
 REPOS = 60
 BURST = 7
-"""the repository whose last day of the week stands out"""
+"""the repository whose last day of the week is exceptional"""
 HOSTILE = {
     1: "<script>alert(1)</script>/x",
     2: "[click](javascript:alert(1))/`x`",
@@ -123,13 +123,13 @@ class World:
     ) -> str:
         issued = week + dt.timedelta(days=7)
         name = f"{issued}/{repo_key}/{threshold}"
-        told: dict[str, object] = {
+        row: dict[str, object] = {
             "forecast_id": name, "issued_on": issued, "week": week, "repo_key": repo_key, "full_name": f"x/y{repo_key}",
             "threshold": threshold, "horizon_days": 42, "due_on": issued + dt.timedelta(days=42),
             "event": "stars_threshold", "probability": probability, "stars_total": threshold // 2,
             "model_version": "forecast-9", "is_backtest": False,
         }  # fmt: skip
-        self.insert(FORECASTS, **(told | more))
+        self.insert(FORECASTS, **(row | more))
         return name
 
     def outcome(self, forecast: str, happened: bool, resolved_on: dt.date, probability: float) -> None:
@@ -404,17 +404,17 @@ def test_tracked_repositories_are_told_first(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "stability", "told"),
+    ("seeds", "stability", "sentence"),
     [(None, None, "too few to group"), (5, 0.31, "agree by 0.31 on the adjusted Rand index")],
 )
-def test_no_clusters_are_invented(world: World, seeds: int | None, stability: float | None, told: str) -> None:
+def test_no_clusters_are_invented(world: World, seeds: int | None, stability: float | None, sentence: str) -> None:
     clusterings, *_ = CLUSTER_TABLES
     world.insert(
         clusterings, week=WEEK, repos=30, clustered=0, clusters=0, seeds=seeds, stability=stability, is_stable=False,
         reason="for 30 reasons",
     )  # fmt: skip
     found = world.written()
-    assert told in section(found, "clusters")
+    assert sentence in section(found, "clusters")
     assert "for 30 reasons" not in section(found, "clusters")
 
 
@@ -429,13 +429,13 @@ def test_clusters_are_told_by_what_they_do(world: World, status: str | None) -> 
     world.insert(trends, week=WEEK, cluster=4, label="llm · agents2", momentum_rank=1)
     world.insert(members, week=WEEK, cluster=4, repo_key=9, full_name="owner/repo9")
     found = world.written()
-    told = section(found, "clusters")
+    text = section(found, "clusters")
     assert (
         "llm · agents2: 12 repositories, 2 of them new to it, 77 stars gained, 5 % where all repositories have 1 %;"
-        " by score owner/repo9." in told
+        " by score owner/repo9." in text
     )
-    assert ("1 cluster is " + str(status) in told) == (status in ("forming", "consolidating"))
-    assert ("This is the first week with clusters" in told) == (status is None)
+    assert ("1 cluster is " + str(status) in text) == (status in ("forming", "consolidating"))
+    assert ("This is the first week with clusters" in text) == (status is None)
     assert ("A cluster is forming around llm · agents2." in found.summary) == (status == "forming")
 
 
@@ -468,8 +468,8 @@ def test_nothing_of_later_days_is_told(world: World) -> None:
     world.sql(f"insert into dim_repo values (21, ['db'], date '{late}', null)")
     after = world.written()
     # that a forecast was due is known from its day on; its outcome only later
-    told = [claim for claim in after.claims if claim["claim"] not in ("grades.1.due", "grades.1.graded")]
-    assert [claim["value"] for claim in told if claim["section"] != "grades"] == [
+    kept = [claim for claim in after.claims if claim["claim"] not in ("grades.1.due", "grades.1.graded")]
+    assert [claim["value"] for claim in kept if claim["section"] != "grades"] == [
         claim["value"] for claim in before.claims if claim["section"] != "grades"
     ]
     assert "1 of the 2 forecasts" in section(after, "grades")
@@ -494,8 +494,8 @@ def test_weeks_are_replaced_whole_and_begin_with_the_first_reading(world: World)
     articles, claims = write_weeks(world.connection, before, WEEK, "one")
     assert articles == 10 and claims > 100
     assert write_weeks(world.connection, WEEK, WEEK, "two")[0] == 1
-    told = world.connection.execute("select run_id, count(*), min(week) from weekly_article group by 1 order by 1")
-    assert told.fetchall() == [("one", 9, FIRST), ("two", 1, WEEK)]
+    runs = world.connection.execute("select run_id, count(*), min(week) from weekly_article group by 1 order by 1")
+    assert runs.fetchall() == [("one", 9, FIRST), ("two", 1, WEEK)]
     assert world.connection.execute("select count(*) from fct_article_claim").fetchall() == [(claims,)]
     assert list(untrue(world.connection, before, WEEK)) == []
 

@@ -239,11 +239,11 @@ def test_the_documented_shares_of_bursts_are_those_of_the_recordings(campaigns: 
 
 
 def test_campaigns_are_sent_to_review(campaigns: duckdb.DuckDBPyConnection) -> None:
-    told = {size: (count, share) for size, count, share in recall(campaigns, period=False).fetchall()}
+    shares = {size: (count, share) for size, count, share in recall(campaigns, period=False).fetchall()}
     floors = {50: 0.40, 100: 0.60, 200: 0.70, 500: 0.80, 1000: 0.90, 2000: 0.95, 5000: 0.97}
-    assert told.keys() == floors.keys()
-    assert all(count >= 200 for count, _ in told.values())
-    assert {size: share for size, (_, share) in told.items() if share < floors[size]} == {}
+    assert shares.keys() == floors.keys()
+    assert all(count >= 200 for count, _ in shares.values())
+    assert {size: share for size, (_, share) in shares.items() if share < floors[size]} == {}
 
 
 def test_recorded_bursts_are_not(campaigns: duckdb.DuckDBPyConnection) -> None:
@@ -254,14 +254,14 @@ def test_recorded_bursts_are_not(campaigns: duckdb.DuckDBPyConnection) -> None:
 
 def test_nor_are_ordinary_days(campaigns: duckdb.DuckDBPyConnection) -> None:
     """The hosts, before a campaign is added."""
-    ((days, told, in_review),) = campaigns.execute(
+    ((days, judged, in_review),) = campaigns.execute(
         """
         select count(*), count(authenticity), count(*) filter (where authenticity = 'review')
         from judged inner join campaigns using (name) where judged.day between anchor - 14 and anchor
         """
     ).fetchall()
     assert days > 20_000
-    assert told > 0.8 * days
+    assert judged > 0.8 * days
     assert in_review < 0.003 * days
 
 
@@ -269,8 +269,8 @@ def test_nor_are_ordinary_days(campaigns: duckdb.DuckDBPyConnection) -> None:
 def test_a_break_is_neither_review_nor_ok(
     campaigns: duckdb.DuckDBPyConnection, name: str, broken: str, restored: str | None
 ) -> None:
-    told = "select day::varchar, authenticity, authenticity_reasons, burst_ended_on from judged where name = $1"
-    rows = campaigns.execute(f"{told} order by day", [name]).fetchall()
+    query = "select day::varchar, authenticity, authenticity_reasons, burst_ended_on from judged where name = $1"
+    rows = campaigns.execute(f"{query} order by day", [name]).fetchall()
     since = [row for row in rows if row[0] >= broken]
     assert len(since) >= 5
     months = str(dt.date.fromisoformat(restored) + dt.timedelta(120)) if restored else "9999"

@@ -42,14 +42,14 @@ def test_clusters_stand_and_agree_with_the_curated_verticals(repos: pd.DataFrame
 def test_shuffled_words_make_no_stable_clusters(repos: pd.DataFrame) -> None:
     sample = repos.sample(2000, random_state=1)
     for seed in range(2):
-        told = vectors(shuffled(word_lists(sample), np.random.default_rng(seed)))
-        found = partition(told.matrix, sample["repo_key"].to_numpy()[told.kept])
+        weighted = vectors(shuffled(word_lists(sample), np.random.default_rng(seed)))
+        found = partition(weighted.matrix, sample["repo_key"].to_numpy()[weighted.kept])
         assert found.stability < MIN_STABILITY / 2
 
 
 def test_known_fields_have_their_words(repos: pd.DataFrame) -> None:
-    told = vectors(word_lists(repos))
-    found = partition(told.matrix, repos["repo_key"].to_numpy()[told.kept])
-    said = [set(terms) for terms in terms_of(told.counts, told.words, found.cluster).values()]
+    weighted = vectors(word_lists(repos))
+    found = partition(weighted.matrix, repos["repo_key"].to_numpy()[weighted.kept])
+    labels = [set(terms) for terms in terms_of(weighted.counts, weighted.words, found.cluster).values()]
     for words in ({"android"}, {"deep-learning"}, {"kubernetes"}, {"database", "sql"}, {"security"}, {"nlp"}):
-        assert any(words <= terms for terms in said), words
+        assert any(words <= terms for terms in labels), words

@@ -92,9 +92,9 @@ def test_nobody_who_acted_is_kept(files: list[Path]) -> None:
         logins = {actor.get("login") if isinstance(actor, dict) else actor for actor in actors}
         ids = {actor["id"] for actor in actors if isinstance(actor, dict) and "id" in actor}
         assert not ids & set(hour.stars["actor_hash"].to_pylist())
-        told = json.dumps([hour.row(None), list(hour.quarantine())], default=str)
-        assert "@" not in told
-        words = set(re.findall(r"[A-Za-z0-9-]+", told))
+        text = json.dumps([hour.row(None), list(hour.quarantine())], default=str)
+        assert "@" not in text
+        words = set(re.findall(r"[A-Za-z0-9-]+", text))
         assert words & logins <= {"observed", "null", "status", "reason", "events", "stars"}
         mix = {event["type"] for event in events}
-        assert set(re.findall("[A-Za-z]+", json.loads(told)[0]["event_mix"])) == mix
+        assert set(re.findall("[A-Za-z]+", json.loads(text)[0]["event_mix"])) == mix

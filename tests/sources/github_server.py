@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     method: str
     target: str
     headers: dict[str, str]
@@ -41,7 +41,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Says:
+class Reply:
     """One response, or with `resets`, `cuts` or `drips` what happens to it on the way."""
 
     status: int = 200
@@ -68,11 +68,11 @@ class Account:
 class GitHubServer:
     """An asynchronous context: a server that responds with `answer`, and counts what it has granted to each token."""
 
-    def __init__(self, answer: Callable[[Asked], Says] = lambda asked: Says()) -> None:
+    def __init__(self, answer: Callable[[Request], Reply] = lambda request: Reply()) -> None:
         self.answer = answer
-        self.asked: list[Asked] = []
+        self.requests: list[Request] = []
         """every request but those for `/rate_limit`, in order of arrival"""
-        self.rate_limit_asked: list[Asked] = []
+        self.rate_limit_requests: list[Request] = []
         self.accounts: dict[tuple[str, str], Account] = {}
         """by token and resource; where there is none, the server has no limits"""
         self.revoked: set[str] = set()
@@ -110,82 +110,82 @@ class GitHubServer:
         method, target, _ = head[0].split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        asked = Asked(method, target, headers, body, time.monotonic())
+        request = Request(method, target, headers, body, time.monotonic())
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            if asked.path.endswith("/rate_limit"):
-                self.rate_limit_asked.append(asked)
-                says = self._rate_limits(asked)
+            if request.path.endswith("/rate_limit"):
+                self.rate_limit_requests.append(request)
+                reply = self._rate_limits(request)
             else:
-                self.asked.append(asked)
-                says = self._charged(asked, self.answer(asked))
-            await asyncio.sleep(says.after_seconds)
-            return await self._say(says, writer)
+                self.requests.append(request)
+                reply = self._charged(request, self.answer(request))
+            await asyncio.sleep(reply.after_seconds)
+            return await self._say(reply, writer)
         finally:
             self.in_flight -= 1
 
-    def _rate_limits(self, asked: Asked) -> Says:
-        if asked.token in self.revoked:
-            return Says(401, {"message": "Bad credentials"})
+    def _rate_limits(self, request: Request) -> Reply:
+        if request.token in self.revoked:
+            return Reply(401, {"message": "Bad credentials"})
         resources = {
             resource: {"limit": account.limit, "remaining": account.remaining, "reset": account.reset}
             for (token, resource), account in self.accounts.items()
-            if token == asked.token
+            if token == request.token
         }
-        return Says(200, {"resources": resources}) if resources else Says(404, {"message": "not enabled"})
+        return Reply(200, {"resources": resources}) if resources else Reply(404, {"message": "not enabled"})
 
-    def _charged(self, asked: Asked, says: Says) -> Says:
-        if asked.token in self.revoked:
-            return Says(401, {"message": "Bad credentials"})
-        account = self.accounts.get((asked.token, asked.resource))
+    def _charged(self, request: Request, reply: Reply) -> Reply:
+        if request.token in self.revoked:
+            return Reply(401, {"message": "Bad credentials"})
+        account = self.accounts.get((request.token, request.resource))
         if account is None:
-            return says
+            return reply
         if self.now() >= account.reset:
             account.remaining, account.reset = account.limit, int(self.now()) + 3600
         if account.remaining == 0:
-            says = Says(403, {"message": "API rate limit exceeded for user ID 1."})
-        elif says.status not in (304, 401):
+            reply = Reply(403, {"message": "API rate limit exceeded for user ID 1."})
+        elif reply.status not in (304, 401):
             account.remaining -= 1
         account.lowest = min(account.lowest, account.remaining)
         headers = {
             "X-RateLimit-Limit": str(account.limit),
             "X-RateLimit-Remaining": str(account.remaining),
             "X-RateLimit-Reset": str(account.reset),
-            "X-RateLimit-Resource": asked.resource,
+            "X-RateLimit-Resource": request.resource,
         }
-        return Says(**{**vars(says), "headers": {**headers, **says.headers}})
+        return Reply(**{**vars(reply), "headers": {**headers, **reply.headers}})
 
-    async def _say(self, says: Says, writer: asyncio.StreamWriter) -> bool:
-        if says.resets:
+    async def _say(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
+        if reply.resets:
             plain: socket.socket = writer.get_extra_info("socket")
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
             return False
-        body = json.dumps(says.content).encode() if says.body is None else says.body
-        body = b"" if says.status in (204, 304) else body
+        body = json.dumps(reply.content).encode() if reply.body is None else reply.body
+        body = b"" if reply.status in (204, 304) else body
         headers = {
             "Date": formatdate(self.now(), usegmt=True),
             "Content-Type": "application/json; charset=utf-8",
             "Content-Length": str(len(body)),
-            **says.headers,
+            **reply.headers,
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        writer.write(f"HTTP/1.1 {says.status} Said\r\n{head}\r\n".encode("latin-1"))
-        if says.cuts:
+        writer.write(f"HTTP/1.1 {reply.status} Said\r\n{head}\r\n".encode("latin-1"))
+        if reply.cuts:
             writer.write(body[: len(body) // 2])
-        elif says.drips_seconds:
+        elif reply.drips_seconds:
             for at in range(len(body)):
                 writer.write(body[at : at + 1])
                 await writer.drain()
-                await asyncio.sleep(says.drips_seconds)
+                await asyncio.sleep(reply.drips_seconds)
         else:
             writer.write(body)
         await writer.drain()
-        return not says.cuts
+        return not reply.cuts
 
 
-def in_turn(*answers: Says) -> Callable[[Asked], Says]:
+def in_turn(*answers: Reply) -> Callable[[Request], Reply]:
     """Give these responses one after the other; the last one repeats."""
     left = list(answers)
-    return lambda asked: left.pop(0) if len(left) > 1 else left[0]
+    return lambda request: left.pop(0) if len(left) > 1 else left[0]

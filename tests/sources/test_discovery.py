@@ -66,7 +66,7 @@ class SearchServer:
     """GitHub's repository search on the loopback: its cap, page sizes and order, with faults on demand."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
+        self.requests: list[tuple[str, int]] = []
         """query and page of every request"""
         self.faults: dict[int, Fault] = {}
         """number of the request, from 0 -> what becomes of the body that it would have had; -1 is every one"""
@@ -85,7 +85,7 @@ class SearchServer:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("X-RateLimit-Limit", "30")
-                self.send_header("X-RateLimit-Remaining", str(max(0, server.quota - len(server.asked))))
+                self.send_header("X-RateLimit-Remaining", str(max(0, server.quota - len(server.requests))))
                 self.send_header("X-RateLimit-Reset", "4102444800")
                 self.send_header("X-RateLimit-Resource", "search")
                 self.end_headers()
@@ -110,8 +110,8 @@ class SearchServer:
         given = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         assert parts.path == "/search/repositories"
         assert (given["sort"], given["order"], given["per_page"]) == ("stars", "desc", str(PAGE))
-        page, number = int(given["page"]), len(self.asked)
-        self.asked.append((given["q"], page))
+        page, number = int(given["page"]), len(self.requests)
+        self.requests.append((given["q"], page))
         if number >= self.quota:
             return 403, {"message": "API rate limit exceeded"}
         if page * PAGE > CAP:
@@ -163,7 +163,7 @@ def swept(server: SearchServer, size: int, rules: Sequence[Rule] = (ANY_AGE,)) -
             return await search(github, rules, size, DAY)
 
     found = asyncio.run(sweep())
-    assert found.requests == len(server.asked)
+    assert found.requests == len(server.requests)
     ids = [candidate.repo_id for candidate in found.candidates]
     assert len(ids) == len(set(ids)) <= size
     assert [gap for gap in found.gaps if "\n" in gap or not gap] == []
@@ -188,7 +188,7 @@ def test_a_result_becomes_a_candidate(server: SearchServer) -> None:
     assert swept(server, 10) == Found(
         [Candidate(7, "R_kgDO7", "owner-7/name.7", 1_200, dt.datetime(2020, 5, 6, 12), "established")], [], 1, True
     )
-    assert server.asked == [("is:public stars:>=1000", 1)]
+    assert server.requests == [("is:public stars:>=1000", 1)]
 
 
 def test_nothing_found_is_no_gap(server: SearchServer) -> None:
@@ -208,7 +208,7 @@ def test_more_than_the_cap_is_split_by_stars_and_no_page_is_asked_beyond_need(se
 
 
 def swept_again(server: SearchServer, size: int) -> Found:
-    server.asked.clear()
+    server.requests.clear()
     return swept(server, size)
 
 
@@ -269,7 +269,7 @@ def test_a_sweep_for_12_000_of_40_000_takes_few_requests(server: SearchServer, f
         "last_quarter": 500,
     }
     assert found.requests == 160
-    assert max(Counter(server.asked).values()) == 1
+    assert max(Counter(server.requests).values()) == 1
 
 
 def test_the_embedded_api_answers_a_sweep() -> None:
@@ -295,17 +295,17 @@ def test_rules_look_back_from_the_day_and_share_the_places(server: SearchServer)
     rules = [replace(ANY_AGE, share=0.5), Rule("young", 90, 100, 0.5, "")]
     found = swept(server, 120, rules)
     assert Counter(candidate.via for candidate in found.candidates) == {"established": 60, "young": 60}
-    assert f"created:{young}..{DAY}" in server.asked[-1][0]
+    assert f"created:{young}..{DAY}" in server.requests[-1][0]
 
     # the young leave 100 places over: the first rule continues where it was, without requesting a page twice
-    server.asked.clear()
+    server.requests.clear()
     found = swept(server, 400, rules)
     # and the two take turns while both have some
     assert [candidate.via for candidate in found.candidates] == [
         *["established", "young"] * 100,
         *["established"] * 200,
     ]
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
 
 
 def test_a_repository_that_two_rules_find_takes_one_place(server: SearchServer) -> None:

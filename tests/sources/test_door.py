@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from github_server import Asked, GitHubServer, Says
+from github_server import GitHubServer, Reply, Request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,13 +114,13 @@ def observed(first_answer: Any) -> dict[int | None, dict[str, Any]]:
     """Return the rows of four repositories; the first query gets this response, later ones valid responses."""
     answers = [first_answer]
 
-    def answer(asked: Asked) -> Says:
-        if asked.path != "/graphql":
-            return Says(404, {"message": "Not Found"})
+    def answer(request: Request) -> Reply:
+        if request.path != "/graphql":
+            return Reply(404, {"message": "Not Found"})
         if answers:
-            return Says(content=answers.pop())
-        numbers = [int(one.removeprefix("R_")) for one in json.loads(asked.body)["variables"]["ids"]]
-        return Says(content={"data": {"nodes": [node(number) if number < 4 else None for number in numbers]}})
+            return Reply(content=answers.pop())
+        numbers = [int(one.removeprefix("R_")) for one in json.loads(request.body)["variables"]["ids"]]
+        return Reply(content={"data": {"nodes": [node(number) if number < 4 else None for number in numbers]}})
 
     async def run() -> list[dict[str, Any]]:
         wanted = [Wanted(f"o/r{number}", number, f"R_{number}") for number in (1, 2, 3, 4)]
@@ -248,7 +248,7 @@ HEADERS = {
 @given(mutated(RESULTS))
 def test_a_malformed_search_answer_ends_in_gaps(content: Any) -> None:
     async def run() -> Any:
-        async with GitHubServer(lambda asked: Says(content=content)) as server, hub(server) as github:
+        async with GitHubServer(lambda request: Reply(content=content)) as server, hub(server) as github:
             return await search(github, [Rule("all", None, 1_000, 1.0, "")], 3, NOW.date())
 
     result = asyncio.run(run())
@@ -287,10 +287,10 @@ HEADER_TEXT = st.sampled_from(
 @settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(sorted(HEADERS)), HEADER_TEXT, max_size=3), mutated(LIMITS))
 def test_malformed_headers_and_limits_are_an_answer_or_one_line(headers: dict[str, str], limits: Any) -> None:
-    def answer(asked: Asked) -> Says:
-        if asked.path == "/rate_limit":
-            return Says(content=limits)
-        return Says(
+    def answer(request: Request) -> Reply:
+        if request.path == "/rate_limit":
+            return Reply(content=limits)
+        return Reply(
             content={"stars": 1}, headers=HEADERS | {k: v.encode().decode("latin-1") for k, v in headers.items()}
         )
 

@@ -67,7 +67,7 @@ CUT_OFF = "cut off or not JSON"
 NAMELESS = "not a star: its repository has no full name"
 FAR = "not a star: its time is not within days of its file's"
 UNREADABLE = "not a star: an id, a name or a time that is none"
-Told = tuple[str | None, int | None, str, dt.datetime]
+Star = tuple[str | None, int | None, str, dt.datetime]
 """id, id of the repository, its name, and when"""
 
 
@@ -91,13 +91,13 @@ def parsed(content: bytes, file_hour: dt.datetime = HOUR, key: bytes = KEY) -> H
     return hour
 
 
-def given_in(hour: Hour) -> list[Told]:
+def given_in(hour: Hour) -> list[Star]:
     """Return the stars in order; made-up ids become None."""
     columns = hour.stars.select(["event_id", "repo_id", "full_name", "created_at"]).to_pydict().values()
     return [(str(n) if n > 0 else None, *rest) for n, *rest in zip(*columns, strict=True)]
 
 
-def told(number: int = 1, at: dt.datetime = HOUR) -> Told:
+def expected(number: int = 1, at: dt.datetime = HOUR) -> Star:
     """Return the expected stars for `star(number, at)`."""
     return str(FIRST_ID + number), 100 + number, f"owner/repo-{number}", at
 
@@ -115,7 +115,7 @@ def reasons_of(hour: Hour) -> list[tuple[int, str]]:
 def test_an_hour_since_2015_gives_its_stars_and_counts_all_events() -> None:
     hour = parsed(file_of(*plain_hour(stars=3, others=4)))
     assert (hour.status, hour.events, hour.event_mix) == ("observed", 7, {"WatchEvent": 3, "PushEvent": 4})
-    assert sorted(given_in(hour)) == [told(1), told(2), told(3)]
+    assert sorted(given_in(hour)) == [expected(1), expected(2), expected(3)]
     assert (hour.duplicates, hour.set_aside, hour.days) == (0, [], (HOUR.date(), HOUR.date()))
 
 
@@ -147,20 +147,20 @@ def test_an_event_of_2011_has_an_id_or_none_and_its_repository_too() -> None:
     hour = parsed(file_of(star(1, at, id=None), star(2, at, repo=nameless), star(3, at, repo=nameless | {"id": 0})), at)
     assert given_in(hour) == [
         (None, 101, "owner/repo-1", at),
-        (told(2)[0], None, "a/b", at),
-        (told(3)[0], None, "a/b", at),
+        (expected(2)[0], None, "a/b", at),
+        (expected(3)[0], None, "a/b", at),
     ]
 
 
 def test_an_id_may_be_a_number() -> None:
-    assert given_in(parsed(file_of(star(1) | {"id": FIRST_ID + 1}, star(2)))) == [told(1), told(2)]
+    assert given_in(parsed(file_of(star(1) | {"id": FIRST_ID + 1}, star(2)))) == [expected(1), expected(2)]
 
 
 def test_both_layouts_may_stand_in_one_file() -> None:
     mixed = [star(1), old_star(2, "2024-12-03T07:30:00-08:00"), star(3), event("PushEvent", 4), star(5)]
     hour = parsed(file_of(*mixed * 3))
     at = dt.datetime(2024, 12, 3, 15, 30)
-    assert given_in(hour) == [told(1), (None, 102, "owner/repo-2", at), told(3), told(5)]
+    assert given_in(hour) == [expected(1), (None, 102, "owner/repo-2", at), expected(3), expected(5)]
     assert (hour.events, hour.duplicates, hour.set_aside) == (15, 8, [])
 
 
@@ -168,7 +168,7 @@ def test_both_layouts_may_stand_in_one_file() -> None:
 @settings(max_examples=20)
 def test_keys_come_in_any_order(modern: list[int], old: list[int]) -> None:
     hour = parsed(file_of(shuffled(star(1), modern), shuffled(old_star(2, "2024-12-03T15:00:00Z"), old)))
-    assert given_in(hour) == [told(1), (None, 102, "owner/repo-2", HOUR)]
+    assert given_in(hour) == [expected(1), (None, 102, "owner/repo-2", HOUR)]
 
 
 # Lines.
@@ -217,7 +217,7 @@ def test_an_event_that_is_no_star_is_set_aside_alone(fields: dict[str, Any], rea
     events = [star(number) for number in range(1, 6)]
     events[at] = star(9, **fields)
     hour = parsed(file_of(*events))
-    assert given_in(hour) == [told(number) for number in range(1, 6) if number != at + 1]
+    assert given_in(hour) == [expected(number) for number in range(1, 6) if number != at + 1]
     assert reasons_of(hour) == [(at + 1, reason)]
     assert (hour.status, hour.events, hour.lines_set_aside) == ("observed", 5, 1)
     [row] = hour.quarantine()
@@ -235,7 +235,7 @@ def test_many_bad_stars_take_no_time() -> None:
     began = time.process_time()
     hour = parsed(file_of(*bad, star(9_000)))
     assert time.process_time() - began < 2
-    assert (given_in(hour), hour.lines_set_aside, len(hour.set_aside)) == ([told(9_000)], 6_000, 100)
+    assert (given_in(hour), hour.lines_set_aside, len(hour.set_aside)) == ([expected(9_000)], 6_000, 100)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n", b" \n"])
@@ -260,7 +260,7 @@ def test_garbage_between_good_lines_is_told_by_its_line_without_its_text() -> No
     for number, bad in enumerate(garbage, 1):
         lines += [star(number), bad, b""]
     hour = parsed(file_of(*lines))
-    assert given_in(hour) == [told(number) for number in range(1, 11)]
+    assert given_in(hour) == [expected(number) for number in range(1, 11)]
     assert reasons_of(hour) == [(3 * n + 2, NOT_JSON) for n in range(10)]
     assert (hour.status, hour.events) == ("observed", 10)
 
@@ -268,14 +268,14 @@ def test_garbage_between_good_lines_is_told_by_its_line_without_its_text() -> No
 @pytest.mark.parametrize("keep", [60, 150, -1])
 def test_a_star_whose_line_is_cut_off_is_set_aside(keep: int) -> None:
     hour = parsed(file_of(star(1), line(star(2))[:keep], star(3)))
-    assert (given_in(hour), reasons_of(hour)) == ([told(1), told(3)], [(2, CUT_OFF)])
+    assert (given_in(hour), reasons_of(hour)) == ([expected(1), expected(3)], [(2, CUT_OFF)])
 
 
 def test_lines_that_make_sense_only_together_are_none() -> None:
     opens, closes = line(star(1))[:-1] + b',"z":[1', line(star(2)) + b"]}"
     both = line(star(3)) + b"," + line(star(4))
     hour = parsed(file_of(opens, closes, both, star(5)))
-    assert (given_in(hour), reasons_of(hour)) == ([told(5)], [(1, CUT_OFF), (2, CUT_OFF), (3, CUT_OFF)])
+    assert (given_in(hour), reasons_of(hour)) == ([expected(5)], [(1, CUT_OFF), (2, CUT_OFF), (3, CUT_OFF)])
 
 
 @pytest.mark.parametrize("bad", [b"\\ud83d", b"\xed\xa0\xbd", b"\xff", "\u2028".encode(), b"\\u0000"])
@@ -283,12 +283,12 @@ def test_a_broken_description_loses_no_star(bad: bytes) -> None:
     told_before = line(old_star(1, "2024-12-03T15:00:00Z")).replace(b"by ", b"by " + bad)
     modern = line(star(2)).replace(LOGIN.encode(), LOGIN.encode() + bad)
     hour = parsed(file_of(told_before, modern))
-    assert (given_in(hour), hour.set_aside) == ([(None, 101, "owner/repo-1", HOUR), told(2)], [])
+    assert (given_in(hour), hour.set_aside) == ([(None, 101, "owner/repo-1", HOUR), expected(2)], [])
 
 
 def test_a_broken_name_is_not_quoted() -> None:
     hour = parsed(file_of(line(star(1)).replace(b"owner/repo-1", b"a/\\ud83d"), star(2)))
-    assert (given_in(hour), reasons_of(hour)) == ([told(2)], [(1, UNREADABLE)])
+    assert (given_in(hour), reasons_of(hour)) == ([expected(2)], [(1, UNREADABLE)])
 
 
 SAYS_STAR = {"message": '","type":"WatchEvent","actor":{"id":1 {"id":"1","type":"WatchEvent"', "type": "WatchEvent"}
@@ -298,21 +298,21 @@ def test_what_an_event_says_of_stars_makes_it_none() -> None:
     says = [event("PushEvent", 1, payload=SAYS_STAR), {"payload": SAYS_STAR} | event("ForkEvent", 2, payload=SAYS_STAR)]
     says += [old_event("IssuesEvent", 3, payload=SAYS_STAR)]
     hour = parsed(file_of(*says, star(4, org={"type": "PushEvent"})))
-    assert given_in(hour) == [told(4)]
+    assert given_in(hour) == [expected(4)]
     assert hour.event_mix == {"PushEvent": 1, "ForkEvent": 1, "IssuesEvent": 1, "WatchEvent": 1}
 
 
 def test_a_type_stands_under_its_own_name_only() -> None:
     odd = {"id": str(FIRST_ID + 1), "kind": "WatchEvent"} | {"actor": {"id": 1}, "type": "PushEvent"}
     hour = parsed(file_of(*(event("PushEvent", n) for n in range(5)), star(6), odd, star(7), odd, *plain_hour(0, 5)))
-    assert (given_in(hour), hour.event_mix) == ([told(6), told(7)], {"PushEvent": 12, "WatchEvent": 2})
+    assert (given_in(hour), hour.event_mix) == ([expected(6), expected(7)], {"PushEvent": 12, "WatchEvent": 2})
 
 
 def test_unknown_types_are_counted_under_their_names() -> None:
     kinds = ["X", "WatchEvents", "WatchEven", "watchevent", "StarEvent", "PullRequestReviewThreadEvent", "Z" * 60]
     hour = parsed(file_of(*(event(kind, n) for n, kind in enumerate(kinds * 3)), star(50)))
     assert hour.event_mix == dict.fromkeys(kinds, 3) | {"WatchEvent": 1}
-    assert given_in(hour) == [told(50)]
+    assert given_in(hour) == [expected(50)]
 
 
 def test_ids_of_any_length_stand_in_one_chunk() -> None:
@@ -335,10 +335,10 @@ def test_a_file_whose_heads_all_differ_is_read_all_the_same(monkeypatch: pytest.
 # Any file, in any chunks, gives what a plain parser gives.
 
 
-def plainly(content: bytes) -> tuple[Counter[str], list[Told], list[int]]:
+def plainly(content: bytes) -> tuple[Counter[str], list[Star], list[int]]:
     """Return the types, the stars and the quarantined lines as the standard library reads them, line by line."""
     mix: Counter[str] = Counter()
-    stars: list[Told] = []
+    stars: list[Star] = []
     bad: list[int] = []
     for number, each in enumerate(content.split(b"\n"), 1):
         if not each.strip():
@@ -395,7 +395,7 @@ def test_any_file_in_any_chunks_is_what_a_plain_parser_makes_of_it(
     with mock.patch.multiple(gh_archive, CHUNK_BYTES=chunk, BATCH_STARS=batch):
         hour = parsed(zipped(content))
     # an id, or its replacement, is used once: the first
-    once: dict[Any, Told] = {}
+    once: dict[Any, Star] = {}
     for each in stars:
         once.setdefault(each[0] or each[1:], each)
     assert given_in(hour) == list(once.values())
@@ -419,7 +419,7 @@ ANY = st.recursive(
 def test_no_event_breaks_its_neighbours(fields: dict[str, Any], is_old: bool) -> None:
     odd = json.dumps((old_star(7, "2024-12-03T15:00:00Z") if is_old else star(7)) | fields).encode()
     hour = parsed(file_of(star(1), odd, star(2)))
-    assert {told(1), told(2)} <= set(given_in(hour))
+    assert {expected(1), expected(2)} <= set(given_in(hour))
     assert hour.stars.num_rows + hour.lines_set_aside + hour.duplicates == 3
 
 
@@ -428,10 +428,10 @@ def test_no_event_breaks_its_neighbours(fields: dict[str, Any], is_old: bool) ->
 EVENTS = plain_hour(stars=4, others=3)
 CONTENT = text(EVENTS)
 WHOLE = zipped(CONTENT)
-STARS = [told(n) for n in (1, 3, 2, 4)]
+STARS = [expected(n) for n in (1, 3, 2, 4)]
 
 
-def is_beginning(stars: Sequence[Told]) -> bool:
+def is_beginning(stars: Sequence[Star]) -> bool:
     return list(stars) == STARS[: len(stars)]
 
 
@@ -530,7 +530,7 @@ def test_whole_members_before_what_is_wrong_are_kept(rest: bytes, chunk: int, mo
 
 def test_a_member_that_ends_too_soon_keeps_all_before() -> None:
     hour = parsed(WHOLE + file_of(star(8), star(9))[:-3])
-    assert (hour.status, given_in(hour)) == ("partial", [*STARS, told(8), told(9)])
+    assert (hour.status, given_in(hour)) == ("partial", [*STARS, expected(8), expected(9)])
 
 
 def test_an_hour_of_one_event_and_one_of_none_are_hours() -> None:
@@ -549,7 +549,7 @@ def test_a_giant_line_is_set_aside_alone(size: int, is_last: bool, monkeypatch: 
     monkeypatch.setattr(gh_archive, "LONGEST_LINE_BYTES", 2_000)
     content = text([star(1), star(2, pad="x" * size)]) + (b"" if is_last else text([star(3)]))
     hour = parsed(zipped(content[:-1] if is_last else content))
-    assert given_in(hour) == [told(1), *([] if is_last else [told(3)])]
+    assert given_in(hour) == [expected(1), *([] if is_last else [expected(3)])]
     [(number, reason)] = reasons_of(hour)
     assert number == 2
     assert re.fullmatch(r"[\d,]+ bytes long", reason)
@@ -610,14 +610,14 @@ def test_an_account_of_the_old_layout_is_known_by_its_login_in_any_case() -> Non
 
 def test_a_star_given_twice_counts_once_the_first() -> None:
     hour = parsed(file_of(star(1), star(2), star(1, repo={"id": 101, "name": "new/name"}), star(1)))
-    assert (given_in(hour), hour.duplicates, hour.events) == ([told(1), told(2)], 2, 4)
+    assert (given_in(hour), hour.duplicates, hour.events) == ([expected(1), expected(2)], 2, 4)
 
 
 def test_of_stars_given_twice_the_first_line_counts_whatever_its_layout() -> None:
     former = shuffled(star(5, repo={"id": 105, "name": "former/name"}), [6, 1, 3])
     pushes = [event("PushEvent", n) for n in range(10, 20)]
     hour = parsed(file_of(*pushes, star(1), former, star(2), star(5), *pushes))
-    assert given_in(hour) == [told(1), (told(5)[0], 105, "former/name", HOUR), told(2)]
+    assert given_in(hour) == [expected(1), (expected(5)[0], 105, "former/name", HOUR), expected(2)]
 
 
 def test_a_star_without_id_is_known_again_however_its_time_is_written() -> None:
@@ -780,18 +780,18 @@ def test_no_more_than_a_few_files_are_asked_for_ahead(server: UpstreamServer) ->
 
 
 def test_who_stops_early_leaves_nothing_behind(server: UpstreamServer) -> None:
-    asked: list[dt.datetime] = []
+    requested: list[dt.datetime] = []
 
     def asking() -> Iterator[dt.datetime]:
         for hour in DAY_HOURS:
-            asked.append(hour)
+            requested.append(hour)
             yield hour
 
     hours = read_hours(over_http(server), asking(), KEY)
     assert isinstance(next(hours), Hour)
     hours.close()  # type: ignore[attr-defined]
     assert threads_left() == []
-    assert len(asked) == gh_archive.HOURS_AHEAD
+    assert len(requested) == gh_archive.HOURS_AHEAD
     requests = len(server.requests)
     time.sleep(0.1)
     assert len(server.requests) == requests <= gh_archive.HOURS_AHEAD
@@ -1025,10 +1025,10 @@ def test_a_reading_that_tells_less_leaves_what_stands(status: Status) -> None:
 )
 def test_a_reading_that_tells_as_much_takes_its_place(former: str, status: Status, is_replaced: bool) -> None:
     hour = read(5, status)
-    stood = Standing(former, 0, 0, DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=1))
-    assert hour.is_worse_than(stood) is not is_replaced
+    held = Standing(former, 0, 0, DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=1))
+    assert hour.is_worse_than(held) is not is_replaced
     assert not hour.is_worse_than(None)
-    rows = loaded([hour], {hour.file_hour: stood})["gh_archive_hours"]
+    rows = loaded([hour], {hour.file_hour: held})["gh_archive_hours"]
     assert [row["status"] for row in rows] == ([status] if is_replaced else [])
     for row in rows:  # the days of its previous stars must be counted again
         assert row["first_day"] == DAY - dt.timedelta(days=1)

@@ -522,10 +522,10 @@ def test_a_later_file_replaces_its_day_and_no_other(loads: Loads) -> None:
 @pytest.mark.parametrize("content", [None, b"<html>\n", b"", file_of([row(1, stars="n/a")])])
 def test_a_missing_or_refused_reading_leaves_a_day_that_stood_as_it_was(loads: Loads, content: bytes | None) -> None:
     loads.load(reading(lists("A")), run_id="good")
-    stood = [loads.rows("*", "rankings"), loads.rows("*", "rankings_days")]
+    before = [loads.rows("*", "rankings"), loads.rows("*", "rankings_days")]
     bad = parse_day(DAY, content, "day.csv")
     loads.load(bad, run_id="bad")
-    assert [loads.rows("*", "rankings"), loads.rows("*", "rankings_days")] == stood
+    assert [loads.rows("*", "rankings"), loads.rows("*", "rankings_days")] == before
     refused = loads.rows("reason, run_id", "rankings_quarantine", "is_whole_file")
     assert refused == ([] if content is None else [(bad.reason, "bad")])
 

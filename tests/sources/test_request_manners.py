@@ -15,7 +15,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from github_server import Asked, GitHubServer, Says, in_turn
+from github_server import GitHubServer, Reply, Request, in_turn
 
 from reposignal_pipeline.sources import github
 from reposignal_pipeline.sources.github import (
@@ -88,27 +88,27 @@ def many(hub: GitHub, count: int, path: str = PATH, **options: Any) -> Any:
 async def test_a_question_is_asked_in_the_words_of_the_api() -> None:
     async with GitHubServer() as server:
         await get(server)
-        (asked,) = server.asked
-    assert (asked.method, asked.target) == ("GET", PATH)
-    assert asked.headers["authorization"] == f"Bearer {TOKENS[0]}"
-    assert asked.headers["accept"] == "application/vnd.github+json"
-    assert asked.headers["x-github-api-version"] == "2026-03-10"
-    assert asked.headers["user-agent"].startswith("reposignal/")
+        (request,) = server.requests
+    assert (request.method, request.target) == ("GET", PATH)
+    assert request.headers["authorization"] == f"Bearer {TOKENS[0]}"
+    assert request.headers["accept"] == "application/vnd.github+json"
+    assert request.headers["x-github-api-version"] == "2026-03-10"
+    assert request.headers["user-agent"].startswith("reposignal/")
 
 
 async def test_without_a_token_none_is_sent() -> None:
     async with GitHubServer() as server:
         await get(server, tokens=())
-        assert "authorization" not in server.asked[0].headers
+        assert "authorization" not in server.requests[0].headers
 
 
 async def test_an_answer_holds_content_etag_links_and_time() -> None:
     links = '<https://x/repositories/1/h?page=2>; rel="next", <https://x/repositories/1/h?page=9>; rel="last"'
-    says = Says(200, [{"week": 1}], {"ETag": 'W/"one"', "Link": links})
-    async with GitHubServer(lambda asked: says) as server, asking(server) as hub:
+    reply = Reply(200, [{"week": 1}], {"ETag": 'W/"one"', "Link": links})
+    async with GitHubServer(lambda request: reply) as server, asking(server) as hub:
         before = dt.datetime.now(dt.UTC).replace(tzinfo=None)
         answer = await hub.get(PATH, {"per_page": 30, "q": "stars:>1 a&b"})
-        assert server.asked[0].params == {"per_page": "30", "q": "stars:>1 a&b"}
+        assert server.requests[0].params == {"per_page": "30", "q": "stars:>1 a&b"}
     assert (answer.status, answer.content, answer.etag, answer.is_moved) == (200, [{"week": 1}], 'W/"one"', False)
     assert answer.url == f"{PATH}?per_page=30&q=stars%3A%3E1+a%26b"
     assert answer.links == {"next": "https://x/repositories/1/h?page=2", "last": "https://x/repositories/1/h?page=9"}
@@ -117,14 +117,14 @@ async def test_an_answer_holds_content_etag_links_and_time() -> None:
 
 
 async def test_a_body_may_be_compressed() -> None:
-    says = Says(body=gzip.compress(b'{"stars": 1}'), headers={"Content-Encoding": "gzip"})
-    async with GitHubServer(lambda asked: says) as server:
+    reply = Reply(body=gzip.compress(b'{"stars": 1}'), headers={"Content-Encoding": "gzip"})
+    async with GitHubServer(lambda request: reply) as server:
         assert (await get(server)).content == {"stars": 1}
 
 
 async def test_what_has_not_changed_is_304_and_counted() -> None:
-    def answer(asked: Asked) -> Says:
-        return Says(304, headers={"ETag": '"one"'}) if asked.headers.get("if-none-match") == '"one"' else Says()
+    def answer(request: Request) -> Reply:
+        return Reply(304, headers={"ETag": '"one"'}) if request.headers.get("if-none-match") == '"one"' else Reply()
 
     async with GitHubServer(answer) as server, asking(server) as hub:
         server.open_account(TOKENS[0], "core", limit=5000)
@@ -148,88 +148,88 @@ async def test_what_has_not_changed_is_304_and_counted() -> None:
     ],
 )
 async def test_a_refusal_is_an_answer_at_once(status: int, content: Any, refusal: str | None) -> None:
-    async with GitHubServer(lambda asked: Says(status, content)) as server:
+    async with GitHubServer(lambda request: Reply(status, content)) as server:
         server.open_account(TOKENS[0], "core", limit=5000)
         answer = await get(server)
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
     assert (answer.status, answer.content, answer.refusal) == (status, content, refusal)
 
 
 async def test_a_blocked_repository_is_no_limit_even_on_the_last_request() -> None:
-    says = Says(403, {"block": {"reason": "tos"}}, {"X-RateLimit-Remaining": "0", "Retry-After": "60"})
-    async with GitHubServer(lambda asked: says) as server:
+    reply = Reply(403, {"block": {"reason": "tos"}}, {"X-RateLimit-Remaining": "0", "Retry-After": "60"})
+    async with GitHubServer(lambda request: reply) as server:
         assert (await get(server)).refusal == "blocked"
 
 
 async def test_a_refusal_may_be_no_json() -> None:
-    async with GitHubServer(lambda asked: Says(404, body=b"<html>")) as server:
+    async with GitHubServer(lambda request: Reply(404, body=b"<html>")) as server:
         answer = await get(server)
     assert (answer.status, answer.content, answer.refusal) == (404, None, "not_found")
 
 
 async def test_what_is_still_being_computed_is_asked_for_again() -> None:
-    async with GitHubServer(in_turn(Says(202), Says(202), Says(200, [1]))) as server:
+    async with GitHubServer(in_turn(Reply(202), Reply(202), Reply(200, [1]))) as server:
         assert (await get(server)).content == [1]
-        assert len(server.asked) == 3
-    async with GitHubServer(lambda asked: Says(202)) as server:
+        assert len(server.requests) == 3
+    async with GitHubServer(lambda request: Reply(202)) as server:
         assert (await get(server)).status == 202
-        assert len(server.asked) == ATTEMPTS
+        assert len(server.requests) == ATTEMPTS
 
 
 @pytest.mark.parametrize("status", [400, 405, 418])
 async def test_any_other_status_is_an_error_at_once(status: int) -> None:
-    async with GitHubServer(lambda asked: Says(status)) as server:
+    async with GitHubServer(lambda request: Reply(status)) as server:
         assert await error_of(server) == f"{server.base}{PATH}: answered {status}"
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
 
 async def test_graphql_gives_data_and_errors() -> None:
     content = {"data": {"nodes": [None, {"id": "x"}]}, "errors": [{"type": "NOT_FOUND", "message": "a/timeout"}]}
-    async with GitHubServer(lambda asked: Says(200, content)) as server, asking(server) as hub:
+    async with GitHubServer(lambda request: Reply(200, content)) as server, asking(server) as hub:
         assert (await hub.graphql("query($ids:[ID!]!){x}", {"ids": ["é"]})).content == content
-        (asked,) = server.asked
+        (request,) = server.requests
         assert hub.spent.requests == {"graphql": 1, "rate_limit": 1}
-    assert (asked.method, asked.target) == ("POST", "/graphql")
-    assert asked.headers["content-type"] == "application/json"
-    assert json.loads(asked.body) == {"query": "query($ids:[ID!]!){x}", "variables": {"ids": ["é"]}}
+    assert (request.method, request.target) == ("POST", "/graphql")
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.body) == {"query": "query($ids:[ID!]!){x}", "variables": {"ids": ["é"]}}
 
 
 # transient and permanent errors
 
 
 PASSING = [
-    pytest.param(Says(500), "answered 500", id="500"),
-    pytest.param(Says(502, body=b"<html>"), "answered 502", id="502"),
-    pytest.param(Says(503), "answered 503", id="503"),
-    pytest.param(Says(resets=True), "ReadError", id="reset"),
-    pytest.param(Says(200, list(range(99)), cuts=True), "RemoteProtocolError", id="cut body"),
-    pytest.param(Says(body=b'[{"week": 1'), "a body that is not JSON", id="truncated JSON"),
-    pytest.param(Says(body=b""), "a body that is not JSON", id="no body"),
-    pytest.param(Says(body=b'{"week": 1}', headers={"Content-Encoding": "gzip"}), "DecodingError", id="not gzip"),
+    pytest.param(Reply(500), "answered 500", id="500"),
+    pytest.param(Reply(502, body=b"<html>"), "answered 502", id="502"),
+    pytest.param(Reply(503), "answered 503", id="503"),
+    pytest.param(Reply(resets=True), "ReadError", id="reset"),
+    pytest.param(Reply(200, list(range(99)), cuts=True), "RemoteProtocolError", id="cut body"),
+    pytest.param(Reply(body=b'[{"week": 1'), "a body that is not JSON", id="truncated JSON"),
+    pytest.param(Reply(body=b""), "a body that is not JSON", id="no body"),
+    pytest.param(Reply(body=b'{"week": 1}', headers={"Content-Encoding": "gzip"}), "DecodingError", id="not gzip"),
     pytest.param(
-        Says(body=gzip.compress(b"[" + b"1, " * 99 + b"1]")[:-30], headers={"Content-Encoding": "gzip"}),
+        Reply(body=gzip.compress(b"[" + b"1, " * 99 + b"1]")[:-30], headers={"Content-Encoding": "gzip"}),
         "a body that is not JSON",
         id="truncated gzip",
     ),
 ]
 
 
-@pytest.mark.parametrize(("says", "cause"), PASSING)
-async def test_what_passes_is_tried_again(says: Says, cause: str) -> None:
+@pytest.mark.parametrize(("reply", "cause"), PASSING)
+async def test_what_passes_is_tried_again(reply: Reply, cause: str) -> None:
     logged: list[str] = []
-    async with GitHubServer(in_turn(*[says] * (ATTEMPTS - 1), Says(200, [1]))) as server:
+    async with GitHubServer(in_turn(*[reply] * (ATTEMPTS - 1), Reply(200, [1]))) as server:
         async with asking(server, log=logged.append) as hub:
             assert (await hub.get(PATH)).content == [1]
-        assert len(server.asked) == ATTEMPTS
+        assert len(server.requests) == ATTEMPTS
         assert hub.spent.retries == ATTEMPTS - 1
     assert logged == [f"{server.base}{PATH}: {cause}; retrying, logged once"]
 
 
-@pytest.mark.parametrize(("says", "cause"), PASSING)
-async def test_what_does_not_pass_is_an_error_after_the_last_attempt(says: Says, cause: str) -> None:
-    async with GitHubServer(lambda asked: says) as server:
+@pytest.mark.parametrize(("reply", "cause"), PASSING)
+async def test_what_does_not_pass_is_an_error_after_the_last_attempt(reply: Reply, cause: str) -> None:
+    async with GitHubServer(lambda request: reply) as server:
         assert await error_of(server) == f"{server.base}{PATH}: {cause} after {ATTEMPTS} attempts"
-        assert len(server.asked) == ATTEMPTS
+        assert len(server.requests) == ATTEMPTS
 
 
 async def test_nobody_listening_is_an_error() -> None:
@@ -240,46 +240,48 @@ async def test_nobody_listening_is_an_error() -> None:
 
 async def test_an_answer_that_stalls_is_given_up_and_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(github, "READ_SECONDS", 0.1)
-    async with GitHubServer(in_turn(Says(after_seconds=1), Says(200, [1]))) as server:
+    async with GitHubServer(in_turn(Reply(after_seconds=1), Reply(200, [1]))) as server:
         assert (await get(server)).content == [1]
-        assert len(server.asked) == 2
+        assert len(server.requests) == 2
 
 
 async def test_a_body_that_drips_for_ever_is_given_up_and_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(github, "ANSWER_SECONDS", 0.3)
-    drips = Says(200, list(range(99)), drips_seconds=0.05)
-    async with GitHubServer(in_turn(drips, drips, Says(200, [1]))) as server:
+    drips = Reply(200, list(range(99)), drips_seconds=0.05)
+    async with GitHubServer(in_turn(drips, drips, Reply(200, [1]))) as server:
         assert (await get(server, concurrency=1)).content == [1]
-        assert len(server.asked) == 3
+        assert len(server.requests) == 3
 
 
 async def test_a_slow_body_is_a_body() -> None:
-    async with GitHubServer(lambda asked: Says(200, [1, 2, 3], drips_seconds=0.02)) as server:
+    async with GitHubServer(lambda request: Reply(200, [1, 2, 3], drips_seconds=0.02)) as server:
         assert (await get(server)).content == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
-    "says",
+    "reply",
     [
-        pytest.param(Says(body=b" " * 2000 + b"1"), id="said"),
-        pytest.param(Says(body=gzip.compress(b" " * 2000 + b"1"), headers={"Content-Encoding": "gzip"}), id="unpacked"),
+        pytest.param(Reply(body=b" " * 2000 + b"1"), id="said"),
+        pytest.param(
+            Reply(body=gzip.compress(b" " * 2000 + b"1"), headers={"Content-Encoding": "gzip"}), id="unpacked"
+        ),
     ],
 )
-async def test_a_huge_body_is_refused_at_once(says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_huge_body_is_refused_at_once(reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(github, "BODY_BYTES", 1000)
-    async with GitHubServer(lambda asked: says) as server:
+    async with GitHubServer(lambda request: reply) as server:
         assert "a body of more than" in await error_of(server)
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
 
 async def test_a_server_that_is_down_says_when_to_ask_again() -> None:
-    async with GitHubServer(in_turn(Says(503, headers={"Retry-After": "1"}), Says())) as server:
+    async with GitHubServer(in_turn(Reply(503, headers={"Retry-After": "1"}), Reply())) as server:
         began = time.monotonic()
         await get(server)
         assert time.monotonic() - began >= 1
-    async with GitHubServer(lambda asked: Says(503, headers={"Retry-After": "3600"})) as server:
+    async with GitHubServer(lambda request: Reply(503, headers={"Retry-After": "3600"})) as server:
         assert await error_of(server) == f"{server.base}{PATH}: answered 503, retry after 3600 s"
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
 
 # GraphQL queries that are too large
@@ -287,42 +289,42 @@ async def test_a_server_that_is_down_says_when_to_ask_again() -> None:
 
 async def test_part_of_an_answer_is_an_answer() -> None:
     content = {"data": {"a": {"id": 1}, "b": None}, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED", "path": ["b"]}]}
-    async with GitHubServer(lambda asked: Says(200, content)) as server, asking(server) as hub:
+    async with GitHubServer(lambda request: Reply(200, content)) as server, asking(server) as hub:
         assert (await hub.graphql("{x}")).content == content
 
 
 @pytest.mark.parametrize(
-    "says",
+    "reply",
     [
-        pytest.param(Says(200, {"data": None, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED"}]}), id="limits"),
-        pytest.param(Says(200, {"data": None, "errors": [{"message": TIMED_OUT}]}), id="timed out"),
+        pytest.param(Reply(200, {"data": None, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED"}]}), id="limits"),
+        pytest.param(Reply(200, {"data": None, "errors": [{"message": TIMED_OUT}]}), id="timed out"),
     ],
 )
-async def test_a_query_that_is_too_large_is_an_error_of_its_own_at_once(says: Says) -> None:
-    async with GitHubServer(lambda asked: says) as server, asking(server) as hub:
+async def test_a_query_that_is_too_large_is_an_error_of_its_own_at_once(reply: Reply) -> None:
+    async with GitHubServer(lambda request: reply) as server, asking(server) as hub:
         with pytest.raises(ResourceLimitError) as raised:
             await hub.graphql("{x}")
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
     assert_fit_to_be_seen(raised.value)
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
 async def test_a_gateway_that_gives_up_on_a_query_again_and_again_finds_it_too_large(status: int) -> None:
-    async with GitHubServer(lambda asked: Says(status, body=b"<html>")) as server, asking(server) as hub:
+    async with GitHubServer(lambda request: Reply(status, body=b"<html>")) as server, asking(server) as hub:
         with pytest.raises(ResourceLimitError) as raised:
             await hub.graphql("{x}")
-        assert len(server.asked) == GATEWAY_ATTEMPTS
+        assert len(server.requests) == GATEWAY_ATTEMPTS
     assert_fit_to_be_seen(raised.value)
 
 
 async def test_a_gateway_that_gives_up_on_a_query_once_is_tried_again() -> None:
-    good = Says(200, {"data": {}})
-    async with GitHubServer(in_turn(Says(502), Says(200, {"message": "?"}), good)) as server, asking(server) as hub:
+    good = Reply(200, {"data": {}})
+    async with GitHubServer(in_turn(Reply(502), Reply(200, {"message": "?"}), good)) as server, asking(server) as hub:
         assert (await hub.graphql("{x}")).content == {"data": {}}
 
 
 async def test_a_refused_query_is_an_error() -> None:
-    async with GitHubServer(lambda asked: Says(403, {"message": "no"})) as server, asking(server) as hub:
+    async with GitHubServer(lambda request: Reply(403, {"message": "no"})) as server, asking(server) as hub:
         with pytest.raises(UpstreamError, match=r"/graphql: answered 403$"):
             await hub.graphql("{x}")
 
@@ -339,8 +341,8 @@ async def test_the_token_with_the_most_left_is_asked_with() -> None:
         async with asking(server, TOKENS) as hub:
             await many(hub, 10)
             await hub.get("/search/repositories", resource="search")
-        assert [asked.token for asked in server.asked[:-1]] == [TOKENS[1]] * 10
-        assert server.asked[-1].token in TOKENS[1:]
+        assert [request.token for request in server.requests[:-1]] == [TOKENS[1]] * 10
+        assert server.requests[-1].token in TOKENS[1:]
         assert hub.spent.requests == {"core": 10, "search": 1, "rate_limit": 3}
 
 
@@ -363,10 +365,10 @@ async def test_a_token_that_stands_twice_is_one() -> None:
 async def test_a_token_that_is_revoked_in_mid_run_is_dropped_and_nothing_is_lost() -> None:
     logged: list[str] = []
 
-    def answer(asked: Asked) -> Says:
-        if len(server.asked) == 30:
+    def answer(request: Request) -> Reply:
+        if len(server.requests) == 30:
             server.revoked.add(TOKENS[1])
-        return Says(200, asked.path)
+        return Reply(200, request.path)
 
     async with GitHubServer(answer) as server:
         for token in TOKENS:
@@ -376,7 +378,7 @@ async def test_a_token_that_is_revoked_in_mid_run_is_dropped_and_nothing_is_lost
             assert [answer.content for answer in answers] == [f"{PATH}{number}" for number in range(100)]
             assert hub.spent.tokens_refused == 1
             assert [limits.is_refused for limits in await hub.rate_limits()] == [False, True, False]
-        assert TOKENS[1] not in {asked.token for asked in server.asked[60:]}
+        assert TOKENS[1] not in {request.token for request in server.requests[60:]}
     assert logged == ["token 2 of 3 was refused"]
 
 
@@ -386,24 +388,24 @@ async def test_a_token_that_was_revoked_before_the_run_is_asked_with_once() -> N
         async with asking(server, TOKENS) as hub:
             await many(hub, 5)
             assert [limits.is_refused for limits in await hub.rate_limits()] == [True, True, False]
-        assert {asked.token for asked in server.asked} == {TOKENS[2]}
-        assert [asked.token for asked in server.rate_limit_asked].count(TOKENS[0]) == 1
+        assert {request.token for request in server.requests} == {TOKENS[2]}
+        assert [request.token for request in server.rate_limit_requests].count(TOKENS[0]) == 1
 
 
 async def test_when_every_token_is_refused_nothing_is_asked_without_one() -> None:
-    async with GitHubServer(lambda asked: Says(401)) as server:
+    async with GitHubServer(lambda request: Reply(401)) as server:
         async with asking(server, TOKENS[:2]) as hub:
             for error in await many(hub, 5):
                 assert isinstance(error, TokensRefusedError)
                 assert str(error) == f"{server.base}: every token was refused"
                 assert_fit_to_be_seen(error)
-        assert {asked.token for asked in server.asked} == set(TOKENS[:2])
+        assert {request.token for request in server.requests} == set(TOKENS[:2])
         assert await error_of(server) == f"{server.base}: the token was refused"
 
 
 async def test_where_a_token_is_needed_and_there_is_none_says_so_and_the_rest_goes_on() -> None:
-    def answer(asked: Asked) -> Says:
-        return Says(401) if asked.resource == "graphql" else Says()
+    def answer(request: Request) -> Reply:
+        return Reply(401) if request.resource == "graphql" else Reply()
 
     async with GitHubServer(answer) as server, asking(server, ()) as hub:
         with pytest.raises(TokensRefusedError, match="a token is needed"):
@@ -413,7 +415,7 @@ async def test_where_a_token_is_needed_and_there_is_none_says_so_and_the_rest_go
         server.open_account("", "graphql", limit=0)
         with pytest.raises(TokensRefusedError, match="a token is needed"):
             await hub.graphql("{x}")
-        assert server.asked == []
+        assert server.requests == []
 
 
 # limits and the reserve
@@ -421,13 +423,13 @@ async def test_where_a_token_is_needed_and_there_is_none_says_so_and_the_rest_go
 
 @pytest.mark.parametrize("concurrency", [1, 20])
 async def test_the_reserve_is_never_touched(concurrency: int) -> None:
-    async with GitHubServer(lambda asked: Says(after_seconds=0.005)) as server:
+    async with GitHubServer(lambda request: Reply(after_seconds=0.005)) as server:
         accounts = [server.open_account(token, "core", limit=5000, remaining=left) for token, left in
                     zip(TOKENS, (130, 117, 100), strict=True)]  # fmt: skip
         async with asking(server, TOKENS, concurrency=concurrency) as hub:
             answers = await many(hub, 100)
         assert [account.lowest for account in accounts] == [100, 100, 100]
-        assert len(server.asked) == 47
+        assert len(server.requests) == 47
     errors = [answer for answer in answers if isinstance(answer, QuotaSpentError)]
     assert len(errors) == 100 - 47
     assert {error.resource for error in errors} == {"core"}
@@ -437,10 +439,10 @@ async def test_the_reserve_is_never_touched(concurrency: int) -> None:
 
 
 async def test_a_server_that_does_not_tell_beforehand_is_found_out_by_one_request() -> None:
-    async with GitHubServer(lambda asked: Says(after_seconds=0.005)) as server:
+    async with GitHubServer(lambda request: Reply(after_seconds=0.005)) as server:
         account = server.open_account(TOKENS[0], "core", limit=5000, remaining=104)
         server.accounts["another", "core"] = account
-        server._rate_limits = lambda asked: Says(404)  # type: ignore[method-assign]
+        server._rate_limits = lambda request: Reply(404)  # type: ignore[method-assign]
         async with asking(server) as hub:
             answers = await many(hub, 30)
         assert account.lowest == 100
@@ -471,16 +473,16 @@ async def test_a_small_limit_keeps_a_tenth_and_search_keeps_nothing() -> None:
 
 
 async def test_answers_that_cost_nothing_are_asked_for_down_to_the_reserve() -> None:
-    async with GitHubServer(lambda asked: Says(304, after_seconds=0.002)) as server, asking(server) as hub:
+    async with GitHubServer(lambda request: Reply(304, after_seconds=0.002)) as server, asking(server) as hub:
         server.open_account(TOKENS[0], "core", limit=5000, remaining=103)
         answers = await many(hub, 50, etag='"one"')
     assert all(isinstance(answer, Answer) for answer in answers)
 
 
 async def test_a_query_of_several_points_leaves_the_reserve_alone() -> None:
-    def answer(asked: Asked) -> Says:
+    def answer(request: Request) -> Reply:
         account.remaining -= 6
-        return Says(200, {"data": {"rateLimit": {"cost": 7}}}, after_seconds=0.005)
+        return Reply(200, {"data": {"rateLimit": {"cost": 7}}}, after_seconds=0.005)
 
     async with GitHubServer(answer) as server, asking(server) as hub:
         account = server.open_account(TOKENS[0], "graphql", limit=5000, remaining=150)
@@ -493,11 +495,11 @@ async def test_a_query_of_several_points_leaves_the_reserve_alone() -> None:
 async def test_a_spent_limit_is_waited_for_by_the_clock_of_the_server(status: int, skew_hours: int) -> None:
     """The account turns out to be spent only when a response says so; other requests in flight wait as well."""
 
-    def answer(asked: Asked) -> Says:
+    def answer(request: Request) -> Reply:
         if server.now() < reset:
             content = {"message": "API rate limit exceeded for user ID 1."}
-            return Says(status, content, {**headers, "X-RateLimit-Remaining": "0"}, after_seconds=0.05)
-        return Says(200, headers={**headers, "X-RateLimit-Remaining": "4999", "X-RateLimit-Reset": str(reset + 3600)})
+            return Reply(status, content, {**headers, "X-RateLimit-Remaining": "0"}, after_seconds=0.05)
+        return Reply(200, headers={**headers, "X-RateLimit-Remaining": "4999", "X-RateLimit-Reset": str(reset + 3600)})
 
     logged: list[str] = []
     async with GitHubServer(answer) as server, asking(server, log=logged.append) as hub:
@@ -509,7 +511,7 @@ async def test_a_spent_limit_is_waited_for_by_the_clock_of_the_server(status: in
         seconds = time.monotonic() - began
         assert [answer.status for answer in answers] == [200] * 5
         # only the one that discovered it was refused, and the wait was the server's
-        assert len(server.asked) == 6
+        assert len(server.requests) == 6
         assert 0.9 <= seconds < 10
         assert 0.9 <= hub.spent.waited_seconds < 10
         local = dt.datetime.now(dt.UTC).replace(tzinfo=None)
@@ -525,7 +527,7 @@ async def test_a_limit_beyond_patience_ends_by_the_local_clock(skew_hours: int) 
         server.open_account(TOKENS[0], "core", limit=5000, remaining=0, seconds=600)
         with pytest.raises(QuotaSpentError) as raised:
             await hub.get(PATH)
-        assert server.asked == []
+        assert server.requests == []
         until = raised.value.until
         assert until
         ahead = (until - dt.datetime.now(dt.UTC).replace(tzinfo=None)).total_seconds()
@@ -534,7 +536,7 @@ async def test_a_limit_beyond_patience_ends_by_the_local_clock(skew_hours: int) 
 
 
 async def test_a_spent_resource_leaves_the_others_alone() -> None:
-    async with GitHubServer(lambda asked: Says(200, {"data": {}})) as server, asking(server) as hub:
+    async with GitHubServer(lambda request: Reply(200, {"data": {}})) as server, asking(server) as hub:
         server.open_account(TOKENS[0], "core", limit=5000, remaining=0)
         server.open_account(TOKENS[0], "graphql", limit=5000)
         with pytest.raises(QuotaSpentError):
@@ -543,7 +545,7 @@ async def test_a_spent_resource_leaves_the_others_alone() -> None:
 
 
 async def test_a_limit_that_is_back_is_spent_again() -> None:
-    async with GitHubServer(lambda asked: Says(after_seconds=0.005)) as server, asking(server) as hub:
+    async with GitHubServer(lambda request: Reply(after_seconds=0.005)) as server, asking(server) as hub:
         account = server.open_account(TOKENS[0], "core", limit=5000, remaining=103, seconds=2)
         answers = await many(hub, 30)
         assert [answer.status for answer in answers] == [200] * 30
@@ -552,16 +554,16 @@ async def test_a_limit_that_is_back_is_spent_again() -> None:
         assert hub.spent.waited_seconds > 0.5
 
 
-@pytest.mark.parametrize("lost", [Says(resets=True), Says(502)], ids=["reset", "502"])
-async def test_answers_that_are_lost_may_have_been_charged(lost: Says) -> None:
-    def answer(asked: Asked) -> Says:
+@pytest.mark.parametrize("lost", [Reply(resets=True), Reply(502)], ids=["reset", "502"])
+async def test_answers_that_are_lost_may_have_been_charged(lost: Reply) -> None:
+    def answer(request: Request) -> Reply:
         nonlocal remaining
         remaining -= 1
         lowest.append(remaining)
-        if len(server.asked) % 3 == 0:
+        if len(server.requests) % 3 == 0:
             return lost
         headers = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": reset}
-        return Says(headers=headers, after_seconds=0.005)
+        return Reply(headers=headers, after_seconds=0.005)
 
     remaining, lowest, reset = 150, [150], str(int(time.time()) + 900)
     async with GitHubServer(answer) as server, asking(server) as hub:
@@ -571,12 +573,12 @@ async def test_answers_that_are_lost_may_have_been_charged(lost: Says) -> None:
 
 
 async def test_an_outage_is_no_spent_limit() -> None:
-    async with GitHubServer(lambda asked: Says(resets=True)) as server, asking(server, backoff_seconds=0.001) as hub:
+    async with GitHubServer(lambda request: Reply(resets=True)) as server, asking(server, backoff_seconds=0.001) as hub:
         server.open_account(TOKENS[0], "core", limit=5000, remaining=150)
         for error in await many(hub, 30):
             assert "ReadError" in str(error)
         server.accounts[TOKENS[0], "core"].remaining = 150
-        server.answer = lambda asked: Says()
+        server.answer = lambda request: Reply()
         assert [answer.status for answer in await many(hub, 40)] == [200] * 40
 
 
@@ -589,37 +591,37 @@ async def test_an_outage_is_no_spent_limit() -> None:
     ],
 )
 async def test_a_limit_for_ever_is_not_waited_for(headers: dict[str, str]) -> None:
-    async with GitHubServer(lambda asked: Says(403, headers=headers)) as server, asking(server) as hub:
+    async with GitHubServer(lambda request: Reply(403, headers=headers)) as server, asking(server) as hub:
         with pytest.raises(QuotaSpentError) as raised:
             await hub.get(PATH)
         assert raised.value.until
         assert raised.value.until.year == 9999
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1.5", "9" * 5000])
 async def test_headers_that_say_nothing_are_passed_over(text: str) -> None:
     names = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "Date", "Link", "ETag")
     headers = dict.fromkeys(names, text)
-    async with GitHubServer(in_turn(Says(429, headers=headers), Says(headers=headers))) as server:
+    async with GitHubServer(in_turn(Reply(429, headers=headers), Reply(headers=headers))) as server:
         assert (await get(server)).status == 200
-        assert server.asked[1].at - server.asked[0].at >= 0.2
+        assert server.requests[1].at - server.requests[0].at >= 0.2
 
 
 async def test_a_spent_graphql_limit_is_said_with_status_200() -> None:
-    spent = Says(200, {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]},
+    spent = Reply(200, {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]},
                  {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0"})  # fmt: skip
 
-    def answer(asked: Asked) -> Says:
+    def answer(request: Request) -> Reply:
         reset = {"X-RateLimit-Reset": str(int(time.time()) + 900)}
-        return Says(200, spent.content, {**spent.headers, **reset}) if asked.token == TOKENS[0] else good
+        return Reply(200, spent.content, {**spent.headers, **reset}) if request.token == TOKENS[0] else good
 
-    good = Says(200, {"data": {}})
+    good = Reply(200, {"data": {}})
     async with GitHubServer(answer) as server:
         async with asking(server, TOKENS[:2]) as hub:
             assert (await hub.graphql("{x}")).content == {"data": {}}
             assert (await hub.graphql("{x}")).content == {"data": {}}
-        assert [asked.token for asked in server.asked] == [TOKENS[0], TOKENS[1], TOKENS[1]]
+        assert [request.token for request in server.requests] == [TOKENS[0], TOKENS[1], TOKENS[1]]
         async with asking(server) as hub:
             with pytest.raises(QuotaSpentError) as raised:
                 await hub.graphql("{x}")
@@ -644,10 +646,10 @@ def retry_after_date(server: GitHubServer) -> str:
 async def test_retry_after_pauses_everything_that_the_token_does(
     retry_after: Callable[[GitHubServer], str], skew_hours: int, status: int
 ) -> None:
-    def answer(asked: Asked) -> Says:
-        if len(server.asked) == 4:
-            return Says(status, SECONDARY, {"Retry-After": retry_after(server)})
-        return Says(200, {"data": {}}, after_seconds=0.1)
+    def answer(request: Request) -> Reply:
+        if len(server.requests) == 4:
+            return Reply(status, SECONDARY, {"Retry-After": retry_after(server)})
+        return Reply(200, {"data": {}}, after_seconds=0.1)
 
     async with GitHubServer(answer) as server, asking(server, concurrency=4) as hub:
         server.skew_seconds = skew_hours * 3600
@@ -655,26 +657,29 @@ async def test_retry_after_pauses_everything_that_the_token_does(
         answers = await many(hub, 8)
         assert [answer.status for answer in answers] == [200] * 8
         await hub.graphql("{x}")
-        times = [asked.at for asked in server.asked]
+        times = [request.at for request in server.requests]
         assert times[4] - times[3] >= 0.95
         assert times[-1] - times[3] < 10
         assert len(times) == 10
 
 
 async def test_retry_after_beyond_patience_is_not_slept_through() -> None:
-    async with GitHubServer(lambda asked: Says(429, headers={"Retry-After": "900"})) as server, asking(server) as hub:
+    async with (
+        GitHubServer(lambda request: Reply(429, headers={"Retry-After": "900"})) as server,
+        asking(server) as hub,
+    ):
         with pytest.raises(QuotaSpentError) as raised:
             await hub.get(PATH)
         with pytest.raises(QuotaSpentError):
             await hub.graphql("{x}")
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
     assert raised.value.until
     assert_fit_to_be_seen(raised.value)
 
 
 async def test_another_token_is_used_while_one_is_limited() -> None:
-    def answer(asked: Asked) -> Says:
-        return Says(403, SECONDARY, {"Retry-After": "900"}) if asked.token == TOKENS[0] else Says()
+    def answer(request: Request) -> Reply:
+        return Reply(403, SECONDARY, {"Retry-After": "900"}) if request.token == TOKENS[0] else Reply()
 
     async with GitHubServer(answer) as server, asking(server, TOKENS[:2]) as hub:
         server.open_account(TOKENS[0], "core", limit=5000, remaining=4000)
@@ -694,33 +699,33 @@ async def test_another_token_is_used_while_one_is_limited() -> None:
     ],
 )
 async def test_a_secondary_limit_is_known_by_its_words(content: Any) -> None:
-    async with GitHubServer(in_turn(Says(403, content, {"X-RateLimit-Remaining": "3000"}), Says())) as server:
+    async with GitHubServer(in_turn(Reply(403, content, {"X-RateLimit-Remaining": "3000"}), Reply())) as server:
         assert (await get(server)).status == 200
-        assert server.asked[1].at - server.asked[0].at >= 0.2
+        assert server.requests[1].at - server.requests[0].at >= 0.2
 
 
 async def test_the_words_of_a_repository_are_no_limit() -> None:
     content = {"message": "secondary rate limit"}
-    async with GitHubServer(lambda asked: Says(200, content)) as server:
+    async with GitHubServer(lambda request: Reply(200, content)) as server:
         assert (await get(server)).content == content
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
 
 async def test_a_secondary_limit_of_graphql_is_said_with_status_200() -> None:
-    limited = [Says(200, {"errors": [{"message": SECONDARY["message"]}]}), Says(200, SECONDARY)]
-    async with GitHubServer(in_turn(*limited, Says(200, {"data": {}}))) as server, asking(server) as hub:
+    limited = [Reply(200, {"errors": [{"message": SECONDARY["message"]}]}), Reply(200, SECONDARY)]
+    async with GitHubServer(in_turn(*limited, Reply(200, {"data": {}}))) as server, asking(server) as hub:
         assert (await hub.graphql("{x}")).content == {"data": {}}
-        assert server.asked[2].at - server.asked[0].at >= 0.6
+        assert server.requests[2].at - server.requests[0].at >= 0.6
 
 
 async def test_a_secondary_limit_without_retry_after_doubles_its_pause() -> None:
-    limited = Says(403, SECONDARY, {"X-RateLimit-Remaining": "3000"})
-    answers = in_turn(limited, limited, limited, Says(), limited, Says())
+    limited = Reply(403, SECONDARY, {"X-RateLimit-Remaining": "3000"})
+    answers = in_turn(limited, limited, limited, Reply(), limited, Reply())
     logged: list[str] = []
     async with GitHubServer(answers) as server, asking(server, log=logged.append) as hub:
         await hub.get(PATH)
         await hub.get(PATH)
-        times = [asked.at for asked in server.asked]
+        times = [request.at for request in server.requests]
         pauses = [after - before for before, after in itertools.pairwise(times)]
     for pause, wanted in zip(pauses, (0.2, 0.4, 0.8, 0.0, 0.2), strict=True):
         assert pause >= wanted
@@ -730,8 +735,8 @@ async def test_a_secondary_limit_without_retry_after_doubles_its_pause() -> None
 
 
 async def test_a_secondary_limit_strikes_once_however_many_meet_it() -> None:
-    def answer(asked: Asked) -> Says:
-        return Says(403, SECONDARY, after_seconds=0.05) if len(server.asked) <= 10 else Says()
+    def answer(request: Request) -> Reply:
+        return Reply(403, SECONDARY, after_seconds=0.05) if len(server.requests) <= 10 else Reply()
 
     logged: list[str] = []
     async with GitHubServer(answer) as server, asking(server, concurrency=10, log=logged.append) as hub:
@@ -742,17 +747,17 @@ async def test_a_secondary_limit_strikes_once_however_many_meet_it() -> None:
 
 
 async def test_a_secondary_limit_of_a_minute_and_more_ends_in_time() -> None:
-    async with GitHubServer(lambda asked: Says(403, SECONDARY)) as server:
+    async with GitHubServer(lambda request: Reply(403, SECONDARY)) as server:
         async with asking(server, secondary_seconds=0.05, patience_seconds=0.15) as hub:
             with pytest.raises(QuotaSpentError) as raised:
                 await hub.get(PATH)
-        assert len(server.asked) == 3
+        assert len(server.requests) == 3
         assert raised.value.resource == "core"
 
 
 async def test_a_limit_without_end_is_given_up() -> None:
     reset = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0"}
-    async with GitHubServer(lambda asked: Says(403, headers=reset)) as server, asking(server) as hub:
+    async with GitHubServer(lambda request: Reply(403, headers=reset)) as server, asking(server) as hub:
         hub._secondary = 0.001
         with pytest.raises(QuotaSpentError, match="limited 6 times") as raised:
             await hub.get(PATH)
@@ -761,21 +766,21 @@ async def test_a_limit_without_end_is_given_up() -> None:
 
 async def test_the_pace_of_a_minute_lets_a_burst_through_and_then_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(github, "MINUTE", 1.0)
-    async with GitHubServer(lambda asked: Says(200, {"data": {}})) as server:
+    async with GitHubServer(lambda request: Reply(200, {"data": {}})) as server:
         server.open_account(TOKENS[0], "core", limit=5000)
         # the request for the limits is one of the 11
         async with asking(server, requests_a_minute=11, patience_seconds=0.1) as hub:
             await many(hub, 25)
-            times = [asked.at - server.asked[0].at for asked in server.asked]
+            times = [request.at - server.requests[0].at for request in server.requests]
             await hub.graphql("{x}")
-            assert server.asked[-1].at - server.asked[-2].at < 0.8
+            assert server.requests[-1].at - server.requests[-2].at < 0.8
             assert 1.5 < hub.spent.waited_seconds < 10
     assert times[9] < 0.8
     assert all(last - first > 0.8 for first, last in zip(times, times[11:], strict=False))
 
 
 async def test_so_many_are_in_flight_and_no_more() -> None:
-    async with GitHubServer(lambda asked: Says(after_seconds=0.1)) as server:
+    async with GitHubServer(lambda request: Reply(after_seconds=0.1)) as server:
         server.open_account(TOKENS[0], "core", limit=5000)
         async with asking(server, concurrency=7) as hub:
             await many(hub, 50)
@@ -783,7 +788,7 @@ async def test_so_many_are_in_flight_and_no_more() -> None:
 
 
 async def test_a_question_that_is_taken_back_frees_its_place() -> None:
-    async with GitHubServer(lambda asked: Says(after_seconds=5 if asked.path == "/slow" else 0)) as server:
+    async with GitHubServer(lambda request: Reply(after_seconds=5 if request.path == "/slow" else 0)) as server:
         server.open_account(TOKENS[0], "core", limit=5000, remaining=103)
         async with asking(server, concurrency=2) as hub:
             slow = [asyncio.create_task(hub.get("/slow")) for _ in range(2)]
@@ -800,35 +805,35 @@ async def test_a_question_that_is_taken_back_frees_its_place() -> None:
 
 
 async def test_a_redirect_is_followed_and_told() -> None:
-    def answer(asked: Asked) -> Says:
-        if asked.path == "/api/v3/repos/a/b":
-            return Says(301, headers={"Location": f"{server.base}/api/v3/repositories/7?page=2"})
-        return Says(307, headers={"Location": "8"}) if asked.path.endswith("7") else Says(200, {"id": 7})
+    def answer(request: Request) -> Reply:
+        if request.path == "/api/v3/repos/a/b":
+            return Reply(301, headers={"Location": f"{server.base}/api/v3/repositories/7?page=2"})
+        return Reply(307, headers={"Location": "8"}) if request.path.endswith("7") else Reply(200, {"id": 7})
 
     async with GitHubServer(answer) as server:
         async with GitHub(f"{server.base}/api/v3/", TOKENS[:1]) as hub:
             answer_given = await hub.get(PATH, etag='"one"')
-        assert [asked.target for asked in server.asked] == [
+        assert [request.target for request in server.requests] == [
             "/api/v3/repos/a/b",
             "/api/v3/repositories/7?page=2",
             "/api/v3/repositories/8",
         ]
-        assert {asked.token for asked in server.asked} == {TOKENS[0]}
+        assert {request.token for request in server.requests} == {TOKENS[0]}
         assert hub.spent.requests["core"] == 3
     assert (answer_given.content, answer_given.url, answer_given.is_moved) == ({"id": 7}, "/repositories/8", True)
 
 
 async def test_graphql_is_below_the_path_of_the_base() -> None:
-    async with GitHubServer(lambda asked: Says(200, {"data": {}})) as server:
+    async with GitHubServer(lambda request: Reply(200, {"data": {}})) as server:
         async with GitHub(f"{server.base}/api/v3", TOKENS[:1]) as hub:
             await hub.graphql("{x}")
-        assert server.asked[0].path == "/api/v3/graphql"
+        assert server.requests[0].path == "/api/v3/graphql"
 
 
 async def test_redirects_without_end_are_an_error() -> None:
-    async with GitHubServer(lambda asked: Says(302, headers={"Location": asked.path})) as server:
+    async with GitHubServer(lambda request: Reply(302, headers={"Location": request.path})) as server:
         assert "more than 3 redirects" in await error_of(server)
-        assert len(server.asked) == 4
+        assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize(
@@ -848,13 +853,13 @@ async def test_redirects_without_end_are_an_error() -> None:
 async def test_a_redirect_elsewhere_is_an_error_and_no_token_goes_there(location: str) -> None:
     async with GitHubServer() as elsewhere, GitHubServer() as server:
         where = location.format(elsewhere=elsewhere.port, port=server.port)
-        server.answer = in_turn(Says(302, headers={"Location": where}), Says())
+        server.answer = in_turn(Reply(302, headers={"Location": where}), Reply())
         with pytest.raises(UpstreamError, match="redirected elsewhere") as raised:
             async with GitHub(f"{server.base}/api/v3", TOKENS[:1]) as hub:
                 await hub.get(PATH)
         assert_fit_to_be_seen(raised.value)
-        assert len(server.asked) == 1
-        assert elsewhere.asked == []
+        assert len(server.requests) == 1
+        assert elsewhere.requests == []
 
 
 # limit headers
@@ -865,19 +870,19 @@ async def test_rate_limits_say_what_each_token_has_left_and_cost_nothing() -> No
         accounts = [server.open_account(token, "core", limit=5000, remaining=left) for token, left in
                     zip(TOKENS, (4000, 0), strict=False)]  # fmt: skip
         async with asking(server, TOKENS[:2]) as hub:
-            told = await hub.rate_limits()
-    assert [(limits.name, limits.is_refused) for limits in told] == [("token 1 of 2", False), ("token 2 of 2", False)]
-    assert [limits.limits["core"].remaining for limits in told] == [4000, 0]
-    resets_at = told[0].limits["core"].resets_at
+            found = await hub.rate_limits()
+    assert [(limits.name, limits.is_refused) for limits in found] == [("token 1 of 2", False), ("token 2 of 2", False)]
+    assert [limits.limits["core"].remaining for limits in found] == [4000, 0]
+    resets_at = found[0].limits["core"].resets_at
     assert resets_at.tzinfo is None
     assert resets_at.replace(tzinfo=dt.UTC).timestamp() == accounts[0].reset
-    assert server.asked == []
+    assert server.requests == []
 
 
 async def test_a_server_without_limits_is_asked_without_counting() -> None:
-    async with GitHubServer(lambda asked: Says(after_seconds=0.3)) as server, asking(server, ()) as hub:
-        (told,) = await hub.rate_limits()
-        assert (told.name, told.limits) == ("no token", {})
+    async with GitHubServer(lambda request: Reply(after_seconds=0.3)) as server, asking(server, ()) as hub:
+        (found,) = await hub.rate_limits()
+        assert (found.name, found.limits) == ("no token", {})
         await many(hub, 40)
         assert server.most_in_flight == 20
 
@@ -887,13 +892,15 @@ async def test_a_server_without_limits_is_asked_without_counting() -> None:
 
 async def test_no_token_is_in_a_repr_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
     logged: list[str] = []
-    limited = Says(403, SECONDARY)
-    answers = in_turn(Says(401), limited, Says(502), Says(resets=True), Says(301, headers={"Location": "/x"}), Says())
+    limited = Reply(403, SECONDARY)
+    answers = in_turn(
+        Reply(401), limited, Reply(502), Reply(resets=True), Reply(301, headers={"Location": "/x"}), Reply()
+    )
     with caplog.at_level(logging.DEBUG):
         async with GitHubServer(answers) as server, asking(server, TOKENS, log=logged.append) as hub:
             await hub.get(PATH)
-            told = await hub.rate_limits()
-            seen = [hub, told, hub.spent, *hub._tokens, *hub._idle, vars(hub)]
+            found = await hub.rate_limits()
+            seen = [hub, found, hub.spent, *hub._tokens, *hub._idle, vars(hub)]
     assert len(logged) >= 4
     assert caplog.records
     assert_no_token("\n".join(logged) + caplog.text + "".join(map(repr, seen)))
@@ -906,7 +913,7 @@ async def test_the_password_file_of_the_user_replaces_no_token(tmp_path: Any, mo
     async with GitHubServer() as server:
         await get(server)
         await get(server, tokens=())
-        assert [asked.token for asked in server.asked] == [TOKENS[0], ""]
+        assert [request.token for request in server.requests] == [TOKENS[0], ""]
 
 
 @pytest.mark.parametrize("token", ["ghp_hunter2\nX-Evil: 1", "ghp_hunter2 x", "ghp_hunter2é"])
@@ -940,4 +947,4 @@ async def test_a_path_that_would_lead_elsewhere_is_not_asked_for() -> None:
     async with GitHubServer() as server, asking(server) as hub:
         with pytest.raises(ValueError, match="slash"):
             await hub.get("@elsewhere/")
-        assert server.asked == []
+        assert server.requests == []

@@ -206,12 +206,12 @@ def test_a_token_revoked_in_mid_run_gives_way_to_the_next(home: Home, api: GitHu
 
 def test_states_are_told_apart(home: Home, api: GitHubApi) -> None:
     home.cycle(api)
-    told = ("not_found", "blocked", "dmca", "forbidden")
-    for one, kind in zip(api.world.repositories, told, strict=False):
+    kinds = ("not_found", "blocked", "dmca", "forbidden")
+    for one, kind in zip(api.world.repositories, kinds, strict=False):
         one.states = (*one.states, (NOW, kind))
     home.cycle(api, TODAY)
     rows = dict(home.rows(f"select repo_id, state FROM repositories where day = '{TODAY}' and stars_total is null"))
-    assert rows == {one.repo_id: kind for one, kind in zip(api.world.repositories, told, strict=False)}
+    assert rows == {one.repo_id: kind for one, kind in zip(api.world.repositories, kinds, strict=False)}
 
 
 def test_totals_that_turn_to_zeros_are_refused_as_a_whole(home: Home, api: GitHubApi) -> None:
@@ -525,8 +525,8 @@ def test_a_watched_repository_made_anew_is_read_in_the_same_cycle(home: Home, ap
     home.cycle(api, TODAY, size=1, watchlist=[name])  # the name leads to no repository
     outcome = home.cycle(api, TODAY + DAY, size=1, watchlist=[name])
     assert (outcome.status, outcome.entered) == ("observed", 1)
-    told = home.rows(f"select repo_id, state FROM repositories where day = '{TODAY + DAY}' order by state")
-    assert told == [(one.repo_id, "not_found"), (other.repo_id, "public")]
+    states = home.rows(f"select repo_id, state FROM repositories where day = '{TODAY + DAY}' order by state")
+    assert states == [(one.repo_id, "not_found"), (other.repo_id, "public")]
     home.cycle(api, TODAY + 2 * DAY, size=1, watchlist=[name])
     assert home.rows(f"select repo_id, state FROM repositories where day = '{TODAY + 2 * DAY}'") == [
         (other.repo_id, "public")
