@@ -405,7 +405,7 @@ def _scale(folder: Path, files: Path, full: Path) -> None:
     anew = run_day(home, before, small)
     published = size_mb(home / "published" / "reposignal.duckdb")
     sizes = f"warehouse {size_mb(home / 'warehouse'):,.0f} MB, published file {published:,.0f} MB"
-    _row("everything built anew", anew, sizes)
+    _row("everything rebuilt", anew, sizes)
     run_day(alone, before, small)
     floor, more = run_day(alone, DAY, files), run_day(home, DAY, files)
     _row("one day more on one day", floor, "the floor")

@@ -268,7 +268,7 @@ def one_more_day(events: Events, days: int, stars: int) -> None:
     _row("its stars by repository in plain SQL, into a table", plain, "the start of Python included")
     _row("floor: the same files without a lake, into a file", floor, f"the lake takes {plain.wall / floor.wall:.2f}x")
     week = day - dt.timedelta(days=day.weekday())
-    _row("its week of the roll-up anew, by SQL", _step(home, "roll_up", week, day), "")
+    _row("its week of the roll-up again, by SQL", _step(home, "roll_up", week, day), "")
 
 
 def _step(home: Path, method: str, *arguments: object) -> Cost:

@@ -101,7 +101,7 @@ def main() -> None:
             ((rows,),) = connection.execute("select count(*) from intermediate.int_repo_days__stepped").fetchall()
         print(f"{rows:,} readings of {given.repositories:,} repositories\n")
         print("| what | wall s | CPU s | peak MB | slowest models |\n|---|---|---|---|---|")
-        _row("everything anew", home, {}, "--full-refresh")
+        _row("everything rebuilt", home, {}, "--full-refresh")
         _floor(home)
         _next_day(home)
         day = (LAST_DAY + dt.timedelta(days=1)).isoformat()
