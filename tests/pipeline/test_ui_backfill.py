@@ -1,4 +1,4 @@
-"""The README's backfill from the UI, clicked in a browser to its end: on a demo home, without a network.
+"""The backfill from the UI of docs/operators.md, clicked in a browser to its end: on a demo home, without a network.
 
 Needs Chromium and its driver, like `tests/publishing/test_site_browser.py`.
 """
