@@ -75,7 +75,7 @@ def environment_touched(tree: ast.Module) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("room", WITHOUT_DAGSTER)
-def test_the_rooms_beside_defs_know_nothing_of_dagster(room: str) -> None:
+def test_the_packages_outside_defs_do_not_import_dagster(room: str) -> None:
     modules = sorted((PACKAGE / room).rglob("*.py"))
     assert modules
     known = {
@@ -136,13 +136,13 @@ def test_every_module_opens_with_its_charter(module: Path) -> None:
     assert charter.splitlines()[0].endswith((".", ":"))
 
 
-def test_no_room_is_a_drawer_for_anything() -> None:
+def test_no_module_is_a_collection_of_helpers() -> None:
     drawers = {"utils", "helpers", "common", "core", "misc"}
     assert [name_of(module) for module in MODULES if drawers.intersection(module.with_suffix("").parts)] == []
 
 
 @pytest.mark.parametrize("path", LAYOUT)
-def test_the_layout_of_the_house_is_there(path: str) -> None:
+def test_the_documented_layout_exists(path: str) -> None:
     found = ROOT / path
     assert found.exists()
     assert found.is_dir() or found.stat().st_size > 0

@@ -154,7 +154,7 @@ def test_leads_are_counted_from_the_first_day_in_a_list(marts: duckdb.DuckDBPyCo
     assert leads(found[found["repo_key"] == 2], "seen_near") == [0.0, None, None, None, None]
 
 
-def test_without_recordings_one_line_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_recordings_are_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.argv", ["backtest", "--docs", str(tmp_path)])
     monkeypatch.delenv("REPOSIGNAL_REAL_DATA", raising=False)
     with pytest.raises(SystemExit, match="REPOSIGNAL_REAL_DATA names no folder"):

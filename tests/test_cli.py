@@ -107,31 +107,29 @@ def test_a_home_of_the_demo_takes_no_day_beyond_the_sample(tmp_path: Path, argum
 
 
 @pytest.mark.parametrize(("profile", "command"), [("local", "`reposignal run`"), ("demo", "`reposignal demo`")])
-def test_of_a_home_that_is_begun_only_the_command_that_fills_it_is_named(
-    tmp_path: Path, profile: str, command: str
-) -> None:
+def test_an_unfilled_home_names_only_the_command_that_fills_it(tmp_path: Path, profile: str, command: str) -> None:
     (tmp_path / "profile").write_text(profile)
     error = refused(Home(tmp_path, profile=""), "sql", "select 1")
     assert error.endswith(f": run {command}\n")
 
 
-def test_an_unknown_profile_is_told(tmp_path: Path) -> None:
+def test_an_unknown_profile_is_reported(tmp_path: Path) -> None:
     assert "REPOSIGNAL_PROFILE='prod'" in refused(Home(tmp_path, profile="prod"), "sql", "select 1")
 
 
 @pytest.mark.parametrize("verb", [("sql", "select 1"), ("explain", "a/b")])
-def test_without_a_published_copy_a_question_says_what_to_run(tmp_path: Path, verb: tuple[str, ...]) -> None:
+def test_without_a_published_copy_a_query_names_the_command_to_run(tmp_path: Path, verb: tuple[str, ...]) -> None:
     assert "nothing is published yet" in refused(Home(tmp_path), *verb)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_range_that_ends_before_it_begins_is_told(tmp_path: Path) -> None:
+def test_a_range_that_ends_before_it_begins_is_reported(tmp_path: Path) -> None:
     error = refused(Home(tmp_path), "backfill", "rankings", "--from", "2024-03-02", "--to", "2024-03-01")
     assert "--from 2024-03-02 is after --to 2024-03-01" in error
 
 
 @pytest.mark.parametrize("day", ["2018-12-17", "2999-01-01"])
-def test_a_day_that_no_file_can_have_is_told(tmp_path: Path, day: str) -> None:
+def test_an_impossible_day_is_reported(tmp_path: Path, day: str) -> None:
     assert "days run from 2018-12-18 to " in refused(Home(tmp_path), "run", "--day", day)
 
 
@@ -197,7 +195,7 @@ def test_json_holds_every_digit_and_duckdbs_text_of_what_json_has_no_type_for(sm
     assert list(row.values()) == [read(text) for text in VALUES.values()]
 
 
-def test_what_json_and_csv_say_of_a_value_is_the_value_to_duckdb(small_session: Session) -> None:
+def test_duckdb_reads_json_and_csv_values_back(small_session: Session) -> None:
     """Also blobs and nested values, which DuckDB cannot read in Python's notation."""
     query = (
         "select 'a\\x00=\"b'::blob as b, [{'d': 1.50::decimal(9, 2)}] as s, '2024-01-01 00:00:00+02'::timestamptz as t"
@@ -222,7 +220,7 @@ def test_columns_of_one_name_are_all_there(small_session: Session) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
-def test_long_answers_keep_rows_and_order(small_session: Session, form: str) -> None:
+def test_long_results_keep_rows_and_order(small_session: Session, form: str) -> None:
     found = sql(small_session, "from parts order by n desc", form)
     numbers = [int(number) for number in re.findall(r"part (\d+)", found)]
     assert numbers == [*reversed(range(5000))]
@@ -234,7 +232,7 @@ def test_long_answers_keep_rows_and_order(small_session: Session, form: str) -> 
     ("form", "empty"),
     [("table", "n  name\n-  ----\n(0 rows)\n"), ("csv", "n,name\n"), ("json", "[]\n")],
 )
-def test_no_rows_are_an_answer(small_session: Session, form: str, empty: str) -> None:
+def test_a_result_without_rows_is_valid(small_session: Session, form: str, empty: str) -> None:
     assert sql(small_session, "from parts where false", form) == empty
 
 
@@ -256,18 +254,18 @@ def test_rows_of_an_earlier_statement_are_never_dropped_in_silence(small_session
     assert "only the last statement may return rows" in refused(small_session, "sql", query)
 
 
-def test_a_statement_without_rows_alone_is_told(small_session: Session) -> None:
+def test_a_statement_without_rows_is_reported(small_session: Session) -> None:
     assert "returns no rows" in refused(small_session, "sql", "set threads = 1")
 
 
-def test_variables_of_the_program_are_no_tables(small_session: Session) -> None:
+def test_variables_of_the_program_are_not_tables(small_session: Session) -> None:
     assert "does not exist" in refused(small_session, "sql", "from statements")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
 @pytest.mark.parametrize("read", [1, 1_000_000])
-def test_an_answer_takes_no_memory_by_its_length(small: Home, form: str, read: int) -> None:
+def test_the_memory_of_an_answer_does_not_grow_with_its_length(small: Home, form: str, read: int) -> None:
     query = "select range as n, repeat('x', 50) as text from range(10_000_000)"
     with subprocess.Popen(
         [COMMAND, "sql", query, "--format", form], env=small.environment, stdout=subprocess.PIPE
@@ -306,7 +304,7 @@ def test_sql_answers_as_json(demo_session: Session) -> None:
     ] * 2
 
 
-def test_json_is_json_whatever_the_numbers_and_keeps_every_column(demo_session: Session) -> None:
+def test_json_is_valid_for_any_number_and_keeps_every_column(demo_session: Session) -> None:
     found = sql(demo_session, "select 'nan'::double as x, 1.50::decimal(9, 2) as y, {'z': 'inf'::double} as s", "json")
     assert json.loads(found, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) == [
         {"x": None, "y": 1.5, "s": {"z": None}}
@@ -382,7 +380,7 @@ def test_sql_reads_no_other_file(demo_session: Session, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "  \n", ";", "-- nothing"])
-def test_an_empty_query_is_told(demo_session: Session, query: str) -> None:
+def test_an_empty_query_is_reported(demo_session: Session, query: str) -> None:
     refused(demo_session, "sql", query)
 
 
@@ -391,7 +389,7 @@ def test_an_error_of_the_query_is_one_line(demo_session: Session, query: str) ->
     assert "Error" in refused(demo_session, "sql", query)
 
 
-def test_a_reader_that_has_enough_is_no_error(demo: Home) -> None:
+def test_a_reader_that_stops_early_is_not_an_error(demo: Home) -> None:
     query = "select * from fct_repo_day"
     ran = subprocess.run(
         f"'{COMMAND}' sql '{query}' --format csv | head -1; exit ${{PIPESTATUS[0]}}",
@@ -436,7 +434,7 @@ def test_components_add_up_to_the_score(demo: Home, demo_session: Session, full_
     assert f"signal score {score:.2f} of 100, rank {rank} of " in text
 
 
-def test_a_name_is_found_whatever_its_case(demo_session: Session) -> None:
+def test_a_name_is_found_in_any_case(demo_session: Session) -> None:
     assert explained(demo_session, BREAKOUT.upper()) == explained(demo_session, BREAKOUT)
 
 
@@ -447,7 +445,7 @@ def test_a_former_name_leads_to_the_repository(demo_session: Session) -> None:
     assert explained(demo_session, name, "--day", "2025-12-14").startswith(f"{former} on 2025-12-14")
 
 
-def test_too_short_a_history_is_said_to_be_the_reason(demo_session: Session) -> None:
+def test_a_short_history_is_given_as_the_reason(demo_session: Session) -> None:
     assert "no signal score: less than 28 days of history" in explained(demo_session, BREAKOUT, "--day", "2025-10-25")
 
 
@@ -471,7 +469,7 @@ def test_an_explanation_gives_the_probability_that_the_article_gives(demo: Home,
         )
 
 
-def test_a_day_that_is_no_breakout_says_why(demo_session: Session) -> None:
+def test_a_day_without_a_breakout_shows_the_reason(demo_session: Session) -> None:
     rising = explained(demo_session, "synthetic-10/agent-jar")
     assert "breakout: no (44 stars came where 18.4 were expected, and it takes 10 times as many" in rising
     assert "the last one was on 2026-02-15)" in rising
@@ -500,7 +498,7 @@ def test_a_weeks_gain_its_days_and_the_totals_agree(demo: Home, demo_session: Se
     assert "513.0 over the last night, 67.7 this week (532 in 7.9 days)" in explained(demo_session, "thu-pacman/chitu")
 
 
-def test_a_forecast_whose_threshold_was_reached_says_so_before_it_is_due(demo: Home) -> None:
+def test_a_forecast_with_a_reached_threshold_shows_it_before_it_is_due(demo: Home) -> None:
     """For any total on its page, no forecast of a smaller number waits as if it could still fail."""
     page = (demo.published.parent / "site" / "repositories" / "synthetic-10--agent-jar.html").read_text()
     reached = demo.query(
@@ -518,11 +516,11 @@ def test_a_forecast_whose_threshold_was_reached_says_so_before_it_is_due(demo: H
     assert reached != [(0,)]
 
 
-def test_an_unknown_repository_is_told(demo_session: Session) -> None:
+def test_an_unknown_repository_is_reported(demo_session: Session) -> None:
     assert "no repository was ever seen under the name 'no/such'" in refused(demo_session, "explain", "no/such")
 
 
-def test_a_day_without_a_reading_is_told_with_the_last_before(demo_session: Session) -> None:
+def test_a_day_without_a_reading_is_reported_with_the_last_one_before(demo_session: Session) -> None:
     error = refused(demo_session, "explain", BREAKOUT, "--day", "2025-11-12")
     assert f"{BREAKOUT} was not observed on 2025-11-12; its last reading before is of 2025-11-11" in error
     assert "was not observed by 2025-10-01" in refused(demo_session, "explain", BREAKOUT, "--day", "2025-10-01")

@@ -90,7 +90,7 @@ def test_loading_settings_creates_nothing(home: Path) -> None:
     assert not home.exists()
 
 
-def test_the_environment_is_read_when_asked_not_at_import(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_read_on_demand_and_not_at_import(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPOSIGNAL_MEMORY_LIMIT", "512MB")
     assert load_settings().memory_limit == "512MB"
 
@@ -105,7 +105,7 @@ def test_tokens_are_kept_out_of_sight() -> None:
     assert "ghp_" not in repr(settings)
 
 
-def test_a_token_that_is_none_is_refused_without_being_shown() -> None:
+def test_an_invalid_token_is_refused_without_being_shown() -> None:
     with pytest.raises(ConfigError, match="GITHUB_TOKEN: token 2 of 2 holds blanks") as raised:
         load_settings({"GITHUB_TOKEN": "good,bad secret"})
     assert "secret" not in str(raised.value)
@@ -115,7 +115,7 @@ def test_a_token_that_is_none_is_refused_without_being_shown() -> None:
     "given",
     [{"GITHUB_TOKEN": "t"}, {"REPOSIGNAL_WATCHLIST": "w.txt"}, {"REPOSIGNAL_GITHUB_API_URL": "http://127.0.0.1:1"}],
 )
-def test_github_is_asked_once_something_of_it_is_set(given: dict[str, str]) -> None:
+def test_github_is_a_source_once_one_of_its_settings_is_set(given: dict[str, str]) -> None:
     assert load_settings({}).sources == ("rankings",)
     assert set(load_settings(given).sources) == {"rankings", "repositories", "star_history"}
 

@@ -37,7 +37,7 @@ def packages_after(code: str, home: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sql", "select 1"], ["explain", "o/n"], ["doctor"]], ids=" ".join)
-def test_a_question_imports_no_orchestrator(arguments: list[str], tmp_path: Path) -> None:
+def test_a_query_imports_no_orchestrator(arguments: list[str], tmp_path: Path) -> None:
     imported = packages_after(_IMPORTED.format(arguments=arguments), tmp_path / "home")
     assert imported & (ORCHESTRATION | ANALYSIS | {"pandas"}) == set()
     assert ("duckdb" in imported) == (arguments != ["--help"])

@@ -49,7 +49,7 @@ def ran(notebook: ModuleType, home: Path, monkeypatch: pytest.MonkeyPatch) -> tu
     return "\n".join(str(getattr(output, "text", "")) for output in outputs), dict(definitions)
 
 
-def test_it_asks_the_questions_of_the_docs_and_draws_each(notebook: ModuleType) -> None:
+def test_it_runs_and_draws_every_question_of_the_docs(notebook: ModuleType) -> None:
     page = (NOTEBOOK.parents[1] / "docs" / "questions.md").read_text(encoding="utf-8")
     found = notebook.questions(page)
     assert [(question.title, question.sql) for question in found] == [
@@ -113,9 +113,7 @@ def test_sql_of_ones_own_reads_this_file_alone(notebook: ModuleType, demo: Home,
             assert isinstance(notebook.answered(connection, sql), str), sql
 
 
-def test_a_file_that_is_not_there_is_told(
-    notebook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_file_is_reported(notebook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown, definitions = ran(notebook, tmp_path / "none", monkeypatch)
     assert "No file" in shown
     assert "answers" not in definitions

@@ -78,7 +78,7 @@ def published(tmp_path: Path) -> Home:
 
 
 @pytest.mark.parametrize("verb", [("sql", "select 1"), ("run",), ("site",), ("doctor",)], ids=lambda verb: verb[0])
-def test_a_home_that_is_a_file_is_told(tmp_path: Path, verb: tuple[str, ...]) -> None:
+def test_a_home_that_is_a_file_is_reported(tmp_path: Path, verb: tuple[str, ...]) -> None:
     (tmp_path / "home").write_text("mine")
     assert f"REPOSIGNAL_HOME={tmp_path / 'home'} is a file, not a folder" in error_line(
         Home(tmp_path / "home").run(*verb)
@@ -87,7 +87,7 @@ def test_a_home_that_is_a_file_is_told(tmp_path: Path, verb: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize("place", ["file/home", "/proc/no/home"])
-def test_a_home_that_cannot_be_made_is_told(tmp_path: Path, place: str) -> None:
+def test_a_home_that_cannot_be_created_is_reported(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
     home = tmp_path / place
     assert f"REPOSIGNAL_HOME={home} cannot be made" in error_line(Home(home).run("run"))
@@ -98,7 +98,7 @@ def test_a_home_that_cannot_be_made_is_told(tmp_path: Path, place: str) -> None:
     assert f"REPOSIGNAL_HOME={home} cannot be made" in error_line(ready)
 
 
-def test_the_home_of_a_user_that_is_none_is_told(tmp_path: Path) -> None:
+def test_the_home_of_an_unknown_user_is_reported(tmp_path: Path) -> None:
     home = Home(tmp_path)
     for name in ("HOME", "WATCHLIST"):
         home.extra = {f"REPOSIGNAL_{name}": "~nosuchuser/x"}
@@ -106,7 +106,7 @@ def test_the_home_of_a_user_that_is_none_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sign", ["?", "%", "'", "#"])
-def test_a_home_in_a_path_that_libraries_cannot_use_is_told(tmp_path: Path, sign: str) -> None:
+def test_a_home_in_a_path_that_libraries_cannot_use_is_reported(tmp_path: Path, sign: str) -> None:
     home = tmp_path / f"a{sign} b"
     assert f"REPOSIGNAL_HOME={home}: libraries cannot use a path with {sign} in it" in error_line(Home(home).run("run"))
     assert not home.exists()
@@ -123,13 +123,13 @@ def test_a_home_that_cannot_be_written_answers_questions_but_loads_nothing(publi
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00demo", b"production\n", b"\x00"])
-def test_a_mark_that_names_no_profile_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_profile_mark_with_an_unknown_profile_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "profile").write_bytes(content)
     line = error_line(Home(tmp_path).run("sql", "select 1"))
     assert f"{tmp_path / 'profile'} does not name a profile: delete it and set REPOSIGNAL_PROFILE" in line
 
 
-def test_a_mark_with_a_byte_order_mark_or_none_at_all_is_read(tmp_path: Path) -> None:
+def test_a_profile_mark_with_or_without_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     home = Home(tmp_path, profile="")
     (tmp_path / "profile").write_bytes(b"\xef\xbb\xbfdemo\r\n")
     assert "profile demo" in home.run("doctor").stdout
@@ -140,7 +140,7 @@ def test_a_mark_with_a_byte_order_mark_or_none_at_all_is_read(tmp_path: Path) ->
 # streams
 
 
-def test_a_query_that_is_not_utf_8_is_told(published: Home) -> None:
+def test_a_query_that_is_not_utf_8_is_reported(published: Home) -> None:
     for arguments, stdin, line in (
         ((), b"select \xff", "standard input is not UTF-8: byte 8 is 0xff"),
         ((b"select '\xff'",), b"", "the argument query is not UTF-8"),
@@ -163,7 +163,7 @@ def test_a_query_with_a_byte_order_mark_is_read(published: Home) -> None:
     [(">/dev/full", "standard output: No space left on device"), (">&-", "standard output is closed")],
 )
 @pytest.mark.parametrize("rows", [1, 1000])
-def test_an_answer_that_cannot_be_written_is_told(published: Home, redirection: str, line: str, rows: int) -> None:
+def test_an_answer_that_cannot_be_written_is_reported(published: Home, redirection: str, line: str, rows: int) -> None:
     ran = subprocess.run(
         ["/bin/sh", "-c", f"\"$0\" sql 'from numbers limit {rows}' {redirection}", COMMAND],
         env=published.environment, capture_output=True, text=True, check=False,
@@ -171,7 +171,7 @@ def test_an_answer_that_cannot_be_written_is_told(published: Home, redirection: 
     assert line in error_line(ran)
 
 
-def test_nobody_to_complain_to_changes_nothing(published: Home) -> None:
+def test_a_closed_error_stream_changes_nothing(published: Home) -> None:
     ran = subprocess.run(
         ["/bin/sh", "-c", '"$0" sql nonsense 2>&-', COMMAND],
         env=published.environment, capture_output=True, text=True, check=False,
@@ -179,7 +179,7 @@ def test_nobody_to_complain_to_changes_nothing(published: Home) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "")
 
 
-def test_an_interrupted_question_ends_with_130(published: Home) -> None:
+def test_an_interrupted_query_ends_with_130(published: Home) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTIBLE, "select count(*) from range(1000000000000) as r(n) where n * 7 % 13 = 5"],
         env=published.environment, stdout=-1, stderr=-1, text=True,
@@ -205,7 +205,7 @@ def test_an_interrupted_question_ends_with_130(published: Home) -> None:
     assert "loaded" not in err  # a query loads nothing
 
 
-def test_an_address_that_no_file_can_have_is_not_found(published: Home, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_impossible_file_address_is_not_found(published: Home, capfd: pytest.CaptureFixture[str]) -> None:
     with server(settings_of(published.path), 0) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         for path in ("/site/%00", "/%ed%a0%80", f"/{'x' * 5000}", "/site/none.html"):
@@ -220,7 +220,7 @@ def test_an_address_that_no_file_can_have_is_not_found(published: Home, capfd: p
 # files
 
 
-def test_a_writer_says_for_whom_it_waits_and_gives_up(
+def test_a_writer_names_the_process_it_waits_for_and_gives_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Warehouse(settings_of(tmp_path))
@@ -250,7 +250,7 @@ def test_only_a_lock_has_a_holder() -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
-def test_the_doctor_opens_what_it_vouches_for(published: Home, damage: str) -> None:
+def test_the_doctor_opens_what_it_reports_as_good(published: Home, damage: str) -> None:
     store = Warehouse(settings_of(published.path))
     store.settings.warehouse_dir.mkdir()
     with store.connected() as connection:
@@ -274,7 +274,7 @@ def test_the_doctor_opens_what_it_vouches_for(published: Home, damage: str) -> N
     assert f"delete the folder {history.parent}; only the record of past runs is lost" in ran.stdout
 
 
-def test_the_doctor_waits_for_nobody(published: Home) -> None:
+def test_the_doctor_does_not_wait_for_writers(published: Home) -> None:
     store = Warehouse(settings_of(published.path))
     store.settings.warehouse_dir.mkdir()
     with store.connected():

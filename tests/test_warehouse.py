@@ -314,7 +314,7 @@ def is_free(warehouse: Warehouse, lock: str) -> bool:
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
-def test_a_second_writer_waits_for_all_steps_of_the_first_and_says_for_whom(
+def test_a_second_writer_waits_for_the_first_and_names_it(
     is_killed: bool, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
 ) -> None:
     with run_between_two_steps(warehouse) as first:
@@ -367,7 +367,7 @@ def on(day: int, month: int = 3, year: int = 2015) -> dt.date:
     return dt.date(year, month, day)
 
 
-def test_archive_days_stand_beside_the_window(warehouse: Warehouse) -> None:
+def test_archive_days_are_built_in_addition_to_the_window(warehouse: Warehouse) -> None:
     observe(warehouse, DAY, AT)
     warehouse.begin_build()
     warehouse.end_build()
@@ -387,7 +387,7 @@ def test_archive_days_stand_beside_the_window(warehouse: Warehouse) -> None:
     assert warehouse.begin_build() == Rebuild(DayRange(DAY, DAY), NEVER, number=3)
 
 
-def test_the_archive_alone_has_a_window_that_does_no_harm(warehouse: Warehouse) -> None:
+def test_the_archive_alone_has_a_harmless_window(warehouse: Warehouse) -> None:
     assert not warehouse.has_readings()
     archive(warehouse, on(2), AT, on(2), on(3))
     archive(warehouse, on(9), AT, on(9), on(9))

@@ -166,12 +166,12 @@ def test_a_week_without_readings_has_no_row() -> None:
     assert [(len(frame), list(frame)) for _, frame in week] == [(0, table.column_names) for table in CLUSTER_TABLES]
 
 
-def test_a_language_is_no_field() -> None:
+def test_a_language_is_not_a_field() -> None:
     repos = repos_of(fields()).assign(topics=[["rust", "golang"]] * 100, description="Python in Rust, Go and py")
     assert {word for words in word_lists(repos) for word in words} == set()
 
 
-def test_the_same_whatever_the_order_of_rows() -> None:
+def test_the_order_of_rows_changes_nothing() -> None:
     repos = repos_of(fields())
     one = clusters_of(MONDAY, repos, past_of([], MONDAY))
     other = clusters_of(MONDAY, repos.sample(frac=1, random_state=1), past_of([], MONDAY))
@@ -211,7 +211,7 @@ def test_labels_of_a_week_differ() -> None:
 # --- from week to week
 
 
-def test_ids_stay_and_the_first_week_says_nothing_of_change() -> None:
+def test_ids_stay_and_the_first_week_has_no_change() -> None:
     assigned = fields()
     first, second = history(assigned, assigned)
     assert field_ids(first, assigned) == field_ids(second, assigned)
@@ -224,7 +224,7 @@ def test_ids_stay_and_the_first_week_says_nothing_of_change() -> None:
     assert not second.members["is_entrant"].any()
 
 
-def test_who_moves_enters_one_and_leaves_the_other() -> None:
+def test_a_repository_that_moves_leaves_one_cluster_and_enters_another() -> None:
     assigned = fields()
     moved = [key for key, field in assigned.items() if field == "agents"][:2]
     after = assigned | dict.fromkeys(moved, "games")
@@ -261,7 +261,7 @@ def test_a_cluster_is_known_again_after_weeks_without_it(away: int, known: bool)
     assert (field_ids(weeks[0], assigned) == field_ids(weeks[-1], assigned)) is known
 
 
-def test_a_split_and_a_merger_are_told() -> None:
+def test_a_split_and_a_merger_are_recorded() -> None:
     old = fields(20, ["agents", "databases", "proxies", "games", "maps"])
     agents, games = ([key for key, field in old.items() if field == name] for name in ("agents", "games"))
     apart = old | dict.fromkeys(agents[:8], "audio")
@@ -281,7 +281,7 @@ def test_a_split_and_a_merger_are_told() -> None:
     assert set(third.clusters["cluster"]) == {ids["agents"], ids["databases"], ids["maps"], audio, proxies}
 
 
-def test_shares_tell_growing_from_shrinking() -> None:
+def test_shares_distinguish_growing_from_shrinking() -> None:
     old = fields()
     kept = [key for key, field in old.items() if field == "games"][:12]
     after = {key: field for key, field in old.items() if field != "games" or key in kept}

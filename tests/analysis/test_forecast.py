@@ -141,7 +141,7 @@ def test_unknown_and_falling_paces_still_give_a_probability(past: pd.DataFrame, 
         assert 0 < given[0] < 0.2
 
 
-def test_the_shipped_model_knows_what_42_days_are() -> None:
+def test_the_shipped_model_fits_42_days() -> None:
     shipped = Model.from_json(SHIPPED.read_text(encoding="utf-8"))
     assert shipped.fitted_to == "2024-07-01"
     assert shipped.version == SHIPPED.stem
@@ -187,7 +187,7 @@ def test_walking_forward_beats_the_simpler_rules(predictions: pd.DataFrame) -> N
     assert set(predictions["model_version"]) == {"forecast-1+2022-10-01", "forecast-1+2023-01-01"}
 
 
-def test_a_quarter_is_told_by_the_past_of_its_first_day(past: pd.DataFrame, predictions: pd.DataFrame) -> None:
+def test_a_quarter_is_forecast_from_the_past_of_its_first_day(past: pd.DataFrame, predictions: pd.DataFrame) -> None:
     changed = past.copy()
     changed.loc[changed["settled_on"] >= pd.Timestamp("2022-10-01"), ["best_total", "settling_total"]] = 1e9
     again = walk_forward(changed, dt.date(2022, 10, 1), dt.date(2022, 12, 31))
@@ -196,7 +196,7 @@ def test_a_quarter_is_told_by_the_past_of_its_first_day(past: pd.DataFrame, pred
     pd.testing.assert_frame_equal(again[columns], before[columns])
 
 
-def test_without_a_past_nothing_is_told(past: pd.DataFrame) -> None:
+def test_without_a_past_there_is_no_forecast(past: pd.DataFrame) -> None:
     assert walk_forward(past, dt.date(2022, 1, 1), dt.date(2022, 1, 31)).empty
 
 

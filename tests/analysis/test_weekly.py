@@ -103,7 +103,7 @@ def test_flags_reach_the_table_however_few_of_many_rows_have_any() -> None:
     assert found == [(4321, ["star_wave"], "VARCHAR[]")]
 
 
-def test_a_rank_changes_against_the_week_before_and_no_other() -> None:
+def test_a_rank_change_compares_only_with_the_week_before() -> None:
     trends = repo_trends(
         frame(
             *(closing(ONE, key, signal_score=score) for key, score in ((1, 90.0), (2, 80.0), (3, 70.0))),

@@ -182,7 +182,7 @@ def test_a_night_in_the_neighbours_file_is_counted_once(deep_story: BuiltHome) -
     assert deep_story.query(total, day(-3)) == [(distinct,)]
 
 
-def test_the_archive_speaks_where_nobody_else_does(deep_story: BuiltHome) -> None:
+def test_the_archive_is_used_where_no_other_source_is(deep_story: BuiltHome) -> None:
     query = (
         "select source, stars_gained, stars_gained_source, stars_gained_coverage, dq_flags from fct_repo_day"
         " where repo_id = $1 and day = $2"
@@ -197,7 +197,7 @@ def test_the_archive_speaks_where_nobody_else_does(deep_story: BuiltHome) -> Non
     assert deep_story.query(query, STEADY, day(1)) == [("rankings", 12, "star_history", None, [])]
 
 
-def test_other_sources_tell_what_they_told(story: BuiltHome, deep_story: BuiltHome) -> None:
+def test_other_sources_stay_unchanged(story: BuiltHome, deep_story: BuiltHome) -> None:
     """The archive adds rows and columns; keys, totals, histories, signals and languages are as without it."""
     for table in ("fct_star_vintage", "fct_repo_signal_day", "fct_language_day", "dim_repo", "dim_universe"):
         those = "" if table != "dim_repo" else f"where coalesce(repo_id, 0) <> {DEEP}"
@@ -222,7 +222,7 @@ def test_coverage_uses_nothing_later(deep_story: BuiltHome, tmp_path: Path) -> N
     assert past.query(query, day(5)) == deep_story.query(query, day(5))
 
 
-def test_decay_is_low_coverage_and_no_fall(deep_story: BuiltHome) -> None:
+def test_decay_is_low_coverage_and_not_a_fall(deep_story: BuiltHome) -> None:
     rows = deep_story.query(
         "select coverage, status, reason, hours_observed from ops_source_coverage"
         " where source = 'gh_archive' and day in ($1, $2) order by day",
@@ -298,7 +298,7 @@ def test_the_level_of_events_uses_nothing_later(manifest: dict[str, Any]) -> Non
     assert thinned(manifest, "2025-06-02").items() <= thinned(manifest, "2025-07-10").items()
 
 
-def test_holes_have_their_hours(deep_story: BuiltHome) -> None:
+def test_gaps_have_their_hours(deep_story: BuiltHome) -> None:
     hours = (
         "select status, events, events_expected, expected, observed, coverage from ops_archive_hour where utc_hour = $1"
     )
@@ -332,7 +332,7 @@ def test_pacific_files_fill_utc_days(tmp_path: Path) -> None:
     ]
 
 
-def test_who_disagrees_stands_in_a_table(deep_story: BuiltHome) -> None:
+def test_disagreements_are_listed_in_a_table(deep_story: BuiltHome) -> None:
     rows = deep_story.query(
         "select day, full_name, source, stars, other_source, other_stars from fct_source_disagreement"
     )
@@ -345,7 +345,7 @@ def test_who_disagrees_stands_in_a_table(deep_story: BuiltHome) -> None:
 
 
 @pytest.mark.parametrize("number", [ARCHIVED[0], TRACKED_FROM - 15])
-def test_a_day_of_the_archive_is_like_any_other(number: int) -> None:
+def test_the_archive_helper_matches_the_loader(number: int) -> None:
     """The helper returns what the loader returns: distinct events and hours that add up."""
     load = archive_day(number)
     events = [row["event_id"] for row in load["gh_archive"]]

@@ -134,7 +134,7 @@ def test_groups_of_accounts_are_found_among_honest_stars(whole: BuiltHome) -> No
     assert {str(reasons) for reasons in flagged["own/bought"].values()} == {"['one_star_accounts']"}
 
 
-def test_nobody_is_named(whole: BuiltHome) -> None:
+def test_no_account_is_named(whole: BuiltHome) -> None:
     """Hashes of accounts stay in the raw table."""
     columns = "select column_name from duckdb_columns() where column_name like 'actor%' and table_name <> 'gh_archive'"
     assert whole.query(columns + " and table_name not like 'stg_%'") == []

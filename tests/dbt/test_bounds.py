@@ -109,7 +109,7 @@ def extremes() -> BuiltHome:
     return BuiltHome(made_once("extremes", make))
 
 
-def test_staging_believes_what_sources_admit() -> None:
+def test_staging_accepts_what_sources_accept() -> None:
     constants = (ROOT / "dbt_project" / "macros" / "constants.sql").read_text()
     assert f'"count_most": {schemas.COUNT_MOST},' in constants
     assert f'"github_began": "{schemas.GITHUB_BEGAN}",' in constants
@@ -147,7 +147,7 @@ def test_what_older_versions_admitted_is_set_aside_with_its_reason(extremes: Bui
     assert extremes.query(attributes, ODD) == [(None, None)]
 
 
-def test_a_source_with_bad_rows_keeps_no_other_from_being_built(extremes: BuiltHome) -> None:
+def test_a_source_with_bad_rows_does_not_block_the_others(extremes: BuiltHome) -> None:
     """Its ledgers have duplicate days: tests of its raw tables warn, and everything downstream is built."""
     doubled = "select count(*), count(distinct snapshot_date) from pipeline.rankings.rankings_days"
     assert extremes.query(doubled) == [(2 * DAYS, DAYS)]

@@ -102,7 +102,7 @@ def test_everything_is_described(sample: BuiltHome, models: dict[str, Any]) -> N
     assert stale == []
 
 
-def test_comments_stand_in_the_file(sample: BuiltHome) -> None:
+def test_comments_are_in_the_database(sample: BuiltHome) -> None:
     with duckdb.connect(str(sample.marts_db), read_only=True) as connection:
         assert connection.execute("select table_name from duckdb_tables() where comment is null").fetchall() == []
         silent = "select table_name, column_name from duckdb_columns() where comment is null and not internal"

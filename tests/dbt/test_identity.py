@@ -296,7 +296,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_who_is_who(warehouse: TinyWarehouse, case: str) -> None:
+def test_identity_cases(warehouse: TinyWarehouse, case: str) -> None:
     history, expected = CASES[case]
     stage(warehouse, history)
     warehouse.build()

@@ -156,7 +156,7 @@ def test_shares_and_parts_add_up(home: BuiltHome) -> None:
     ) == []  # fmt: skip
 
 
-def test_reach_counts_what_has_topics_beside_what_has_none(home: BuiltHome, verticals: dict[str, str]) -> None:
+def test_reach_counts_repositories_with_and_without_topics(home: BuiltHome, verticals: dict[str, str]) -> None:
     repos = [(language, names) for language, names in placed(verticals, DAYS - 1) if language == "Go"]
     inside = [names for _, names in repos if names != {"other"}]
     parts = defaultdict[str, float](float)
@@ -274,7 +274,7 @@ def test_the_effects_add_up_to_the_change_exactly(
         assert within + mix == pytest.approx(change, abs=1e-12)
 
 
-def test_within_and_mix_are_told_apart(functions: duckdb.DuckDBPyConnection) -> None:
+def test_within_and_mix_are_distinguished(functions: duckdb.DuckDBPyConnection) -> None:
     games, media = ("Go", "games"), ("Go", "media")
     rust_games, rust_media = ("Rust", "games"), ("Rust", "media")
     # Media doubles, and Go keeps 3 of 4 of it: all is mix, on the account of media and games alike.

@@ -48,7 +48,7 @@ def repo_days(world: World, hour: int) -> Iterator[dict[str, Any]]:
     ("zone", "hour", "fitted"),
     [("America/Los_Angeles", 9, 8), ("America/Los_Angeles", 16, 8), ("UTC", 9, 0), ("Asia/Tokyo", 9, -9)],
 )
-def test_totals_tell_by_which_zone_the_api_counts(manifest: dict[str, Any], zone: str, hour: int, fitted: int) -> None:
+def test_totals_show_by_which_zone_the_api_counts(manifest: dict[str, Any], zone: str, hour: int, fitted: int) -> None:
     base = generated_world(REPOSITORIES, FIRST, LAST, seed=3)
     rows = pd.DataFrame(repo_days(World(base.repositories, (0, 24), ZoneInfo(zone)), hour))
     warehouse = TinyWarehouse(manifest, ["ops_star_day_edge"])

@@ -235,14 +235,14 @@ def test_where_nothing_is_unusual_few_days_have_a_discovery(warehouse: TinyWareh
     assert breakout <= most(days, 0.002)
 
 
-def test_repositories_that_scatter_more_than_their_like_are_no_breakouts(warehouse: TinyWarehouse) -> None:
+def test_repositories_with_a_larger_scatter_are_not_breakouts(warehouse: TinyWarehouse) -> None:
     """Each has its own dispersion and is judged by the middle one: more surprises than promised, no breakouts."""
     days, surprising, breakout = false_calls(warehouse, dispersion=(0.03, 0.4))
     assert surprising <= most(days, 3 * NOMINAL)
     assert breakout <= most(days, 0.002)
 
 
-def test_a_day_without_stars_surprises_nobody(warehouse: TinyWarehouse) -> None:
+def test_a_day_without_stars_is_not_surprising(warehouse: TinyWarehouse) -> None:
     found = judged(warehouse, histories(7, sleeping=0.5))
     none = found[found.step == 0]
     assert len(none) > 30_000

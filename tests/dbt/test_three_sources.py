@@ -57,7 +57,7 @@ def test_day_by_day_equals_all_at_once(story: BuiltHome, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_rankings_of_earlier_years_join_what_github_told_first(story: BuiltHome, tmp_path: Path) -> None:
+def test_rankings_of_earlier_years_join_the_ids_of_github(story: BuiltHome, tmp_path: Path) -> None:
     """Ids are known first, under keys of their current names; then the rankings bring a former name."""
     joined = BuiltHome(tmp_path / "joined")
     joined.load([ranking_day(number) for number in range(LAST, LAST + 1)])
@@ -76,7 +76,7 @@ def test_rankings_of_earlier_years_join_what_github_told_first(story: BuiltHome,
 # --- precedence
 
 
-def test_github_speaks_for_the_total_where_it_was_asked(story: BuiltHome) -> None:
+def test_github_gives_the_total_where_it_was_queried(story: BuiltHome) -> None:
     rows = story.query(
         "select day, stars_total, source, observed_at, gap_hours, net_delta_24h, dq_flags from fct_repo_day"
         " where repo_id = $1 and day between $2 and $3 order by day",
@@ -101,7 +101,7 @@ def test_a_file_read_before_the_last_observation_has_no_step(story: BuiltHome) -
     assert rows == [(None, None, True, False)]
 
 
-def test_days_that_a_history_alone_tells_of(story: BuiltHome) -> None:
+def test_days_covered_only_by_a_history(story: BuiltHome) -> None:
     ((rows, totals, gains, flagged, observed, coverage),) = story.query(
         "select count(*), count(stars_total), count(stars_gained), count(*) filter (where dq_flags[1] ="
         " 'total_not_observed'), count(observed_at), count(coverage) from fct_repo_day where source = 'star_history'"
@@ -153,7 +153,7 @@ def test_an_unchanged_answer_leaves_nothing(manifest: dict[str, Any]) -> None:
     assert [reader for reader in readers if not reader.startswith("test.")] == []
 
 
-def test_a_restated_day_changes_no_signal_of_the_past(story: BuiltHome, tmp_path: Path) -> None:
+def test_a_restated_day_changes_no_past_signal(story: BuiltHome, tmp_path: Path) -> None:
     home = story.copy(tmp_path / "home")
     signals = "select * from fct_repo_signal_day order by all"
     before = home.query(signals)
@@ -183,7 +183,7 @@ def test_states_are_versions_with_what_was_known(story: BuiltHome) -> None:
     assert story.query(zeros, GONE, day(30), day(35)) == [(0,)]
 
 
-def test_no_version_begins_because_another_source_speaks(story: BuiltHome) -> None:
+def test_no_version_begins_because_the_source_changes(story: BuiltHome) -> None:
     versions = "select count(*) from dim_repo where full_name = 'own/steady'"
     assert story.query(versions) == [(2,)]  # before GitHub was queried, and since
 
@@ -206,7 +206,7 @@ def test_names_come_and_go_with_their_ids(story: BuiltHome) -> None:
 # --- unknown values
 
 
-def test_coverage_says_what_was_not_observed_and_why(story: BuiltHome) -> None:
+def test_coverage_shows_what_was_not_observed_and_why(story: BuiltHome) -> None:
     coverage = "select expected, observed, status, reason from ops_source_coverage where source = $1 and day = $2"
     assert story.query(coverage, "repositories", day(MISSED)) == [
         (None, None, "not_observed", "totals cannot be read after the fact")

@@ -114,7 +114,7 @@ def warehouse(manifest: dict[str, Any]) -> TinyWarehouse:
     return made
 
 
-def test_each_night_names_its_own_and_nobody_else(warehouse: TinyWarehouse) -> None:
+def test_each_night_flags_its_own_repositories_only(warehouse: TinyWarehouse) -> None:
     for flag, number, repos in (
         ("is_waved", WAVE, [*OLD]),
         ("is_purged", PURGE, [*OLD, TERRAFORM]),
@@ -129,7 +129,7 @@ def test_each_night_names_its_own_and_nobody_else(warehouse: TinyWarehouse) -> N
         assert found == [(night(number), repos)], flag
 
 
-def test_what_the_platform_took_is_no_decline_and_what_came_back_no_growth(warehouse: TinyWarehouse) -> None:
+def test_a_purge_is_not_a_decline_and_its_return_is_not_growth(warehouse: TinyWarehouse) -> None:
     # nine stars a day, except for one night that counts as a rounded usual one
     ((low_week, high_week, low_month, high_month),) = warehouse.query(
         """
@@ -159,7 +159,7 @@ def test_what_the_platform_took_is_no_decline_and_what_came_back_no_growth(wareh
     ) == [("ok",)]
 
 
-def test_a_wave_is_no_breakout_and_a_burst_of_its_own_is_one(warehouse: TinyWarehouse) -> None:
+def test_a_wave_is_not_a_breakout_but_an_own_burst_is(warehouse: TinyWarehouse) -> None:
     held = warehouse.query(
         """
         select breakout_held_back, day, count(*), bool_or(is_breakout)
@@ -172,7 +172,7 @@ def test_a_wave_is_no_breakout_and_a_burst_of_its_own_is_one(warehouse: TinyWare
     ]
 
 
-def test_a_total_without_a_past_that_nobody_can_have_waits_for_its_fourth_reading(warehouse: TinyWarehouse) -> None:
+def test_an_impossible_first_total_waits_for_its_fourth_reading(warehouse: TinyWarehouse) -> None:
     rows = "select day from {} where repo_key = ? {} order by day"
     doubtful = rows.format("pipeline.intermediate.int_repo_days__stepped", "and is_doubtful")
     shown = rows.format("reposignal.main.fct_repo_signal_day", "")
@@ -182,7 +182,7 @@ def test_a_total_without_a_past_that_nobody_can_have_waits_for_its_fourth_readin
     assert warehouse.query(shown, CONFIRMED) == [(night(number),) for number in range(78, NIGHTS)]
 
 
-def test_a_week_with_a_wipe_and_its_return_has_what_came_and_says_so(warehouse: TinyWarehouse) -> None:
+def test_a_week_with_a_wipe_and_its_return_shows_the_gain_and_its_flags(warehouse: TinyWarehouse) -> None:
     warehouse.connection.execute(
         """
         create or replace table reposignal.main.fct_repo_day as
@@ -213,7 +213,7 @@ def test_a_week_with_a_wipe_and_its_return_has_what_came_and_says_so(warehouse: 
     assert flags[this, TERRAFORM][1] == flags[before, LOSERS[0]][1] == []
 
 
-def test_a_night_knows_nothing_of_later_ones_and_a_window_gives_what_all_days_do(
+def test_a_night_uses_no_later_one_and_a_window_equals_a_full_build(
     manifest: dict[str, Any], warehouse: TinyWarehouse
 ) -> None:
     def rows_until(made: TinyWarehouse, table: str, until: int) -> Rows:

@@ -90,7 +90,7 @@ def test_the_copy_of_another_lake_is_not_trusted(lake: Lake, tmp_path: Path, sta
     assert_copied(lake, tmp_path / "after")
 
 
-def test_a_copy_from_before_what_the_catalog_still_knows_is_not_trusted(lake: Lake, tmp_path: Path) -> None:
+def test_a_copy_older_than_the_catalogs_snapshots_is_not_trusted(lake: Lake, tmp_path: Path) -> None:
     assert_copied(lake, tmp_path / "before")
     with lake.connected() as connection:
         connection.execute("update fct_repo_day set stars_total = stars_total + 1")

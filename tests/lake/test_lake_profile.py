@@ -43,13 +43,13 @@ def test_a_bucket_holds_what_the_files_of_the_local_profile_hold(bucket_half: La
     assert_alike(half.tables(), bucket_half.tables())
 
 
-def test_what_is_exported_is_what_stands_in_the_lake_at_the_release(folder_half: LakeHome) -> None:
+def test_an_export_has_the_rows_of_the_release_in_the_lake(folder_half: LakeHome) -> None:
     at_release = folder_half.lake_tables(f", snapshot_version {folder_half.release()}")
     assert_alike(folder_half.tables(), at_release)
 
 
 @pytest.mark.parametrize("command", [1, 2])
-def test_the_same_again_changes_nothing(
+def test_loading_the_same_again_changes_nothing(
     grown: tuple[LakeHome, list[Ran], list[int]], bucket_half: LakeHome, command: int
 ) -> None:
     home, _, releases = grown
@@ -123,7 +123,7 @@ def test_no_table_of_the_catalog_holds_a_secret(
         assert not _has_secret(home, dump.encode())
 
 
-def test_nothing_that_is_said_holds_a_secret(grown: tuple[LakeHome, list[Ran], list[int]]) -> None:
+def test_no_output_contains_a_secret(grown: tuple[LakeHome, list[Ran], list[int]]) -> None:
     home, ran, _ = grown
     for command in ran:
         assert not _has_secret(home, (command.stdout + command.stderr).encode())
@@ -169,7 +169,7 @@ def assert_refused(home: LakeHome, ran: Ran, *words: str) -> None:
         ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     ],
 )
-def test_what_is_missing_is_named(bucket_half: LakeHome, missing: tuple[str, ...]) -> None:
+def test_missing_settings_are_named(bucket_half: LakeHome, missing: tuple[str, ...]) -> None:
     ran = without(bucket_half, *missing)
     assert_refused(bucket_half, ran, *missing)
     given = {"REPOSIGNAL_LAKE_CATALOG", "REPOSIGNAL_LAKE_DATA", "AWS_ACCESS_KEY_ID"} - set(missing)
@@ -187,37 +187,37 @@ def test_what_is_missing_is_named(bucket_half: LakeHome, missing: tuple[str, ...
         ("AWS_ENDPOINT_URL", "127.0.0.1:9000"),
     ],
 )
-def test_what_cannot_be_used_is_named(bucket_half: LakeHome, name: str, value: str) -> None:
+def test_unusable_settings_are_named(bucket_half: LakeHome, name: str, value: str) -> None:
     ran = with_settings(bucket_half, **{name: value})
     assert_refused(bucket_half, ran, name)
     assert "hush" not in ran.stderr
 
 
-def test_a_wrong_password_is_told_at_once(folder_half: LakeHome) -> None:
+def test_a_wrong_password_is_reported_at_once(folder_half: LakeHome) -> None:
     url = folder_half.postgres.url(folder_half.database, password="another-word")
     ran = with_settings(folder_half, REPOSIGNAL_LAKE_CATALOG=url)
     assert_refused(folder_half, ran, "password authentication failed")
     assert "another-word" not in ran.stderr
 
 
-def test_a_catalog_that_does_not_answer_is_told(folder_half: LakeHome) -> None:
+def test_a_silent_catalog_is_reported(folder_half: LakeHome) -> None:
     url = folder_half.postgres.url(folder_half.database).replace(f":{folder_half.postgres.port}/", ":9/")
     assert_refused(folder_half, with_settings(folder_half, REPOSIGNAL_LAKE_CATALOG=url), "Connection refused")
 
 
-def test_a_database_that_is_not_there_is_told(folder_half: LakeHome) -> None:
+def test_a_missing_database_is_reported(folder_half: LakeHome) -> None:
     url = folder_half.postgres.url("nowhere")
     assert_refused(folder_half, with_settings(folder_half, REPOSIGNAL_LAKE_CATALOG=url), "nowhere", "does not exist")
 
 
-def test_a_bucket_that_is_not_there_is_told(postgres: Postgres, s3: S3, fresh: Home, tmp_path: Path) -> None:
+def test_a_missing_bucket_is_reported(postgres: Postgres, s3: S3, fresh: Home, tmp_path: Path) -> None:
     home = new_lake(tmp_path / "home", postgres, s3, on_s3=True, rankings_url=fresh.rankings_url)
     home.data = "s3://no-such-bucket/lake"
     fresh.copied(home.path)
     assert_refused(home, with_settings(home), "no-such-bucket")
 
 
-def test_a_folder_that_cannot_be_made_is_told(postgres: Postgres, s3: S3, fresh: Home, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(postgres: Postgres, s3: S3, fresh: Home, tmp_path: Path) -> None:
     home = new_lake(tmp_path / "home", postgres, s3, on_s3=False, rankings_url=fresh.rankings_url)
     (tmp_path / "file").touch()
     home.data = str(tmp_path / "file" / "lake")
@@ -249,12 +249,12 @@ def test_an_analyst_attaches_what_was_published(bucket_half: LakeHome) -> None:
     assert found == bucket_half.query("select count(*), max(day) from fct_repo_day")
 
 
-def test_who_attached_read_only_cannot_write(bucket_half: LakeHome) -> None:
+def test_a_read_only_connection_cannot_write(bucket_half: LakeHome) -> None:
     with bucket_half.attached() as connection, pytest.raises(duckdb.Error, match="read-only"):
         connection.execute("delete from fct_repo_day")
 
 
-def test_time_travel_tells_what_a_table_said(grown: tuple[LakeHome, list[Ran], list[int]]) -> None:
+def test_time_travel_returns_former_rows(grown: tuple[LakeHome, list[Ran], list[int]]) -> None:
     home, _, releases = grown
     first, *_, last = releases
     query = "select max(day)::varchar from fct_repo_day"
@@ -305,11 +305,11 @@ def test_a_role_that_may_only_read_the_marts_sees_no_raw_table(analyst: LakeHome
         connection.execute("select count(*) from rankings.rankings")
 
 
-def test_the_owner_of_the_lake_is_no_superuser(postgres: Postgres) -> None:
+def test_the_owner_of_the_lake_is_not_a_superuser(postgres: Postgres) -> None:
     assert postgres.execute("select rolsuper from pg_roles where rolname = 'lake'") == [(False,)]
 
 
-def test_the_tests_pass_no_setting_of_the_caller_on(folder_half: LakeHome) -> None:
+def test_the_tests_do_not_inherit_settings_of_the_caller(folder_half: LakeHome) -> None:
     given = {name for name in folder_half.environment if name.startswith(("PG", "AWS_", "REPOSIGNAL_"))}
     assert given == {
         "REPOSIGNAL_HOME",

@@ -53,7 +53,7 @@ def test_init_looks_into_the_bucket_before_it_makes_anything(make_lake: Callable
     assert ran.returncode == 0, ran.stderr
 
 
-def test_status_tells_how_an_analyst_attaches_the_release(
+def test_status_shows_how_an_analyst_attaches_the_release(
     bucket_half: LakeHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = bucket_half.run("lake", "status")
@@ -100,7 +100,7 @@ def test_only_a_home_with_files_and_of_the_same_sources_is_imported(
         assert_one_line(ran.stderr)
 
 
-def test_a_profile_without_a_lake_says_so(half: Home) -> None:
+def test_a_profile_without_a_lake_is_reported(half: Home) -> None:
     ran = half.run("lake", "status")
     assert ran.returncode == 1
     assert_one_line(ran.stderr)

@@ -159,7 +159,7 @@ def test_a_backfill_counts_every_star_once_under_its_day(filled: Filled) -> None
     assert home.query("select distinct source, stars_gained_source from fct_repo_day") == [("gh_archive", "gh_archive")]
 
 
-def test_what_is_cut_or_damaged_is_told_and_what_is_missing_is_no_fault(filled: Filled) -> None:
+def test_truncated_and_damaged_files_are_reported_and_missing_ones_are_not(filled: Filled) -> None:
     home, ran = filled.home, filled.ran[0]
     lines = ran.stderr.strip().splitlines()
     assert ran.returncode == 1
@@ -186,7 +186,7 @@ def test_the_same_days_again_change_nothing(filled: Filled) -> None:
         assert_alike(filled.tables[0], tables)
 
 
-def test_a_home_tells_nobody_who_gave_a_star(filled: Filled) -> None:
+def test_a_home_reveals_no_account_that_gave_a_star(filled: Filled) -> None:
     home = filled.home
     key = home.path / "actor.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
@@ -231,7 +231,7 @@ def test_a_backfill_killed_in_mid_day_ends_as_if_it_never_was(
     assert_alike(portless(filled.tables[0]), portless(home.tables()))
 
 
-def test_what_cannot_be_is_told_in_one_line(empty: Home, tmp_path: Path) -> None:
+def test_impossible_arguments_are_reported_in_one_line(empty: Home, tmp_path: Path) -> None:
     home = empty.copied(tmp_path / "home")
     with served(tmp_path) as upstream:
         home.extra["REPOSIGNAL_GH_ARCHIVE_URL"] = f"http://user:secret@{upstream.address}/nowhere"

@@ -89,12 +89,12 @@ SAID = {
 
 
 @pytest.mark.parametrize("section", SAID)
-def test_the_week_of_the_article_says_what_the_article_said(demo: Home, section: str) -> None:
+def test_the_week_of_the_article_repeats_the_article(demo: Home, section: str) -> None:
     text = text_of(demo, section)
     assert [words for words in SAID[section] if words not in text] == [], text
 
 
-def test_each_name_stands_with_its_language(demo: Home) -> None:
+def test_each_name_has_its_language(demo: Home) -> None:
     languages = text_of(demo, "languages")
     python, others = languages.split("Python: 20")[1].split("TypeScript: 13")
     typescript, others = others.split("Go: 8")

@@ -23,7 +23,7 @@ def refused(ran: Ran) -> str:
     return ran.stderr
 
 
-def test_what_dbt_says_begins_with_the_cause() -> None:
+def test_the_message_of_dbt_begins_with_the_cause() -> None:
     model = {
         "unique_id": "model.reposignal.fct_repo_day",
         "status": "error",
@@ -60,7 +60,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_continues(half: Home, tmp_
 
 
 @pytest.mark.slow
-def test_damaged_working_files_heal_or_say_what_to_delete(half: Home, tmp_path: Path) -> None:
+def test_damaged_working_files_are_repaired_or_named_for_deletion(half: Home, tmp_path: Path) -> None:
     home = half.copied(tmp_path / "a (1) home")
     rankings, history = home.path / "dlt" / "rankings", home.path / "dagster" / "history"
     (rankings / "state.json").write_text('{"_state_version": 1, "_sta')

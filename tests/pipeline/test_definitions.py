@@ -95,13 +95,13 @@ def test_daily_and_weekly_jobs_end_with_the_published_copy(local: dict[str, Any]
     assert set(weekly) == trends | clusters | verticals | forecasts | article | {"published_warehouse"}
 
 
-def test_a_range_is_loaded_apart_from_what_has_no_partitions(local: dict[str, Any]) -> None:
+def test_a_range_is_loaded_separately_from_unpartitioned_assets(local: dict[str, Any]) -> None:
     jobs = local["jobs"]
     assert jobs["ingest"] == ["gh_archive", "rankings", "repositories", "star_history"]
     assert sorted(["rankings"] + jobs["build"] + jobs["publish"]) == jobs["daily"]  # the configured ones
 
 
-def test_with_a_token_the_daily_job_asks_every_source(fresh: Home) -> None:
+def test_with_a_token_the_daily_job_queries_every_source(fresh: Home) -> None:
     jobs = read(Home(fresh.path, fresh.rankings_url, extra={"GITHUB_TOKEN": "a,b"}))["jobs"]
     assert {"rankings", "repositories", "star_history"} <= set(jobs["daily"])
 
@@ -115,7 +115,7 @@ def test_schedules_run_on_their_own_against_live_upstreams(local: dict[str, Any]
     }
 
 
-def test_schedules_stand_still_on_the_sample_and_a_broken_manifest_is_made_anew(demo: Home, tmp_path: Path) -> None:
+def test_schedules_are_off_on_the_sample_and_a_broken_manifest_is_rebuilt(demo: Home, tmp_path: Path) -> None:
     home = demo.copied(tmp_path / "home")
     manifest = home.path / "dbt" / "target" / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:1000])  # killed while it was written

@@ -99,7 +99,7 @@ def test_parquet_files_hold_the_rows_of_the_tables(demo: Home) -> None:
             assert connection.execute(differing).fetchall() == [], table
 
 
-def test_the_runs_are_told_with_what_they_loaded(demo: Home) -> None:
+def test_the_runs_are_listed_with_what_they_loaded(demo: Home) -> None:
     runs = demo.query("select job, status, rows_per_source, started_at, finished_at from ops_run order by started_at")
     assert {status for _, status, *_ in runs} == {"success"}
     loaded = {source: count for _, _, rows, *_ in runs for source, count in rows.items()}

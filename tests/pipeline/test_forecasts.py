@@ -125,9 +125,7 @@ def test_a_monday_has_a_forecast_for_each_repository_within_reach(
     assert hardly < 0.01
 
 
-def test_further_thresholds_are_told_of_whom_the_next_one_is_likely(
-    marts: duckdb.DuckDBPyConnection, tmp_path: Path
-) -> None:
+def test_further_thresholds_need_a_likely_next_one(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     issued(marts, tmp_path)
     further = "select repo_key, threshold, probability < 0.01 from fct_forecast where event = 'further_stars_threshold'"
     # 50,000 is not within reach of 9,340; for the slow one even 10,000 is unlikely
@@ -170,11 +168,11 @@ def test_a_range_is_its_mondays_one_by_one(marts: duckdb.DuckDBPyConnection, tmp
     assert ledger(marts) == at_once
 
 
-def test_before_any_model_nothing_is_said(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_without_a_model_there_is_no_forecast(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     assert issued(marts, tmp_path, dt.date(2024, 6, 24)) == 0
 
 
-def test_a_repository_of_another_key_is_not_told_twice(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_a_repository_under_a_new_key_is_not_forecast_twice(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     issued(marts, tmp_path)
     for table in ("fct_repo_day", "fct_repo_signal_day", "dim_repo_alias"):
         marts.execute(f"update {table} set repo_key = 11, full_name = 'Owner/Crossing' where repo_key = 1")
@@ -183,7 +181,7 @@ def test_a_repository_of_another_key_is_not_told_twice(marts: duckdb.DuckDBPyCon
     assert outcome(marts, CROSSING)[0][0] is True
 
 
-def test_below_a_former_level_nothing_is_said(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_below_a_former_level_there_is_no_forecast(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     marts.execute(
         "update fct_repo_day set dq_flags = ['below_former_level'] where repo_key = 1 and day = ?", [MONDAY - DAY]
     )
@@ -323,7 +321,7 @@ def test_a_crossing_and_a_miss(marts: duckdb.DuckDBPyConnection, tmp_path: Path)
     assert all(abs(difference) < 1e-6 for (difference,) in briers)
 
 
-def test_a_known_outcome_stands_whatever_is_read_later(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_a_known_outcome_does_not_change_with_later_readings(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     issued(marts, tmp_path)
     grade(marts, MONDAY, LATER)
     before = rows(marts, "from fct_forecast_outcome order by all")
@@ -380,7 +378,7 @@ def test_a_break_after_the_crossing_does_not_undo_it(marts: duckdb.DuckDBPyConne
     assert outcome(marts, CROSSING)[0][0] is True
 
 
-def test_a_crossing_in_a_gap_is_no_miss(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_a_crossing_in_a_gap_is_not_a_miss(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     issued(marts, tmp_path)
     marts.execute("delete from fct_repo_day where repo_key = 1 and day between '2024-08-01' and ?", [DUE])
     grade(marts, MONDAY, LATER)
@@ -428,7 +426,7 @@ def made(fitted_to: str) -> Model:
     return Model(**{**shipped, "fitted_to": fitted_to, "version": f"forecast-1+{fitted_to}"})
 
 
-def test_the_newest_model_that_saw_nothing_of_the_monday_speaks(tmp_path: Path) -> None:
+def test_the_newest_model_fitted_before_the_monday_is_used(tmp_path: Path) -> None:
     for day in ("2024-04-01", "2024-07-01", "2024-10-01"):
         save(made(day), tmp_path)
     models = known_models(tmp_path)
@@ -436,13 +434,13 @@ def test_the_newest_model_that_saw_nothing_of_the_monday_speaks(tmp_path: Path) 
     assert [model and model.fitted_to for model in chosen] == [None, "2024-04-01", "2024-07-01", "2024-10-01"]
 
 
-def test_a_file_that_was_not_finished_is_no_model(tmp_path: Path) -> None:
+def test_an_unfinished_file_is_not_a_model(tmp_path: Path) -> None:
     save(made("2024-04-01"), tmp_path)
     (tmp_path / "forecast-1+2024-07-01.making").write_text("{")
     assert [model.fitted_to for model in known_models(tmp_path)] == ["2024-04-01"]
 
 
-def test_a_home_with_a_past_speaks_for_itself(
+def test_a_home_with_enough_past_uses_its_own_model(
     marts: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(analysis, "LEAST_CROSSINGS", 1)
@@ -492,7 +490,7 @@ def materialized(warehouse: Warehouse, *assets: dg.AssetsDefinition, weeks: tupl
     return dg.materialize(list(assets), resources={"warehouse": warehouse}, tags=tags).success
 
 
-def test_a_range_of_weeks_is_issued_graded_and_told(warehouse: Warehouse) -> None:
+def test_a_range_of_weeks_is_issued_graded_and_recorded(warehouse: Warehouse) -> None:
     weeks = "2024-07-01", "2024-09-23"
     assert materialized(warehouse, weekly_forecasts, weeks=weeks)
     with warehouse.connected() as connection:
@@ -523,6 +521,6 @@ def test_a_range_of_weeks_is_issued_graded_and_told(warehouse: Warehouse) -> Non
     assert again == first
 
 
-def test_fit_and_backtest_of_a_short_past_say_so(warehouse: Warehouse) -> None:
+def test_fit_and_backtest_report_a_past_that_is_too_short(warehouse: Warehouse) -> None:
     assert materialized(warehouse, forecast_model, forecast_backtest)
     assert not models_folder(warehouse.settings).exists()

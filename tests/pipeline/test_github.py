@@ -171,7 +171,7 @@ def test_gains_are_those_still_held_when_read(two_days: tuple[Running, list[Ran]
         assert day <= STAR_DAYS.last_known(fetched_at)
 
 
-def test_the_latest_vintage_stands_and_the_earlier_ones_stay(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+def test_the_latest_vintage_counts_and_the_earlier_ones_stay(two_days: tuple[Running, list[Ran], list[int]]) -> None:
     live = two_days[0]
     differing = live.query(
         """
@@ -209,7 +209,7 @@ def test_the_universe_has_dated_entries(two_days: tuple[Running, list[Ran], list
     ]
 
 
-def test_coverage_tells_what_was_expected_and_observed(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+def test_coverage_shows_what_was_expected_and_observed(two_days: tuple[Running, list[Ran], list[int]]) -> None:
     live = two_days[0]
     rows = live.query(
         "select day, expected, observed, status from ops_source_coverage where source = 'repositories' order by day"
@@ -252,7 +252,7 @@ def words(path: Path) -> list[str]:
         ]
 
 
-def test_the_same_day_again_asks_for_no_history_and_changes_nothing(
+def test_the_same_day_again_requests_no_history_and_changes_nothing(
     two_days: tuple[Running, list[Ran], list[int]], tmp_path: Path
 ) -> None:
     live = two_days[0]
@@ -265,7 +265,7 @@ def test_the_same_day_again_asks_for_no_history_and_changes_nothing(
     assert {name for name in before if before[name] != after[name]} == set()
 
 
-def test_a_backfill_asks_for_the_pages_that_lack_and_only_once(
+def test_a_backfill_requests_missing_pages_only_once(
     two_days: tuple[Running, list[Ran], list[int]],
 ) -> None:
     live = two_days[0]
@@ -286,7 +286,7 @@ def test_a_backfill_asks_for_the_pages_that_lack_and_only_once(
     assert [target for _, target in live.api.requests[before:] if "history" in target] == []
 
 
-def test_doctor_tells_of_universe_plan_and_limits(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+def test_doctor_reports_universe_plan_and_limits(two_days: tuple[Running, list[Ran], list[int]]) -> None:
     live = two_days[0]
     shown = live.run(NOW + DAY, "doctor").stdout
     assert f"{REPOSITORIES} of 60 tracked" in shown
@@ -295,7 +295,7 @@ def test_doctor_tells_of_universe_plan_and_limits(two_days: tuple[Running, list[
     assert TOKEN not in shown
 
 
-def test_a_spent_quota_is_told_and_the_next_run_goes_on(tmp_path: Path, parsed: Path) -> None:
+def test_a_spent_quota_is_reported_and_the_next_run_continues(tmp_path: Path, parsed: Path) -> None:
     with running(tmp_path / "live", parsed) as live:
         live.api.tokens[TOKEN] = 25
         ran = live.run(NOW, "run", *SOURCES)
@@ -353,7 +353,7 @@ def test_a_rename_keeps_the_key_and_a_name_taken_has_its_own(eventful: tuple[Run
     assert [live.world.total(live.world.by_id[repo_id], at) for repo_id, _, at in totals] == [t for _, t, _ in totals]
 
 
-def test_what_is_gone_is_a_state_and_no_zero(eventful: tuple[Running, list[Ran]]) -> None:
+def test_a_deleted_repository_has_a_state_and_not_zero_stars(eventful: tuple[Running, list[Ran]]) -> None:
     live, _ = eventful
     states = dict(live.query("select repo_id, state from dim_repo where is_current"))
     assert [states[repository.repo_id] for repository in live.world.repositories[2:6]] == list(GONE)
@@ -376,7 +376,7 @@ def test_a_revoked_token_costs_the_day_and_nothing_else(eventful: tuple[Running,
     assert live.query(f"select count(*) from fct_repo_day where day <= date '{TODAY + DAY}'")[0][0] > 8 * 200
 
 
-def test_a_cycle_before_githubs_day_has_ended_says_when_to_run_it_again(tmp_path: Path, parsed: Path) -> None:
+def test_a_cycle_before_the_end_of_githubs_day_reports_when_to_run_again(tmp_path: Path, parsed: Path) -> None:
     """At 06:00 UTC GitHub's yesterday lasts two more hours: its stars are unknown, not few."""
     with running(tmp_path / "live", parsed, watch=4, size=4) as live:
         ran = live.run(NOW - dt.timedelta(hours=3), "run", *SOURCES)

@@ -155,7 +155,7 @@ def test_a_run_that_fails_leaves_the_published_copy(story: Story) -> None:
     assert story.releases[1:] == [story.releases[1]] * 3
 
 
-def test_an_upstream_that_is_down_is_told_in_one_line(story: Story) -> None:
+def test_an_upstream_that_is_down_is_reported_in_one_line(story: Story) -> None:
     assert story.down.returncode == 1
     assert_one_line(story.down.stderr)
     assert f"{file_of(day_number(14))}: answered 502" in story.down.stderr
@@ -178,7 +178,7 @@ def test_a_malformed_file_is_refused_and_the_other_days_are_published(story: Sto
     assert home.query(former) == whole.query(former)
 
 
-def test_a_home_of_former_columns_is_rebuilt_by_itself_and_says_the_same(story: Story) -> None:
+def test_a_home_with_old_columns_is_rebuilt_with_the_same_rows(story: Story) -> None:
     assert story.upgraded.returncode == story.range_with_refused.returncode, story.upgraded.stderr
     assert_one_line(story.upgraded.stderr)
     assert_alike(story.tables_before_upgrade, story.home.tables())

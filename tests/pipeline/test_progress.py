@@ -57,7 +57,7 @@ def test_a_terminal_shows_each_step_and_how_far_it_is(day_again: tuple[Home, Ran
     assert "start of" not in shown.splitlines()[-1]
 
 
-def test_the_end_tells_what_was_loaded_what_changed_and_where_to_look(day_again: tuple[Home, Ran, str]) -> None:
+def test_the_end_shows_what_was_loaded_what_changed_and_where_to_look(day_again: tuple[Home, Ran, str]) -> None:
     home, ran, _ = day_again
     summary = dict(re.split(" {2,}", line, maxsplit=1) for line in ran.stdout.splitlines())
     assert summary["rankings"] == "40 places; days: 1 observed"
@@ -68,13 +68,13 @@ def test_the_end_tells_what_was_loaded_what_changed_and_where_to_look(day_again:
     assert summary["site"].startswith(str(home.path / "published" / "site" / "index.html"))
 
 
-def test_what_is_no_terminal_gets_no_bars(whole: Home, tmp_path: Path) -> None:
+def test_no_bars_appear_outside_a_terminal(whole: Home, tmp_path: Path) -> None:
     ran = whole.copied(tmp_path / "home").run(*backfill(1, 14))
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("rankings      0 places; days: 1 missing, 13 loaded before\nrebuilt ")
 
 
-def test_a_run_that_breaks_off_says_so_in_the_terminal(whole: Home, tmp_path: Path) -> None:
+def test_an_aborted_run_is_reported_in_the_terminal(whole: Home, tmp_path: Path) -> None:
     home = whole.copied(tmp_path / "home")
     home.rankings_url = "http://127.0.0.1:1"
     ran, shown = in_terminal(home, "run", "--day", "2024-03-14")

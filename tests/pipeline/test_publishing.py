@@ -202,7 +202,7 @@ def test_a_publication_that_failed_leaves_its_changes_to_the_next(desk: Desk) ->
 
 
 @pytest.mark.parametrize("since", [dt.date(2024, 1, 20), dt.date.min])
-def test_a_rebuild_from_an_earlier_day_writes_its_months_anew(desk: Desk, since: dt.date) -> None:
+def test_a_rebuild_from_an_earlier_day_rewrites_its_months(desk: Desk, since: dt.date) -> None:
     desk.load(dt.date(2024, 3, 1))
     desk.build()
     desk.rebuilt()

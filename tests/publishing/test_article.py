@@ -279,7 +279,7 @@ def test_numbers_are_written_as_far_as_they_are_known(form: Any, value: float, s
 # --- weeks
 
 
-def test_a_full_week_tells_of_everything(world: World) -> None:
+def test_a_full_week_covers_everything(world: World) -> None:
     world.sql(f"update fct_repo_signal_day set is_breakout = true where repo_key = 20 and day > date '{LAST}' - 3")
     world.sql("update fct_repo_signal_day set velocity_24h = 300 where repo_key = 20 and is_breakout")
     world.count_weeks()
@@ -325,7 +325,7 @@ def test_a_full_week_tells_of_everything(world: World) -> None:
     assert found.summary.startswith("C has 10 of the 50 repositories with the highest scores, 20 %, as many as ")
 
 
-def test_a_first_week_has_no_scores_and_says_so(world: World) -> None:
+def test_a_first_week_states_that_it_has_no_scores(world: World) -> None:
     found = world.written(FIRST)
     assert found.title == "Readings without scores: the week to 7 January 2024"
     assert "60 repositories were read, and none has a score yet" in found.summary
@@ -335,7 +335,7 @@ def test_a_first_week_has_no_scores_and_says_so(world: World) -> None:
     assert "Of 60 repositories none have a score" in section(found, "coverage")
 
 
-def test_a_week_without_readings_says_nothing_but_that(world: World) -> None:
+def test_a_week_without_readings_states_only_that(world: World) -> None:
     after = WEEK + dt.timedelta(weeks=1)
     world.sql(f"insert into ops_source_coverage values ('rankings', date '{after}', 'missing')")
     world.sql(f"insert into ops_source_coverage values ('rankings', date '{after}' + 1, 'missing')")
@@ -344,7 +344,7 @@ def test_a_week_without_readings_says_nothing_but_that(world: World) -> None:
     assert section(found, "coverage") == "The ranking files were never published from 11 March 2024 to 12 March 2024."
 
 
-def test_a_week_that_is_not_over_says_so_and_names_its_gaps(world: World) -> None:
+def test_an_unfinished_week_states_it_and_names_its_gaps(world: World) -> None:
     for table in ("fct_repo_signal_day", "fct_repo_day"):
         world.sql(f"delete from {table} where day > date '{WEEK}' + 4 or day = date '{WEEK}' + 1")
     world.sql(f"update ops_source_coverage set status = 'refused' where day = date '{WEEK}' + 1")
@@ -367,7 +367,7 @@ def test_one_language_and_one_repository_read_well(world: World) -> None:
     assert "not far apart" in section(found, "contrary")
 
 
-def test_repositories_without_a_language_are_told_as_such(world: World) -> None:
+def test_repositories_without_a_language_are_named_as_such(world: World) -> None:
     world.sql("update fct_repo_signal_day set language = null")
     world.sql("delete from weekly_language_trends")
     world.count_weeks()
@@ -376,7 +376,7 @@ def test_repositories_without_a_language_are_told_as_such(world: World) -> None:
     assert '"language":"none"' not in article.as_json(found.document)
 
 
-def test_tracked_repositories_are_told_first(world: World) -> None:
+def test_tracked_repositories_come_first(world: World) -> None:
     world.sql(
         f"update fct_repo_day set source = 'repositories' where repo_key in (10, 20, 59) and day >= date '{WEEK}'"
     )
@@ -419,7 +419,7 @@ def test_no_clusters_are_invented(world: World, seeds: int | None, stability: fl
 
 
 @pytest.mark.parametrize("status", ["forming", "consolidating", "steady", None])
-def test_clusters_are_told_by_what_they_do(world: World, status: str | None) -> None:
+def test_clusters_are_described_by_their_status(world: World, status: str | None) -> None:
     clusterings, clusters, members, trends = CLUSTER_TABLES
     world.insert(clusterings, week=WEEK, repos=60, clustered=12, clusters=1, seeds=5, stability=0.9, is_stable=True)
     world.insert(
@@ -439,7 +439,7 @@ def test_clusters_are_told_by_what_they_do(world: World, status: str | None) -> 
     assert ("A cluster is forming around llm · agents2." in found.summary) == (status == "forming")
 
 
-def test_forecasts_under_a_key_that_is_no_more_are_told_by_name(world: World) -> None:
+def test_forecasts_under_an_old_key_are_shown_by_name(world: World) -> None:
     world.forecast(9999, WEEK, 0.8)
     world.outcome(world.forecast(9998, WEEK - dt.timedelta(weeks=7), 0.8), True, WEEK, 0.8)
     found = world.written()
@@ -447,7 +447,7 @@ def test_forecasts_under_a_key_that_is_no_more_are_told_by_name(world: World) ->
     assert "x/y9998" in section(found, "grades")
 
 
-def test_nothing_of_later_days_is_told(world: World) -> None:
+def test_later_days_are_not_used(world: World) -> None:
     first = world.forecast(20, WEEK - dt.timedelta(weeks=7), 0.8)
     world.outcome(first, True, WEEK, 0.8)
     world.forecast(21, WEEK, 0.8)

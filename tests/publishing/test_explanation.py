@@ -63,7 +63,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         ("2026-01-25", "r/tool on 2026-01-25: 496 stars", "from 2026-01-01 to 2026-01-10"),
     ],
 )
-def test_a_name_with_two_bearers_means_that_of_the_day(
+def test_a_name_of_two_repositories_means_that_of_the_day(
     settings: Settings, day: str | None, head: str, other: str
 ) -> None:
     lines = explanation(settings, "R/Tool", day and dt.date.fromisoformat(day)).splitlines()
@@ -71,7 +71,7 @@ def test_a_name_with_two_bearers_means_that_of_the_day(
     assert f"R/Tool was also the name of another repository, {other}" in lines[-1]
 
 
-def test_a_name_with_one_bearer_mentions_no_other(settings: Settings) -> None:
+def test_a_name_of_one_repository_mentions_no_other(settings: Settings) -> None:
     assert "another repository" not in explanation(settings, "r/tool-next", None)
 
 
@@ -81,12 +81,12 @@ def test_a_name_that_one_owner_has_is_enough(settings: Settings, text: str) -> N
 
 
 @pytest.mark.parametrize(("text", "near"), [("r/tool-nxt", "r/tool-next"), ("archvied", "only/archived")])
-def test_a_mistyped_name_is_told_with_those_near_to_it(settings: Settings, text: str, near: str) -> None:
+def test_a_mistyped_name_is_reported_with_similar_names(settings: Settings, text: str, near: str) -> None:
     with pytest.raises(AnswerError, match=f"^no repository was ever seen under the name '{text}'; near to it: {near}"):
         explanation(settings, text, None)
 
 
-def test_a_name_that_resembles_none_is_told_alone(settings: Settings) -> None:
+def test_a_name_without_similar_names_is_reported_alone(settings: Settings) -> None:
     with pytest.raises(AnswerError, match=r"^no repository was ever seen under the name 'quite/another'$"):
         explanation(settings, "quite/another", None)
 

@@ -285,7 +285,7 @@ def test_the_index_lists_what_there_is_newest_first(site: Path) -> None:
     assert len([link for link in links if link.startswith("clusters/")]) == 2
 
 
-def test_json_says_what_the_pages_say(site: Path) -> None:
+def test_json_has_the_content_of_the_pages(site: Path) -> None:
     index = json.loads((site / "index.json").read_text(encoding="utf-8"))
     for kind in ("weeks", "repositories", "clusters"):
         assert index[kind]
@@ -363,7 +363,7 @@ def test_a_gap_is_a_gap_in_the_line_and_a_dash_in_the_table(site: Path) -> None:
     assert numbers[str(made.WEEKS[-1])] == "2,711"
 
 
-def test_every_chart_says_its_numbers_and_takes_its_colours_from_the_page(site: Path) -> None:
+def test_every_chart_lists_its_numbers_and_uses_the_colours_of_the_page(site: Path) -> None:
     count = 0
     for page in pages(site):
         for figure in parsed(page).iter("figure"):
@@ -398,14 +398,14 @@ def test_languages_show_their_intervals(site: Path) -> None:
     assert rows[made.SCRIPT][:3] == ["0", "0 %", "0 % to 7 %"], "none of fifty is known to be none"
 
 
-def test_a_page_of_a_cluster_tells_where_it_came_from_and_what_it_took_in(site: Path) -> None:
+def test_a_cluster_page_shows_its_origin_and_what_it_absorbed(site: Path) -> None:
     taken, split = (text_of(one(parsed(site / f"clusters/{cluster}.html"), ".//main")) for cluster in (1, 2))
     assert "growing, took in 1" in taken
     assert "split off" not in taken
     assert "It split off another cluster." in split
 
 
-def test_the_data_page_tells_of_every_table_and_column(built: Path, site: Path) -> None:
+def test_the_data_page_describes_every_table_and_column(built: Path, site: Path) -> None:
     tree = parsed(site / "data.html")
     said = text_of(one(tree, ".//main"))
     with duckdb.connect(str(built / "reposignal.duckdb"), read_only=True) as connection:
@@ -576,7 +576,7 @@ def test_a_large_table_is_written_as_its_newest_day(tmp_path: Path) -> None:
     assert "the newest day" in text_of(parsed(tmp_path / "site" / "data.html"))
 
 
-def test_pages_are_of_whoever_is_named_first_then_of_breakouts_then_of_the_highest(built: Path) -> None:
+def test_pages_cover_named_repositories_then_breakouts_then_the_highest(built: Path) -> None:
     with duckdb.connect(str(built / "reposignal.duckdb"), read_only=True) as connection:
         contents = read(connection)
     keys = [one.repo_key for one in contents.repositories]
@@ -602,11 +602,11 @@ def test_what_a_chart_shows_is_rounded_alike(built: Path) -> None:
         (0.123, "12.3\xa0%"),
     ],
 )
-def test_a_small_probability_is_not_none(value: float | None, shown: str) -> None:
+def test_a_small_probability_is_not_shown_as_zero(value: float | None, shown: str) -> None:
     assert numerals.probability(value) == shown
 
 
-def test_a_change_has_a_sign_and_none_has_none() -> None:
+def test_a_change_has_a_sign_and_zero_has_none() -> None:
     dash = numerals.UNKNOWN
     changes = [numerals.signed(value) for value in (3, -3, 0, None, float("nan"))]
     assert changes == ["+3", "\N{MINUS SIGN}3", "0", dash, dash]
@@ -657,7 +657,7 @@ def test_the_server_shows_the_release_that_is_current(settings: Settings) -> Non
         served.server_close()
 
 
-def test_a_taken_port_is_told_in_one_line_before_anything_is_built(
+def test_a_taken_port_is_reported_in_one_line_before_anything_is_built(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -671,7 +671,7 @@ def test_a_taken_port_is_told_in_one_line_before_anything_is_built(
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "x", ""])
-def test_what_is_no_port_is_wrong_usage(home: Path, port: str) -> None:
+def test_an_invalid_port_is_wrong_usage(home: Path, port: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["site", "--serve", port])
     assert ended.value.code == 2

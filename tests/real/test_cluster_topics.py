@@ -25,7 +25,7 @@ def repos(real_data: Path) -> pd.DataFrame:
     return recorded_topics(real_data)
 
 
-def test_clusters_stand_and_agree_with_the_curated_verticals(repos: pd.DataFrame) -> None:
+def test_clusters_are_stable_and_agree_with_the_curated_verticals(repos: pd.DataFrame) -> None:
     cluster, found, names = as_built(repos, curated())
     assert 20 <= found.clusters <= 60
     assert found.clustered >= 0.7  # 0.85 when this was written

@@ -164,7 +164,7 @@ def test_weeks_that_had_ended_stay_as_they_were(
     assert len(same([language_trends(repos) for repos in trends])) > 10
 
 
-def test_a_monday_is_told_by_what_was_before_it(
+def test_a_monday_depends_only_on_earlier_days(
     marts: list[duckdb.DuckDBPyConnection], past: tuple[dt.date, BuiltHome]
 ) -> None:
     monday = monday_before(past[0])
@@ -172,7 +172,7 @@ def test_a_monday_is_told_by_what_was_before_it(
     assert len(same(frames)) > 2000
 
 
-def test_a_model_and_its_forecasts_know_the_past_alone(
+def test_a_model_and_its_forecasts_use_only_the_past(
     marts: list[duckdb.DuckDBPyConnection], past: tuple[dt.date, BuiltHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Smaller than the real ones, because both homes fit each quarter."""

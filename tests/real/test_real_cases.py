@@ -79,7 +79,7 @@ def test_a_wipe_and_its_restoration_are_neither_crash_nor_breakout(real_home: Bu
         ("httpie/httpie", ("2022-02-09", 53817), ("2022-04-22", 18331), "2022-05-07"),
     ],
 )
-def test_all_stars_lost_while_out_of_sight(
+def test_all_stars_lost_between_readings(
     real_home: BuiltHome, name: str, before: tuple[str, int], after: tuple[str, int], until: str
 ) -> None:
     (last_day, last_total), (first_day, first_total) = before, after
@@ -175,7 +175,7 @@ def test_a_first_observation_is_not_velocity(real_home: BuiltHome) -> None:
     assert scored_in_their_month == 0
 
 
-def test_a_purge_by_the_platform_is_nobodys_decline(real_home: BuiltHome) -> None:
+def test_a_purge_by_the_platform_is_not_a_decline(real_home: BuiltHome) -> None:
     """2024-01-03: 38 % of the repositories lost stars, most of them one to four; few lost more than their own noise."""
     purges = real_home.query(
         """
@@ -211,7 +211,7 @@ def test_a_purge_by_the_platform_is_nobodys_decline(real_home: BuiltHome) -> Non
     assert breakouts < 0.02 * judged
 
 
-def test_falling_out_of_a_list_is_silence(real_home: BuiltHome) -> None:
+def test_leaving_a_list_is_a_gap(real_home: BuiltHome) -> None:
     """2,000 and more returns to a list after days of absence: no row for a missing day, no pace across."""
     ((returns, deltas, unflagged),) = real_home.query(
         """
@@ -261,7 +261,7 @@ def test_a_rename_with_a_new_owner_keeps_the_history(real_home: BuiltHome) -> No
     ]
 
 
-def test_a_case_only_rename_is_no_rename(real_home: BuiltHome) -> None:
+def test_a_change_of_case_is_not_a_rename(real_home: BuiltHome) -> None:
     """willard-yuan/CNN-for-Image-Retrieval > willard-yuan/cnn-for-image-retrieval, 2021-09-19."""
     rows = readings(real_home, "willard-yuan/cnn-for-image-retrieval", "2021-09-17", "2021-09-21")
     assert {row["full_name"] for day, row in rows.items() if day < "2021-09-19"} == {

@@ -79,7 +79,7 @@ def test_chunks_of_any_size_give_the_same(files: list[Path], monkeypatch: pytest
             assert hour.event_mix == whole.event_mix
 
 
-def test_nobody_who_acted_is_kept(files: list[Path]) -> None:
+def test_no_account_is_kept(files: list[Path]) -> None:
     for path in files:
         hour, events = read(path), events_of(path)
         names = {star_of(event)[2] for event in events if event["type"] == "WatchEvent"}

@@ -100,7 +100,7 @@ def test_every_list_is_contiguous_and_ordered(files: dict[date, Rows]) -> None:
         assert len(rows) == (303 if day == date(2025, 11, 5) else 300)
 
 
-def test_everyone_but_the_published_is_visibly_synthetic(files: dict[date, Rows]) -> None:
+def test_all_but_the_published_repositories_are_visibly_synthetic(files: dict[date, Rows]) -> None:
     for row in (row for rows in files.values() for row in rows):
         assert "(synthetic" in row["description"]
         full_name = f"{row['username']}/{row['repo_name']}"

@@ -139,7 +139,7 @@ def test_a_repository_is_the_same_by_name_by_case_and_by_id(client: httpx.Client
     ("name", "status", "reason"),
     [("gone", 404, None), ("nobody", 404, None), ("closed", 403, None), ("blocked", 403, "tos"), ("dmca", 451, "dmca")],
 )
-def test_what_is_not_public_says_so_and_is_a_null_node(
+def test_a_repository_that_is_not_public_has_a_status_and_a_null_node(
     client: httpx.Client, api: GitHubApi, name: str, status: int, reason: str | None
 ) -> None:
     for rest in ("", "/stargazers/history", "/stargazers/count"):
@@ -300,7 +300,7 @@ def search(client: httpx.Client, q: str, **parameters: Any) -> httpx.Response:
         ("created:<=2025-02-20", set()),
     ],
 )
-def test_search_admits_what_the_qualifiers_say(client: httpx.Client, q: str, ids: set[int]) -> None:
+def test_search_applies_its_qualifiers(client: httpx.Client, q: str, ids: set[int]) -> None:
     found = search(client, q).json()
     assert {item["id"] for item in found["items"]} == ids
     assert (found["total_count"], found["incomplete_results"]) == (len(ids), False)
@@ -331,7 +331,7 @@ def test_search_shows_a_thousand_at_most_and_has_its_own_limit() -> None:
 # Limits.
 
 
-def test_a_spent_limit_refuses_until_it_begins_anew() -> None:
+def test_a_spent_limit_refuses_until_its_reset() -> None:
     with serving(tokens={"sample-token": 3}) as (api, client):
         assert [client.get("/repos/acme/plain").status_code for _ in range(4)] == [200, 200, 200, 403]
         refused = client.get("/repos/acme/plain")
@@ -420,7 +420,7 @@ def test_a_refusal_instead_of_the_answer(
     assert answer.headers["x-ratelimit-used"] == "0"
 
 
-def test_a_fault_strikes_where_and_as_often_as_told(client: httpx.Client, api: GitHubApi) -> None:
+def test_a_fault_occurs_where_and_as_often_as_configured(client: httpx.Client, api: GitHubApi) -> None:
     api.faults.append(faults.bad_gateway(r"GET /repos/acme/plain\b", times=2, after=1))
     assert [client.get("/repos/acme/plain").status_code for _ in range(5)] == [200, 502, 502, 200, 200]
     assert client.get("/repositories/1").status_code == 200
@@ -485,7 +485,7 @@ def test_graphql_answers_in_part(client: httpx.Client, api: GitHubApi) -> None:
     assert nodes(client, query=aliases)["data"] == {"a": None, "b": {"id": MOVED.node_id}}
 
 
-def test_a_search_out_of_time_says_so(client: httpx.Client, api: GitHubApi) -> None:
+def test_a_search_that_timed_out_reports_incomplete_results(client: httpx.Client, api: GitHubApi) -> None:
     api.faults = [faults.incomplete_results(times=1)]
     cut, whole = (search(client, "stars:>0 fork:true").json() for _ in range(2))
     assert [(len(found["items"]), found["incomplete_results"]) for found in (cut, whole)] == [(2, True), (4, False)]

@@ -185,7 +185,7 @@ def test_topics_are_shared(world: World, watchlist: list[str]) -> None:
     assert all(repository.topics for repository in world.repositories)
 
 
-def test_those_outside_the_rankings_end_as_told(github: httpx.Client, world: World) -> None:
+def test_those_outside_the_rankings_end_as_configured(github: httpx.Client, world: World) -> None:
     statuses = {name: github.get(f"/repos/{name}").status_code for name in github_sample.STATES}
     assert list(statuses.values()) == [404, 403, 451, 403]
     block = github.get("/repos/synthetic-07/blocked-kit").json()["block"]

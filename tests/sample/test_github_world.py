@@ -176,7 +176,7 @@ def test_a_deleted_repository_leaves_its_name_to_the_next() -> None:
     assert [holder.repository.repo_id for holder in found if holder] == [1, 1, 2]
 
 
-def test_node_ids_are_githubs_and_tell_repositories_apart() -> None:
+def test_node_ids_are_githubs_and_unique() -> None:
     assert node_id(1_296_269) == "R_kgDOABPHjQ"
     assert len({node_id(n) for n in range(2000)}) == 2000
 

@@ -191,11 +191,11 @@ def test_a_result_becomes_a_candidate(server: SearchServer) -> None:
     assert server.requests == [("is:public stars:>=1000", 1)]
 
 
-def test_nothing_found_is_no_gap(server: SearchServer) -> None:
+def test_an_empty_result_is_not_a_gap(server: SearchServer) -> None:
     assert swept(server, 10) == Found([], [], 1, True)
 
 
-def test_more_than_the_cap_is_split_by_stars_and_no_page_is_asked_beyond_need(server: SearchServer) -> None:
+def test_results_above_the_cap_are_split_by_stars_with_no_needless_page(server: SearchServer) -> None:
     rows = [repository(number, 1_000 + number * 13 % 9_000, any_day(number)) for number in range(1, 6_001)]
     server.hold(rows)
     found = swept(server, 2_500)
@@ -319,7 +319,7 @@ def incomplete(kept: int) -> Fault:
     return lambda body: (200, body | {"incomplete_results": True, "items": body["items"][:kept]})
 
 
-def test_incomplete_results_are_asked_for_once_more(server: SearchServer) -> None:
+def test_incomplete_results_are_requested_once_more(server: SearchServer) -> None:
     server.hold([repository(number, 2_000, any_day(number)) for number in range(1, 151)])
     server.faults = {0: incomplete(10)}
     found = swept(server, 500)
@@ -363,7 +363,7 @@ def test_an_upstream_that_breaks_off_leaves_what_was_found(server: SearchServer,
     [[], "text", None, {}, {"total_count": "5", "items": []}, {"total_count": 5}, {"total_count": 5, "items": {}}],
     ids=repr,
 )
-def test_an_answer_that_is_no_result_is_a_gap_and_no_whole_sweep(server: SearchServer, content: Any) -> None:
+def test_an_invalid_search_response_is_a_gap_and_not_a_full_sweep(server: SearchServer, content: Any) -> None:
     server.hold([repository(number, 1_000 + number, any_day(number)) for number in range(1, 401)])
     server.faults = {number: lambda body: (200, content) for number in (1, 2)}
     found = swept(server, 900)
@@ -438,7 +438,7 @@ def test_a_malformed_result_is_set_aside_alone(server: SearchServer, changed: Ro
     assert found.is_swept
 
 
-def test_forks_and_private_repositories_are_nobodys_candidates(server: SearchServer) -> None:
+def test_forks_and_private_repositories_are_not_candidates(server: SearchServer) -> None:
     rows = [repository(1, 2_000, DAY, private=True), repository(2, 2_000, DAY, fork=True), repository(3, 2_000, DAY)]
     server.hold(rows)
     found = swept(server, 10)
@@ -570,7 +570,9 @@ def test_a_watchlist_has_comments_blank_lines_and_names_twice(watchlist: Path, e
         (b"x" * 10_000, f"'{'x' * 80}'"),
     ],
 )
-def test_a_line_that_names_none_is_told_and_the_others_count(watchlist: Path, line: bytes, shown: str | None) -> None:
+def test_a_line_without_a_name_is_reported_and_the_others_count(
+    watchlist: Path, line: bytes, shown: str | None
+) -> None:
     watchlist.write_bytes(b"fatedier/frp\n" + line + b"\nnervosnetwork/ckb\n")
     names, complaints = read_watchlist(watchlist)
     assert names == ["fatedier/frp", "nervosnetwork/ckb"]
@@ -582,7 +584,7 @@ def test_a_line_that_names_none_is_told_and_the_others_count(watchlist: Path, li
     assert "secret" not in complaint
 
 
-def test_a_watchlist_that_cannot_be_read_is_told(watchlist: Path, tmp_path: Path) -> None:
+def test_an_unreadable_watchlist_is_reported(watchlist: Path, tmp_path: Path) -> None:
     for path in (watchlist, tmp_path):
         names, (complaint,) = read_watchlist(path)
         assert names == []
@@ -640,11 +642,11 @@ def test_gone_is_gone_after_28_days_and_not_before(is_swept: bool) -> None:
     assert made[0].reason == "not public for 28 days"
 
 
-def test_who_is_seen_public_is_not_gone() -> None:
+def test_a_public_repository_is_not_gone() -> None:
     assert changes([member(1, gone_days=40)], [candidate(1)], 10, is_swept=True) == []
 
 
-def test_who_is_not_wanted_stays_while_there_is_room() -> None:
+def test_a_member_not_wanted_stays_while_there_is_room() -> None:
     assert named(changes([member(1)], [candidate(2)], 2, is_swept=True)) == [("entered", 2)]
 
 
@@ -657,7 +659,7 @@ def test_the_least_of_those_not_wanted_makes_room_for_a_clear_lead() -> None:
         assert changes(members[1:], wanted, 2, is_swept=is_swept) == []
 
 
-def test_who_is_too_old_for_a_rule_makes_room_for_whom_it_finds() -> None:
+def test_a_member_too_old_for_a_rule_makes_room_for_its_finds() -> None:
     """Otherwise the places of the young fill up with repositories that were young once, and have more stars by now."""
     members = [
         replace(member(1, 400, "last_quarter"), created_on=dt.date(2026, 1, 1)),
@@ -676,7 +678,7 @@ def test_zero_stars_do_not_displace_zero_stars_and_unknown_ones_are_not_few() ->
     assert changes([member(1, None)], [candidate(2, 10**6)], 1, is_swept=True) == []
 
 
-def test_a_newcomer_with_too_few_stars_does_not_stand_in_the_way_of_the_next() -> None:
+def test_a_newcomer_with_too_few_stars_does_not_block_the_next() -> None:
     made = changes([member(1, 1_000)], [candidate(2, 50), candidate(3, 2_000)], 1, is_swept=True)
     assert named(made) == [("left", 1), ("entered", 3)]
 
@@ -696,7 +698,7 @@ def test_the_watchlist_may_be_larger_than_the_universe() -> None:
     assert named(made) == [("left", 6), ("entered", 1), ("entered", 2), ("entered", 3), ("entered", 4)]
 
 
-def test_a_sweep_that_found_nothing_removes_nobody() -> None:
+def test_a_sweep_that_found_nothing_removes_no_member() -> None:
     assert changes([member(number) for number in range(1, 11)], [], 10, is_swept=True) == []
 
 

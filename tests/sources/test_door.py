@@ -173,7 +173,7 @@ def test_an_attribute_that_cannot_be_is_unknown_and_the_total_stays(change: dict
         ({"databaseId": 9}, "repo_id is 9, which is another repository"),
     ],
 )
-def test_an_answer_without_a_believable_total_is_no_observation(change: dict[str, Any], reason: str) -> None:
+def test_a_response_without_a_valid_total_is_not_an_observation(change: dict[str, Any], reason: str) -> None:
     row = observed({"data": {"nodes": [node(1) | change, node(2), node(3), None]}})[1]
     assert row.get("stars_total") is None
     assert reason in row["reason"]

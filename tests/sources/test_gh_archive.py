@@ -156,7 +156,7 @@ def test_an_id_may_be_a_number() -> None:
     assert given_in(parsed(file_of(star(1) | {"id": FIRST_ID + 1}, star(2)))) == [expected(1), expected(2)]
 
 
-def test_both_layouts_may_stand_in_one_file() -> None:
+def test_one_file_may_contain_both_layouts() -> None:
     mixed = [star(1), old_star(2, "2024-12-03T07:30:00-08:00"), star(3), event("PushEvent", 4), star(5)]
     hour = parsed(file_of(*mixed * 3))
     at = dt.datetime(2024, 12, 3, 15, 30)
@@ -213,7 +213,7 @@ def test_keys_come_in_any_order(modern: list[int], old: list[int]) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("at", [0, 2, 4])
-def test_an_event_that_is_no_star_is_set_aside_alone(fields: dict[str, Any], reason: str, at: int) -> None:
+def test_a_malformed_star_event_is_set_aside_alone(fields: dict[str, Any], reason: str, at: int) -> None:
     events = [star(number) for number in range(1, 6)]
     events[at] = star(9, **fields)
     hour = parsed(file_of(*events))
@@ -253,7 +253,7 @@ def test_the_last_line_needs_no_end(last: Event) -> None:
     assert parsed(zipped(content[:-1])).events == 8
 
 
-def test_garbage_between_good_lines_is_told_by_its_line_without_its_text() -> None:
+def test_garbage_lines_are_reported_by_number_without_their_text() -> None:
     garbage = [LOGIN.encode(), b"[]", b"7", b"{", b'{"type":7}', b'{"type":"a b"}', b'{"type":""}', b"\x00\xff", b"{}"]
     garbage.append(b"[" * 100_000)
     lines: list[Event | bytes] = []
@@ -271,7 +271,7 @@ def test_a_star_whose_line_is_cut_off_is_set_aside(keep: int) -> None:
     assert (given_in(hour), reasons_of(hour)) == ([expected(1), expected(3)], [(2, CUT_OFF)])
 
 
-def test_lines_that_make_sense_only_together_are_none() -> None:
+def test_lines_that_are_valid_only_joined_are_set_aside() -> None:
     opens, closes = line(star(1))[:-1] + b',"z":[1', line(star(2)) + b"]}"
     both = line(star(3)) + b"," + line(star(4))
     hour = parsed(file_of(opens, closes, both, star(5)))
@@ -294,7 +294,7 @@ def test_a_broken_name_is_not_quoted() -> None:
 SAYS_STAR = {"message": '","type":"WatchEvent","actor":{"id":1 {"id":"1","type":"WatchEvent"', "type": "WatchEvent"}
 
 
-def test_what_an_event_says_of_stars_makes_it_none() -> None:
+def test_text_about_stars_does_not_make_an_event_a_star() -> None:
     says = [event("PushEvent", 1, payload=SAYS_STAR), {"payload": SAYS_STAR} | event("ForkEvent", 2, payload=SAYS_STAR)]
     says += [old_event("IssuesEvent", 3, payload=SAYS_STAR)]
     hour = parsed(file_of(*says, star(4, org={"type": "PushEvent"})))
@@ -302,7 +302,7 @@ def test_what_an_event_says_of_stars_makes_it_none() -> None:
     assert hour.event_mix == {"PushEvent": 1, "ForkEvent": 1, "IssuesEvent": 1, "WatchEvent": 1}
 
 
-def test_a_type_stands_under_its_own_name_only() -> None:
+def test_a_type_counts_only_under_its_own_name() -> None:
     odd = {"id": str(FIRST_ID + 1), "kind": "WatchEvent"} | {"actor": {"id": 1}, "type": "PushEvent"}
     hour = parsed(file_of(*(event("PushEvent", n) for n in range(5)), star(6), odd, star(7), odd, *plain_hour(0, 5)))
     assert (given_in(hour), hour.event_mix) == ([expected(6), expected(7)], {"PushEvent": 12, "WatchEvent": 2})
@@ -315,7 +315,7 @@ def test_unknown_types_are_counted_under_their_names() -> None:
     assert given_in(hour) == [expected(50)]
 
 
-def test_ids_of_any_length_stand_in_one_chunk() -> None:
+def test_ids_of_any_length_fit_in_one_chunk() -> None:
     ids = [str(10**n) for n in range(19)] * 3
     hour = parsed(
         file_of(*(event("PushEvent", id=number) if n % 2 else star(id=number) for n, number in enumerate(ids)))
@@ -436,7 +436,7 @@ def is_beginning(stars: Sequence[Star]) -> bool:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 100, 1 << 20])
-def test_a_file_cut_anywhere_keeps_what_stands_before(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_file_keeps_the_lines_before_the_cut(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gh_archive, "CHUNK_BYTES", chunk)
     most = 0
     for length in range(0, len(WHOLE), 5 if chunk == 1 else 1):
@@ -613,7 +613,7 @@ def test_a_star_given_twice_counts_once_the_first() -> None:
     assert (given_in(hour), hour.duplicates, hour.events) == ([expected(1), expected(2)], 2, 4)
 
 
-def test_of_stars_given_twice_the_first_line_counts_whatever_its_layout() -> None:
+def test_of_duplicate_stars_the_first_line_counts_in_any_layout() -> None:
     former = shuffled(star(5, repo={"id": 105, "name": "former/name"}), [6, 1, 3])
     pushes = [event("PushEvent", n) for n in range(10, 20)]
     hour = parsed(file_of(*pushes, star(1), former, star(2), star(5), *pushes))
@@ -649,7 +649,7 @@ def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert actor_key(tmp_path / "other.key") != key
 
 
-def test_whoever_comes_first_makes_the_key(tmp_path: Path) -> None:
+def test_the_first_process_makes_the_key(tmp_path: Path) -> None:
     barrier = threading.Barrier(8)
 
     def made(_: int) -> bytes:
@@ -664,7 +664,7 @@ def test_whoever_comes_first_makes_the_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"x" * 33])
-def test_a_key_that_is_none_hashes_nobody(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_key_hashes_no_account(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "actor.key").write_bytes(content)
     with pytest.raises(ValueError, match="not a key of 32 bytes"):
         actor_key(tmp_path / "actor.key")
@@ -756,7 +756,7 @@ def test_a_transfer_that_broke_gives_the_same_hour(server: UpstreamServer, monke
     assert server.ranges == [None, None, "bytes=100-"]
 
 
-def test_hours_that_cannot_be_reached_are_told_until_there_are_too_many(server: UpstreamServer) -> None:
+def test_unreachable_hours_are_reported_until_there_are_too_many(server: UpstreamServer) -> None:
     for hour in DAY_HOURS[2:7] + DAY_HOURS[8:]:
         server.fail(file_name(hour), answers(403))
     hours = read_hours(over_http(server), DAY_HOURS, KEY)
@@ -767,19 +767,19 @@ def test_hours_that_cannot_be_reached_are_told_until_there_are_too_many(server: 
     assert threads_left() == []
 
 
-def test_hours_that_are_missing_are_no_broken_upstream(upstream_server: UpstreamServer) -> None:
+def test_missing_hours_are_not_a_broken_upstream(upstream_server: UpstreamServer) -> None:
     assert {hour.status for hour in read_hours(over_http(upstream_server), DAY_HOURS, KEY)} == {"missing"}
     assert len(upstream_server.requests) == 24
 
 
-def test_no_more_than_a_few_files_are_asked_for_ahead(server: UpstreamServer) -> None:
+def test_only_a_few_files_are_requested_ahead(server: UpstreamServer) -> None:
     hours = read_hours(over_http(server), DAY_HOURS, KEY)
     for number, _ in enumerate(hours, 1):
         time.sleep(0.01)
         assert len(server.requests) <= number + gh_archive.HOURS_AHEAD
 
 
-def test_who_stops_early_leaves_nothing_behind(server: UpstreamServer) -> None:
+def test_a_reader_that_stops_early_leaves_nothing_behind(server: UpstreamServer) -> None:
     requested: list[dt.datetime] = []
 
     def asking() -> Iterator[dt.datetime]:
@@ -803,7 +803,7 @@ def test_a_fault_of_ours_is_not_taken_for_the_upstreams(server: UpstreamServer) 
     assert threads_left() == []
 
 
-def test_a_disk_that_breaks_in_mid_file_is_told(tmp_path: Path) -> None:
+def test_a_disk_failure_in_mid_file_is_reported(tmp_path: Path) -> None:
     class Broken(Upstream):
         def open(self, name: str, *, through: Path | None = None) -> BinaryIO | None:
             class File(io.BytesIO):
@@ -910,7 +910,7 @@ def loaded(
         ),
     ],
 )
-def test_a_day_is_told_by_its_hours(
+def test_the_state_of_a_day_follows_from_its_hours(
     statuses: dict[str, Status], status: str, reason: str | None, observed: int
 ) -> None:
     rows = loaded(day_of(**statuses))
@@ -924,7 +924,7 @@ def test_a_day_is_told_by_its_hours(
     assert len(rows["gh_archive_quarantine"]) == sum(each == "refused" for each in statuses.values())
 
 
-def test_an_hours_row_tells_all_of_it() -> None:
+def test_the_row_of_an_hour_is_complete() -> None:
     late = star(1, HOUR - dt.timedelta(days=3))
     [row] = loaded([parsed(file_of(star(2), late, star(3), star(2), b"x", event("PushEvent", 4)))])["gh_archive_hours"]
     assert row["fetched_at"] is not None
@@ -997,7 +997,7 @@ FORMER = Standing("observed", 30, 20, DAY - dt.timedelta(days=2), DAY)
 
 
 @pytest.mark.parametrize("status", ["not_reached", "missing", "refused", "partial"])
-def test_a_reading_that_tells_less_leaves_what_stands(status: Status) -> None:
+def test_a_worse_reading_leaves_the_previous_one(status: Status) -> None:
     hours = day_of(h5=status)
     [batch] = batches(hours, dict.fromkeys(DAY_HOURS, FORMER), "run")
     assert DAY_HOURS[5] not in batch.tables["gh_archive_hours"]["file_hour"].to_pylist()
@@ -1023,7 +1023,7 @@ def test_a_reading_that_tells_less_leaves_what_stands(status: Status) -> None:
         ("partial", "refused", False),
     ],
 )
-def test_a_reading_that_tells_as_much_takes_its_place(former: str, status: Status, is_replaced: bool) -> None:
+def test_an_equally_good_reading_replaces_the_previous_one(former: str, status: Status, is_replaced: bool) -> None:
     hour = read(5, status)
     held = Standing(former, 0, 0, DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=1))
     assert hour.is_worse_than(held) is not is_replaced
@@ -1034,7 +1034,7 @@ def test_a_reading_that_tells_as_much_takes_its_place(former: str, status: Statu
         assert row["first_day"] == DAY - dt.timedelta(days=1)
 
 
-def test_a_reading_that_is_not_heard_is_told_of() -> None:
+def test_an_ignored_reading_is_reported() -> None:
     hour = read(5, "not_reached")
     (batch,) = batches([hour], {hour.file_hour: Standing("observed", 9, 1)}, "run")
     assert batch.unheard == [f"{hour.reason}; the earlier reading of this hour is kept"]
@@ -1042,14 +1042,14 @@ def test_a_reading_that_is_not_heard_is_told_of() -> None:
     assert batch.unheard == []
 
 
-def test_a_file_cut_earlier_than_before_tells_less() -> None:
+def test_a_file_truncated_earlier_than_before_is_worse() -> None:
     hour = read(5, "partial")
     for events, is_worse in ((hour.events - 1, False), (hour.events, False), (hour.events + 1, True)):
         assert hour.is_worse_than(Standing("partial", events, 0)) is is_worse
         assert not read(5).is_worse_than(Standing("observed", 9, 0))
 
 
-def test_an_emptied_file_tells_less_and_a_corrected_one_does_not() -> None:
+def test_an_emptied_file_is_worse_and_a_corrected_one_is_not() -> None:
     hour = read(5, events=[star(1), star(2)])
     for events, is_worse in ((2, False), (20, False), (21, True)):
         assert hour.is_worse_than(Standing("observed", events, 0)) is is_worse
@@ -1132,7 +1132,7 @@ def test_an_hour_that_is_gone_does_not_count_its_neighbours_copies_again(state: 
     ("day", "skipped"),
     [((2012, 3, 11), 2), ((2014, 3, 9), 2), ((2012, 11, 4), None), ((2012, 3, 12), None), ((2015, 3, 8), None)],
 )
-def test_the_hour_that_pacific_clocks_skip_is_not_asked_for_before_2015(
+def test_the_hour_that_pacific_clocks_skip_is_not_requested_before_2015(
     day: tuple[int, int, int], skipped: int | None
 ) -> None:
     assert [hour.hour for hour in hours_of(dt.date(*day))] == [hour for hour in range(24) if hour != skipped]

@@ -99,7 +99,7 @@ def test_text_that_looks_like_a_value_stays_text(text: str) -> None:
     assert day.set_aside == []
 
 
-def test_blank_lines_are_no_rows() -> None:
+def test_blank_lines_are_not_rows() -> None:
     day = parsed(file_of_lines([line(row(1)), b"\n", b"\r\n", line(row(2)), b"broken\n", line(row(3)), b"\n"]))
     assert rows_of(day) == [2, 3, 5]
     assert reasons_of(day) == [(4, "1 fields instead of 11")]
@@ -297,7 +297,7 @@ def test_two_stray_quotes_do_not_make_one_row_of_two(name: str) -> None:
 
 
 @pytest.mark.parametrize("closing", ['say ""hi""', "x", ", x", ""])
-def test_a_stray_quote_that_a_later_quote_closes_swallows_no_row(closing: str) -> None:
+def test_a_stray_quote_closed_by_a_later_one_loses_no_row(closing: str) -> None:
     """The joined text has eleven cells, so a reader that only counts cells would take it for one row."""
     lines = [line(cells) for cells in lists("A", "B", "C")]
     lines[1] = lines[1].replace(b"a thing", b'"a thing')
@@ -308,7 +308,7 @@ def test_a_stray_quote_that_a_later_quote_closes_swallows_no_row(closing: str) -
     assert reasons_of(day) == [(3, STRAY)]
 
 
-def test_a_quote_at_a_rows_end_closes_no_stray_one() -> None:
+def test_a_quote_at_the_end_of_a_row_does_not_close_a_stray_one() -> None:
     lines = [line(cells) for cells in lists("A", "B", "C")]
     lines[1] = lines[1].replace(b"a thing", b'"a thing')
     lines[4] = lines[4].replace(b"a thing", b'7" screen"')
@@ -410,7 +410,7 @@ CORRUPTIONS: dict[str, Callable[[bytes], bytes]] = {
 
 @given(st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-def test_rows_that_are_corrupted_take_no_other_row_with_them(data: st.DataObject) -> None:
+def test_corrupted_rows_affect_no_other_row(data: st.DataObject) -> None:
     rows = data.draw(well_formed(min_rows=2))
     at = data.draw(st.sets(st.integers(0, len(rows) - 1), min_size=1, max_size=len(rows) - 1))
     lines = [line(cells) for cells in rows]
@@ -432,7 +432,7 @@ def test_rows_that_are_corrupted_take_no_other_row_with_them(data: st.DataObject
 # Many days.
 
 
-def test_days_come_in_the_order_asked_whatever_their_fate(upstream_server: UpstreamServer) -> None:
+def test_days_come_in_the_requested_order_in_any_state(upstream_server: UpstreamServer) -> None:
     days = [DAY + dt.timedelta(offset) for offset in range(20)]
     for number, day in enumerate(days):
         if number % 3 == 0:
@@ -520,7 +520,7 @@ def test_a_later_file_replaces_its_day_and_no_other(loads: Loads) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"<html>\n", b"", file_of([row(1, stars="n/a")])])
-def test_a_missing_or_refused_reading_leaves_a_day_that_stood_as_it_was(loads: Loads, content: bytes | None) -> None:
+def test_a_missing_or_refused_reading_leaves_a_loaded_day_unchanged(loads: Loads, content: bytes | None) -> None:
     loads.load(reading(lists("A")), run_id="good")
     before = [loads.rows("*", "rankings"), loads.rows("*", "rankings_days")]
     bad = parse_day(DAY, content, "day.csv")
@@ -530,7 +530,7 @@ def test_a_missing_or_refused_reading_leaves_a_day_that_stood_as_it_was(loads: L
     assert refused == ([] if content is None else [(bad.reason, "bad")])
 
 
-def test_a_day_that_never_stood_is_known_as_missing_or_refused_until_it_is_read(loads: Loads) -> None:
+def test_a_day_never_loaded_is_missing_or_refused_until_it_is_read(loads: Loads) -> None:
     loads.load(parse_day(DAY, None, "0.csv"), parse_day(DAY + dt.timedelta(1), b"<html>\n", "1.csv"))
     assert loads.rows("status, rows_read, lists", "rankings_days") == [("missing", None, None), ("refused", None, None)]
     assert loads.rows("*", "rankings") == []

@@ -85,7 +85,7 @@ def many(hub: GitHub, count: int, path: str = PATH, **options: Any) -> Any:
 # requests and responses
 
 
-async def test_a_question_is_asked_in_the_words_of_the_api() -> None:
+async def test_a_request_has_the_headers_of_the_api() -> None:
     async with GitHubServer() as server:
         await get(server)
         (request,) = server.requests
@@ -96,13 +96,13 @@ async def test_a_question_is_asked_in_the_words_of_the_api() -> None:
     assert request.headers["user-agent"].startswith("reposignal/")
 
 
-async def test_without_a_token_none_is_sent() -> None:
+async def test_without_a_token_no_header_is_sent() -> None:
     async with GitHubServer() as server:
         await get(server, tokens=())
         assert "authorization" not in server.requests[0].headers
 
 
-async def test_an_answer_holds_content_etag_links_and_time() -> None:
+async def test_a_response_has_content_etag_links_and_time() -> None:
     links = '<https://x/repositories/1/h?page=2>; rel="next", <https://x/repositories/1/h?page=9>; rel="last"'
     reply = Reply(200, [{"week": 1}], {"ETag": 'W/"one"', "Link": links})
     async with GitHubServer(lambda request: reply) as server, asking(server) as hub:
@@ -147,7 +147,7 @@ async def test_what_has_not_changed_is_304_and_counted() -> None:
         (422, {"message": "Validation Failed"}, None),
     ],
 )
-async def test_a_refusal_is_an_answer_at_once(status: int, content: Any, refusal: str | None) -> None:
+async def test_a_refusal_is_a_response_at_once(status: int, content: Any, refusal: str | None) -> None:
     async with GitHubServer(lambda request: Reply(status, content)) as server:
         server.open_account(TOKENS[0], "core", limit=5000)
         answer = await get(server)
@@ -155,19 +155,19 @@ async def test_a_refusal_is_an_answer_at_once(status: int, content: Any, refusal
     assert (answer.status, answer.content, answer.refusal) == (status, content, refusal)
 
 
-async def test_a_blocked_repository_is_no_limit_even_on_the_last_request() -> None:
+async def test_a_blocked_repository_is_not_a_limit_even_on_the_last_request() -> None:
     reply = Reply(403, {"block": {"reason": "tos"}}, {"X-RateLimit-Remaining": "0", "Retry-After": "60"})
     async with GitHubServer(lambda request: reply) as server:
         assert (await get(server)).refusal == "blocked"
 
 
-async def test_a_refusal_may_be_no_json() -> None:
+async def test_a_refusal_need_not_be_json() -> None:
     async with GitHubServer(lambda request: Reply(404, body=b"<html>")) as server:
         answer = await get(server)
     assert (answer.status, answer.content, answer.refusal) == (404, None, "not_found")
 
 
-async def test_what_is_still_being_computed_is_asked_for_again() -> None:
+async def test_a_result_still_being_computed_is_requested_again() -> None:
     async with GitHubServer(in_turn(Reply(202), Reply(202), Reply(200, [1]))) as server:
         assert (await get(server)).content == [1]
         assert len(server.requests) == 3
@@ -215,7 +215,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize(("reply", "cause"), PASSING)
-async def test_what_passes_is_tried_again(reply: Reply, cause: str) -> None:
+async def test_a_transient_error_is_retried(reply: Reply, cause: str) -> None:
     logged: list[str] = []
     async with GitHubServer(in_turn(*[reply] * (ATTEMPTS - 1), Reply(200, [1]))) as server:
         async with asking(server, log=logged.append) as hub:
@@ -226,26 +226,26 @@ async def test_what_passes_is_tried_again(reply: Reply, cause: str) -> None:
 
 
 @pytest.mark.parametrize(("reply", "cause"), PASSING)
-async def test_what_does_not_pass_is_an_error_after_the_last_attempt(reply: Reply, cause: str) -> None:
+async def test_a_lasting_error_is_raised_after_the_last_attempt(reply: Reply, cause: str) -> None:
     async with GitHubServer(lambda request: reply) as server:
         assert await error_of(server) == f"{server.base}{PATH}: {cause} after {ATTEMPTS} attempts"
         assert len(server.requests) == ATTEMPTS
 
 
-async def test_nobody_listening_is_an_error() -> None:
+async def test_a_refused_connection_is_an_error() -> None:
     async with GitHubServer() as server:
         pass
     assert await error_of(server) == f"{server.base}{PATH}: ConnectError after {ATTEMPTS} attempts"
 
 
-async def test_an_answer_that_stalls_is_given_up_and_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stalled_response_is_abandoned_and_requested_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(github, "READ_SECONDS", 0.1)
     async with GitHubServer(in_turn(Reply(after_seconds=1), Reply(200, [1]))) as server:
         assert (await get(server)).content == [1]
         assert len(server.requests) == 2
 
 
-async def test_a_body_that_drips_for_ever_is_given_up_and_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_never_ends_is_abandoned_and_requested_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(github, "ANSWER_SECONDS", 0.3)
     drips = Reply(200, list(range(99)), drips_seconds=0.05)
     async with GitHubServer(in_turn(drips, drips, Reply(200, [1]))) as server:
@@ -274,7 +274,7 @@ async def test_a_huge_body_is_refused_at_once(reply: Reply, monkeypatch: pytest.
         assert len(server.requests) == 1
 
 
-async def test_a_server_that_is_down_says_when_to_ask_again() -> None:
+async def test_a_server_that_is_down_sets_the_time_of_the_retry() -> None:
     async with GitHubServer(in_turn(Reply(503, headers={"Retry-After": "1"}), Reply())) as server:
         began = time.monotonic()
         await get(server)
@@ -287,7 +287,7 @@ async def test_a_server_that_is_down_says_when_to_ask_again() -> None:
 # GraphQL queries that are too large
 
 
-async def test_part_of_an_answer_is_an_answer() -> None:
+async def test_a_partial_response_is_a_response() -> None:
     content = {"data": {"a": {"id": 1}, "b": None}, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED", "path": ["b"]}]}
     async with GitHubServer(lambda request: Reply(200, content)) as server, asking(server) as hub:
         assert (await hub.graphql("{x}")).content == content
@@ -332,7 +332,7 @@ async def test_a_refused_query_is_an_error() -> None:
 # several tokens
 
 
-async def test_the_token_with_the_most_left_is_asked_with() -> None:
+async def test_the_token_with_the_most_left_is_used() -> None:
     async with GitHubServer() as server:
         for token, remaining in zip(TOKENS, (300, 4000, 1000), strict=True):
             server.open_account(token, "core", limit=5000, remaining=remaining)
@@ -355,7 +355,7 @@ async def test_tokens_share_the_work_as_they_are_spent() -> None:
         assert [server.accounts[token, "core"].remaining for token in TOKENS] == [4980] * 3
 
 
-async def test_a_token_that_stands_twice_is_one() -> None:
+async def test_a_duplicate_token_counts_once() -> None:
     async with GitHubServer() as server:
         server.open_account(TOKENS[0], "core", limit=5000)
         async with asking(server, (TOKENS[0], f" {TOKENS[0]} ", "")) as hub:
@@ -382,7 +382,7 @@ async def test_a_token_that_is_revoked_in_mid_run_is_dropped_and_nothing_is_lost
     assert logged == ["token 2 of 3 was refused"]
 
 
-async def test_a_token_that_was_revoked_before_the_run_is_asked_with_once() -> None:
+async def test_a_token_revoked_before_the_run_is_used_once() -> None:
     async with GitHubServer() as server:
         server.revoked.update(TOKENS[:2])
         async with asking(server, TOKENS) as hub:
@@ -392,7 +392,7 @@ async def test_a_token_that_was_revoked_before_the_run_is_asked_with_once() -> N
         assert [request.token for request in server.rate_limit_requests].count(TOKENS[0]) == 1
 
 
-async def test_when_every_token_is_refused_nothing_is_asked_without_one() -> None:
+async def test_when_every_token_is_refused_no_request_is_sent_without_one() -> None:
     async with GitHubServer(lambda request: Reply(401)) as server:
         async with asking(server, TOKENS[:2]) as hub:
             for error in await many(hub, 5):
@@ -403,7 +403,7 @@ async def test_when_every_token_is_refused_nothing_is_asked_without_one() -> Non
         assert await error_of(server) == f"{server.base}: the token was refused"
 
 
-async def test_where_a_token_is_needed_and_there_is_none_says_so_and_the_rest_goes_on() -> None:
+async def test_a_missing_token_is_reported_and_requests_without_one_continue() -> None:
     def answer(request: Request) -> Reply:
         return Reply(401) if request.resource == "graphql" else Reply()
 
@@ -438,7 +438,7 @@ async def test_the_reserve_is_never_touched(concurrency: int) -> None:
     assert_fit_to_be_seen(errors[0])
 
 
-async def test_a_server_that_does_not_tell_beforehand_is_found_out_by_one_request() -> None:
+async def test_one_request_finds_the_limit_of_a_server_without_rate_limit_endpoint() -> None:
     async with GitHubServer(lambda request: Reply(after_seconds=0.005)) as server:
         account = server.open_account(TOKENS[0], "core", limit=5000, remaining=104)
         server.accounts["another", "core"] = account
@@ -472,7 +472,7 @@ async def test_a_small_limit_keeps_a_tenth_and_search_keeps_nothing() -> None:
         assert search.lowest == 0
 
 
-async def test_answers_that_cost_nothing_are_asked_for_down_to_the_reserve() -> None:
+async def test_free_responses_are_requested_down_to_the_reserve() -> None:
     async with GitHubServer(lambda request: Reply(304, after_seconds=0.002)) as server, asking(server) as hub:
         server.open_account(TOKENS[0], "core", limit=5000, remaining=103)
         answers = await many(hub, 50, etag='"one"')
@@ -572,7 +572,7 @@ async def test_answers_that_are_lost_may_have_been_charged(lost: Reply) -> None:
     assert min(lowest) == 100
 
 
-async def test_an_outage_is_no_spent_limit() -> None:
+async def test_an_outage_is_not_a_spent_limit() -> None:
     async with GitHubServer(lambda request: Reply(resets=True)) as server, asking(server, backoff_seconds=0.001) as hub:
         server.open_account(TOKENS[0], "core", limit=5000, remaining=150)
         for error in await many(hub, 30):
@@ -600,7 +600,7 @@ async def test_a_limit_for_ever_is_not_waited_for(headers: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1.5", "9" * 5000])
-async def test_headers_that_say_nothing_are_passed_over(text: str) -> None:
+async def test_meaningless_headers_are_ignored(text: str) -> None:
     names = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "Date", "Link", "ETag")
     headers = dict.fromkeys(names, text)
     async with GitHubServer(in_turn(Reply(429, headers=headers), Reply(headers=headers))) as server:
@@ -608,7 +608,7 @@ async def test_headers_that_say_nothing_are_passed_over(text: str) -> None:
         assert server.requests[1].at - server.requests[0].at >= 0.2
 
 
-async def test_a_spent_graphql_limit_is_said_with_status_200() -> None:
+async def test_a_spent_graphql_limit_has_status_200() -> None:
     spent = Reply(200, {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]},
                  {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0"})  # fmt: skip
 
@@ -698,20 +698,20 @@ async def test_another_token_is_used_while_one_is_limited() -> None:
         pytest.param({"message": "Maximum number of login attempts exceeded. Please try again later."}, id="logins"),
     ],
 )
-async def test_a_secondary_limit_is_known_by_its_words(content: Any) -> None:
+async def test_a_secondary_limit_is_recognised_by_its_message(content: Any) -> None:
     async with GitHubServer(in_turn(Reply(403, content, {"X-RateLimit-Remaining": "3000"}), Reply())) as server:
         assert (await get(server)).status == 200
         assert server.requests[1].at - server.requests[0].at >= 0.2
 
 
-async def test_the_words_of_a_repository_are_no_limit() -> None:
+async def test_the_text_of_a_repository_is_not_a_limit() -> None:
     content = {"message": "secondary rate limit"}
     async with GitHubServer(lambda request: Reply(200, content)) as server:
         assert (await get(server)).content == content
         assert len(server.requests) == 1
 
 
-async def test_a_secondary_limit_of_graphql_is_said_with_status_200() -> None:
+async def test_a_secondary_limit_of_graphql_has_status_200() -> None:
     limited = [Reply(200, {"errors": [{"message": SECONDARY["message"]}]}), Reply(200, SECONDARY)]
     async with GitHubServer(in_turn(*limited, Reply(200, {"data": {}}))) as server, asking(server) as hub:
         assert (await hub.graphql("{x}")).content == {"data": {}}
@@ -734,7 +734,7 @@ async def test_a_secondary_limit_without_retry_after_doubles_its_pause() -> None
     assert len(logged) == 4
 
 
-async def test_a_secondary_limit_strikes_once_however_many_meet_it() -> None:
+async def test_a_secondary_limit_counts_once_for_concurrent_requests() -> None:
     def answer(request: Request) -> Reply:
         return Reply(403, SECONDARY, after_seconds=0.05) if len(server.requests) <= 10 else Reply()
 
@@ -779,7 +779,7 @@ async def test_the_pace_of_a_minute_lets_a_burst_through_and_then_holds(monkeypa
     assert all(last - first > 0.8 for first, last in zip(times, times[11:], strict=False))
 
 
-async def test_so_many_are_in_flight_and_no_more() -> None:
+async def test_the_number_of_requests_in_flight_is_limited() -> None:
     async with GitHubServer(lambda request: Reply(after_seconds=0.1)) as server:
         server.open_account(TOKENS[0], "core", limit=5000)
         async with asking(server, concurrency=7) as hub:
@@ -787,7 +787,7 @@ async def test_so_many_are_in_flight_and_no_more() -> None:
         assert server.most_in_flight == 7
 
 
-async def test_a_question_that_is_taken_back_frees_its_place() -> None:
+async def test_a_cancelled_request_frees_its_place() -> None:
     async with GitHubServer(lambda request: Reply(after_seconds=5 if request.path == "/slow" else 0)) as server:
         server.open_account(TOKENS[0], "core", limit=5000, remaining=103)
         async with asking(server, concurrency=2) as hub:
@@ -804,7 +804,7 @@ async def test_a_question_that_is_taken_back_frees_its_place() -> None:
 # redirects
 
 
-async def test_a_redirect_is_followed_and_told() -> None:
+async def test_a_redirect_is_followed_and_reported() -> None:
     def answer(request: Request) -> Reply:
         if request.path == "/api/v3/repos/a/b":
             return Reply(301, headers={"Location": f"{server.base}/api/v3/repositories/7?page=2"})
@@ -850,7 +850,7 @@ async def test_redirects_without_end_are_an_error() -> None:
         "http://[",
     ],
 )
-async def test_a_redirect_elsewhere_is_an_error_and_no_token_goes_there(location: str) -> None:
+async def test_a_redirect_to_another_host_is_an_error_and_sends_no_token(location: str) -> None:
     async with GitHubServer() as elsewhere, GitHubServer() as server:
         where = location.format(elsewhere=elsewhere.port, port=server.port)
         server.answer = in_turn(Reply(302, headers={"Location": where}), Reply())
@@ -865,7 +865,7 @@ async def test_a_redirect_elsewhere_is_an_error_and_no_token_goes_there(location
 # limit headers
 
 
-async def test_rate_limits_say_what_each_token_has_left_and_cost_nothing() -> None:
+async def test_rate_limits_show_what_each_token_has_left_at_no_cost() -> None:
     async with GitHubServer() as server:
         accounts = [server.open_account(token, "core", limit=5000, remaining=left) for token, left in
                     zip(TOKENS, (4000, 0), strict=False)]  # fmt: skip
@@ -879,7 +879,7 @@ async def test_rate_limits_say_what_each_token_has_left_and_cost_nothing() -> No
     assert server.requests == []
 
 
-async def test_a_server_without_limits_is_asked_without_counting() -> None:
+async def test_a_server_without_limits_is_queried_without_counting() -> None:
     async with GitHubServer(lambda request: Reply(after_seconds=0.3)) as server, asking(server, ()) as hub:
         (found,) = await hub.rate_limits()
         assert (found.name, found.limits) == ("no token", {})
@@ -943,7 +943,7 @@ async def test_a_base_that_is_not_one_is_an_error_without_its_secrets(base: str,
     assert_no_token("".join(traceback.format_exception(raised.value)))
 
 
-async def test_a_path_that_would_lead_elsewhere_is_not_asked_for() -> None:
+async def test_a_path_that_leads_elsewhere_is_not_requested() -> None:
     async with GitHubServer() as server, asking(server) as hub:
         with pytest.raises(ValueError, match="slash"):
             await hub.get("@elsewhere/")

@@ -102,7 +102,7 @@ def test_a_day_is_known_from_its_end_and_the_slack_on(minutes: int, zone: ZoneIn
 
 
 @pytest.mark.parametrize("zone", ZONES, ids=str)
-def test_sql_says_what_python_says(zone: ZoneInfo) -> None:
+def test_sql_and_python_agree(zone: ZoneInfo) -> None:
     days = StarDays(zone, STAR_DAYS.slack)
     sql = f"""
         select instant, {days.last_known_sql("instant")} as last_known

@@ -96,7 +96,7 @@ def test_a_week_that_does_not_add_up_is_set_aside_and_not_covered() -> None:
         ("x" * 100_000, "no week"),
     ],
 )
-def test_what_is_no_week_is_set_aside_with_its_cause(entry: Any, cause: str) -> None:
+def test_an_invalid_week_is_set_aside_with_its_cause(entry: Any, cause: str) -> None:
     reads = parse_page(ASK, answer([entry, *weeks(3)[1:]]))
     assert cause in reads.quarantine[0]["reason"]
     assert len(reads.quarantine[0]["row_text"]) <= 1_000
@@ -104,7 +104,7 @@ def test_what_is_no_week_is_set_aside_with_its_cause(entry: Any, cause: str) -> 
     assert max(row["last_day"] for row in reads.reads) == SUNDAY - DAY
 
 
-def test_stars_on_days_to_come_are_no_stars() -> None:
+def test_stars_on_future_days_do_not_count() -> None:
     content = weeks(2)
     content[0] = week(SUNDAY, 1, 2, 3, 4, 5, 9, 9)
     reads = parse_page(ASK, answer(content))
@@ -114,7 +114,7 @@ def test_stars_on_days_to_come_are_no_stars() -> None:
     assert "days to come" in reads.quarantine[0]["reason"]
 
 
-def test_an_empty_first_page_is_an_error_not_no_stars() -> None:
+def test_an_empty_first_page_is_an_error_and_not_zero_stars() -> None:
     reads = parse_page(ASK, answer([]))
     assert reads.weeks == []
     assert (reads.reads[0]["status"], reads.reads[0]["last_day"]) == ("empty", None)
@@ -156,7 +156,7 @@ def test_a_refusal_is_a_state_and_covers_nothing(status: int, content: Any, told
         ("/repos/a/b/stargazers/history", {}, "the answer does not name the repository"),
     ],
 )
-def test_a_history_is_believed_only_if_the_answer_names_the_repository(
+def test_a_history_is_accepted_only_if_the_response_names_the_repository(
     url: str, links: dict[str, str], reason: str
 ) -> None:
     reads = parse_page(ASK, answer(weeks(3), url=url, links=links))
@@ -179,7 +179,7 @@ def test_a_name_that_another_repository_took_does_not_bring_its_history() -> Non
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=20))
-def test_whatever_comes_becomes_rows_that_fit_the_tables(content: Any) -> None:
+def test_any_response_becomes_rows_that_fit_the_tables(content: Any) -> None:
     reads = parse_page(ASK, answer(content if isinstance(content, list) else [content]))
     pa.Table.from_pylist(reads.weeks, STAR_HISTORY)
     pa.Table.from_pylist(reads.reads, STAR_HISTORY_READS)
@@ -231,7 +231,7 @@ def home(tmp_path: Path) -> Home:
 YESTERDAY = TODAY - DAY
 
 
-def test_the_first_day_asks_for_everybody(home: Home) -> None:
+def test_the_first_day_requests_every_repository(home: Home) -> None:
     planned = home.plan(YESTERDAY, YESTERDAY, budget=5)
     assert len(planned.asks) == 70
     assert {ask.page for ask in planned.asks} == {1}
@@ -245,7 +245,7 @@ def test_a_run_cut_short_goes_on_with_the_others(home: Home) -> None:
     assert {ask.repo_id for ask in rest} == {ask.repo_id for ask in first[40:]}
 
 
-def test_a_normal_day_asks_for_those_whose_total_moved_and_a_seventh_of_the_quiet(home: Home) -> None:
+def test_a_normal_day_requests_moved_repositories_and_a_seventh_of_the_quiet(home: Home) -> None:
     home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
     moved = {3: 400, 9: 950}
     home.members = [Member(**{**vars(m), "stars_total": moved.get(m.repo_id, m.stars_total)}) for m in home.members]
@@ -256,7 +256,7 @@ def test_a_normal_day_asks_for_those_whose_total_moved_and_a_seventh_of_the_quie
     assert "left out" in planned.in_words
 
 
-def test_everybody_is_read_again_within_a_week_and_the_budget_holds(home: Home) -> None:
+def test_every_repository_is_read_again_within_a_week_within_the_budget(home: Home) -> None:
     home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
     read: set[int] = set()
     for n in range(1, 8):
@@ -267,13 +267,13 @@ def test_everybody_is_read_again_within_a_week_and_the_budget_holds(home: Home) 
     assert len(read) == 70
 
 
-def test_a_normal_day_asked_for_again_asks_nothing(home: Home) -> None:
+def test_a_repeated_normal_day_requests_nothing(home: Home) -> None:
     home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
     home.keep(home.plan(TODAY, TODAY, now=NOW + DAY).asks, NOW + DAY)
     assert home.plan(TODAY, TODAY, now=NOW + DAY).asks == []
 
 
-def test_a_clock_that_was_put_back_hides_no_load(home: Home) -> None:
+def test_a_clock_set_back_hides_no_load(home: Home) -> None:
     home.keep([Ask(1, "o/r1", 1)], NOW)
     home.keep([Ask(2, "o/r2", 1)], NOW - DAY)
     with home.warehouse.connected() as connection:
@@ -293,12 +293,12 @@ def test_the_budget_goes_to_what_moved_most_for_its_size(home: Home) -> None:
     assert len(chosen & {68, 69, 70}) == 3
 
 
-def test_a_day_asked_for_again_asks_nothing(home: Home) -> None:
+def test_a_repeated_day_requests_nothing(home: Home) -> None:
     home.keep(home.plan(YESTERDAY, YESTERDAY).asks, NOW)
     assert home.plan(YESTERDAY, YESTERDAY).asks == []
 
 
-def test_who_refused_today_is_asked_again_tomorrow(home: Home) -> None:
+def test_a_repository_refused_today_is_requested_again_tomorrow(home: Home) -> None:
     asks = home.plan(YESTERDAY, YESTERDAY).asks
     with home.warehouse.connected() as connection:
         for ask in asks:
@@ -308,7 +308,7 @@ def test_who_refused_today_is_asked_again_tomorrow(home: Home) -> None:
     assert len(home.plan(TODAY, TODAY, now=NOW + DAY).asks) == 70
 
 
-def test_a_backfill_asks_only_for_the_pages_that_lack(home: Home) -> None:
+def test_a_backfill_requests_only_missing_pages(home: Home) -> None:
     home.keep([ask for ask in home.plan(YESTERDAY, YESTERDAY).asks if ask.repo_id <= 60], NOW)
     two_years = TODAY - 730 * DAY
     planned = home.plan(two_years, YESTERDAY)
@@ -318,7 +318,7 @@ def test_a_backfill_asks_only_for_the_pages_that_lack(home: Home) -> None:
     assert home.plan(two_years, YESTERDAY).asks == []
 
 
-def test_a_backfill_that_rereads_asks_for_everything_once(home: Home) -> None:
+def test_a_backfill_that_rereads_requests_everything_once(home: Home) -> None:
     two_years = TODAY - 730 * DAY
     home.keep(home.plan(two_years, YESTERDAY).asks, NOW)
     with home.warehouse.connected() as connection:
@@ -330,12 +330,12 @@ def test_a_backfill_that_rereads_asks_for_everything_once(home: Home) -> None:
         assert plan(connection, home.members, two_years, YESTERDAY, **later).asks == []
 
 
-def test_a_backfill_asks_nothing_of_the_time_before_a_repository(home: Home) -> None:
+def test_a_backfill_requests_nothing_before_a_repository_existed(home: Home) -> None:
     home.members = [Member(1, "R_1", "o/r1", "search", 5, 0, TODAY - 10 * DAY)]
     assert [ask.page for ask in home.plan(TODAY - 730 * DAY, YESTERDAY).asks] == [1]
 
 
-def test_a_week_is_stored_again_only_when_it_says_something_new(home: Home) -> None:
+def test_a_week_is_stored_again_only_when_it_changed(home: Home) -> None:
     ask = Ask(1, "o/r1", 1)
     assert home.keep([ask], NOW) == 30
     assert home.keep([ask], NOW + dt.timedelta(hours=1)) == 0
@@ -372,7 +372,7 @@ def test_a_day_is_planned_once_it_is_known(home: Home) -> None:
     assert home.plan(YESTERDAY, YESTERDAY).asks == []
 
 
-def test_what_an_earlier_version_believed_too_early_is_read_again(home: Home) -> None:
+def test_what_an_earlier_version_accepted_too_early_is_read_again(home: Home) -> None:
     """Homes hold readings of 06:00 UTC that claim to cover yesterday."""
     asks = home.plan(YESTERDAY, YESTERDAY).asks
     early = NOW - dt.timedelta(hours=3)
@@ -410,7 +410,7 @@ class Unchanged:
         (dt.datetime(2026, 2, 21, 9), dt.datetime(2026, 2, 22, 7), False, SUNDAY - 2 * DAY),
     ],
 )
-def test_an_answer_of_304_confirms_the_days_that_are_known_by_then(
+def test_a_304_response_confirms_the_days_that_are_final_by_then(
     stored_at: dt.datetime, asked_at: dt.datetime, is_asked_in_full: bool, known_to: dt.date
 ) -> None:
     today = STAR_DAYS.day_of(stored_at)

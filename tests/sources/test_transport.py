@@ -62,7 +62,7 @@ def test_an_empty_file_is_a_file(server: UpstreamServer) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_file_that_is_not_there_is_asked_for_once(server: UpstreamServer, status: int) -> None:
+def test_a_missing_file_is_requested_once(server: UpstreamServer, status: int) -> None:
     server.fail("day.csv", answers(status))
     assert over_http(server).read("day.csv") is None
     assert len(server.requests) == 1
@@ -86,7 +86,7 @@ def test_a_refusal_is_an_error_at_once(server: UpstreamServer, status: int) -> N
         pytest.param(cuts_short, id="short body"),
     ],
 )
-def test_what_passes_is_tried_again(server: UpstreamServer, fault: Fault) -> None:
+def test_a_transient_error_is_retried(server: UpstreamServer, fault: Fault) -> None:
     server.fail("day.csv", fault, times=ATTEMPTS - 1)
     assert over_http(server).read("day.csv") == CONTENT
     assert len(server.requests) == ATTEMPTS
@@ -101,9 +101,7 @@ def test_what_passes_is_tried_again(server: UpstreamServer, fault: Fault) -> Non
         pytest.param(cuts_short, f"ChunkedEncodingError after {ATTEMPTS} attempts", id="short body"),
     ],
 )
-def test_what_does_not_pass_is_an_error_after_the_last_attempt(
-    server: UpstreamServer, fault: Fault, cause: str
-) -> None:
+def test_a_lasting_error_is_raised_after_the_last_attempt(server: UpstreamServer, fault: Fault, cause: str) -> None:
     server.fail("day.csv", fault)
     assert cause in error_of(server.base)
     assert len(server.requests) == ATTEMPTS
@@ -116,7 +114,7 @@ def test_retry_after_is_obeyed(server: UpstreamServer) -> None:
     assert time.monotonic() - began >= 1
 
 
-def test_a_body_that_stalls_is_given_up_and_asked_for_again(
+def test_a_stalled_body_is_abandoned_and_requested_again(
     server: UpstreamServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "READ_SECONDS", 0.2)
@@ -138,7 +136,7 @@ def test_a_redirect_is_followed_and_a_ring_of_them_is_an_error(server: UpstreamS
     assert error_of(server.base, "ring.csv") == f"{server.base}/ring.csv: TooManyRedirects"
 
 
-def test_nobody_listening_is_an_error(server: UpstreamServer) -> None:
+def test_a_refused_connection_is_an_error(server: UpstreamServer) -> None:
     server.stop()
     assert f"ConnectionError after {ATTEMPTS} attempts" in error_of(server.base)
 
@@ -192,7 +190,7 @@ def test_a_base_that_is_not_one_is_an_error_without_its_secrets(base: str) -> No
     error_of(base)
 
 
-def test_an_unknown_scheme_is_told_which_there_are() -> None:
+def test_an_unknown_scheme_is_an_error_that_lists_the_valid_ones() -> None:
     assert "unknown scheme 'ftp'; use http, https, s3 or file" in error_of("ftp://host/a")
 
 
@@ -362,7 +360,7 @@ def test_opening_tries_again(large: UpstreamServer, monkeypatch: pytest.MonkeyPa
     assert len(large.requests) == 3
 
 
-def test_a_broken_transfer_goes_on_where_it_stopped(large: UpstreamServer) -> None:
+def test_a_broken_transfer_resumes_where_it_stopped(large: UpstreamServer) -> None:
     for part in (400_000, 300_000):
         large.fail("hour.gz", resumable(breaks_after=part), times=1)
     large.fail("hour.gz", resumable())
@@ -384,7 +382,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(large: UpstreamServer) -> No
         pytest.param('"1"', answers(416), id="416"),
     ],
 )
-def test_a_broken_transfer_begins_anew_unless_the_rest_is_the_same_version(
+def test_a_broken_transfer_restarts_unless_the_version_is_the_same(
     large: UpstreamServer, first: str | None, second: Fault
 ) -> None:
     large.fail("hour.gz", resumable(first, breaks_after=300_000, content=b"former " * 100_000), times=1)
@@ -409,7 +407,7 @@ def test_a_file_that_became_shorter_leaves_nothing_of_the_former(large: Upstream
 
 
 @pytest.mark.parametrize("length", ["10, 10", "many"])
-def test_a_length_that_is_none_is_no_fault(large: UpstreamServer, length: str) -> None:
+def test_an_invalid_content_length_is_ignored(large: UpstreamServer, length: str) -> None:
     def fault(handler: Any) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", length)
@@ -421,7 +419,7 @@ def test_a_length_that_is_none_is_no_fault(large: UpstreamServer, length: str) -
     assert opened(over_http(large)) == b"0123456789"
 
 
-def test_a_gzip_file_stays_one_whatever_its_encoding_is_said_to_be(server: UpstreamServer) -> None:
+def test_a_gzip_file_stays_compressed_with_any_content_encoding(server: UpstreamServer) -> None:
     content = gzip.compress(b"an hour" * 1000, mtime=0)
     server.fail("hour.gz", answers(200, content, Content_Encoding="gzip"))
     assert opened(over_http(server)) == content
@@ -434,7 +432,7 @@ def test_a_file_beyond_all_measure_is_given_up(large: UpstreamServer, monkeypatc
     assert len(large.requests) == 1
 
 
-def test_a_disk_that_cannot_be_written_is_no_fault_of_the_upstream(large: UpstreamServer, tmp_path: Path) -> None:
+def test_a_disk_that_cannot_be_written_is_not_an_upstream_failure(large: UpstreamServer, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         over_http(large).open("hour.gz", through=tmp_path / "none")
 

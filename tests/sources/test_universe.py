@@ -157,7 +157,7 @@ def test_every_total_is_read_in_spite_of(fault: Fault, home: Home, api: GitHubAp
     assert totals == {one.repo_id: api.world.total(one, NOW) for one in api.world.repositories}
 
 
-def test_what_can_not_be_read_at_all_is_told_as_such_and_asked_again(home: Home, api: GitHubApi) -> None:
+def test_unreadable_totals_are_reported_and_requested_again(home: Home, api: GitHubApi) -> None:
     home.cycle(api)
     api.faults = [faults.partly_null(every=100), faults.unavailable(matches="GET /repositories/")]
     outcome = home.cycle(api, TODAY)
@@ -204,7 +204,7 @@ def test_a_token_revoked_in_mid_run_gives_way_to_the_next(home: Home, api: GitHu
     assert asyncio.run(run()) == 200
 
 
-def test_states_are_told_apart(home: Home, api: GitHubApi) -> None:
+def test_states_are_distinguished(home: Home, api: GitHubApi) -> None:
     home.cycle(api)
     kinds = ("not_found", "blocked", "dmca", "forbidden")
     for one, kind in zip(api.world.repositories, kinds, strict=False):
@@ -214,7 +214,7 @@ def test_states_are_told_apart(home: Home, api: GitHubApi) -> None:
     assert rows == {one.repo_id: kind for one, kind in zip(api.world.repositories, kinds, strict=False)}
 
 
-def test_totals_that_turn_to_zeros_are_refused_as_a_whole(home: Home, api: GitHubApi) -> None:
+def test_totals_that_turn_to_zeros_are_all_refused(home: Home, api: GitHubApi) -> None:
     home.cycle(api)
     api.faults = [faults.totals_turned_to_zeros()]
     outcome = home.cycle(api, TODAY)
@@ -227,14 +227,14 @@ def test_totals_that_turn_to_zeros_are_refused_as_a_whole(home: Home, api: GitHu
     assert home.rows(f"select count(*) {of_today} and stars_total > 0") == [(COUNT,)]
 
 
-def test_a_few_totals_of_zero_are_believed(home: Home, api: GitHubApi) -> None:
+def test_a_few_totals_of_zero_are_accepted(home: Home, api: GitHubApi) -> None:
     home.cycle(api)
     api.faults = [faults.totals_turned_to_zeros(every=25)]
     assert home.cycle(api, TODAY).status == "observed"
     assert home.rows(f"select count(*) FROM repositories where day = '{TODAY}' and stars_total = 0") == [(10,)]
 
 
-def test_an_api_that_refuses_everybody_says_nothing_of_a_repository(home: Home, api: GitHubApi) -> None:
+def test_an_api_that_refuses_everything_changes_no_state(home: Home, api: GitHubApi) -> None:
     home.cycle(api)
     before = [one.states for one in api.world.repositories]
     for one in api.world.repositories:
@@ -248,7 +248,7 @@ def test_an_api_that_refuses_everybody_says_nothing_of_a_repository(home: Home, 
     assert home.cycle(api, TODAY).status == "observed"
 
 
-def test_who_is_gone_for_four_weeks_leaves(home: Home, api: GitHubApi) -> None:
+def test_a_repository_gone_for_four_weeks_leaves(home: Home, api: GitHubApi) -> None:
     home.cycle(api, size=30)
     gone = api.world.repositories[-1]
     gone.states = (*gone.states, (NOW, "not_found"))
@@ -364,14 +364,14 @@ def test_weeks_stamped_at_local_midnight_are_the_same_weeks(api: GitHubApi) -> N
     assert_true(api, found)
 
 
-def test_an_empty_first_page_is_no_history(api: GitHubApi) -> None:
+def test_an_empty_first_page_is_not_a_history(api: GitHubApi) -> None:
     api.faults.append(faults.empty_first_page())
     reads, _ = read_all(api, asks_of(api, 1))
     assert reads.weeks == []
     assert {row["status"] for row in reads.reads} == {"empty"}
 
 
-def test_a_history_is_asked_for_by_id_once_the_name_is_given_up(api: GitHubApi) -> None:
+def test_a_history_is_requested_by_id_once_the_name_is_given_up(api: GitHubApi) -> None:
     one = api.world.repositories[0]
     one.names = (*one.names, (NOW - DAY, "new-owner/new-name"))
     reads, _ = read_all(api, [Ask(one.repo_id, one.names[0][1], 1)])
@@ -414,7 +414,7 @@ def test_an_api_that_answers_nothing_is_given_up_soon(api: GitHubApi) -> None:
 
 
 @pytest.mark.parametrize("code", [403, 404, 410, 422, 451])
-def test_an_endpoint_that_refuses_everybody_is_told_as_such(code: int, api: GitHubApi) -> None:
+def test_an_endpoint_that_refuses_everything_is_reported(code: int, api: GitHubApi) -> None:
     api.faults.append(faults.status(faults.HISTORY, code=code, message="no"))
     reads, failure = read_all(api, asks_of(api, 1, count=8))
     assert {row["status"] for row in reads.reads} == {"unreadable"}  # so that all are requested again today
@@ -450,7 +450,7 @@ def asks_with_totals(api: GitHubApi, **known: Any) -> list[Ask]:
     ]
 
 
-def test_histories_that_turn_to_zeros_are_refused_as_a_whole(api: GitHubApi) -> None:
+def test_histories_that_turn_to_zeros_are_all_refused(api: GitHubApi) -> None:
     api.faults.append(faults.turned_to_zeros(after=4))
     asks = asks_with_totals(api, held=900, stars_at_read=1_000)
     reads, failure = read_all(api, asks)
@@ -471,7 +471,7 @@ def test_histories_that_turn_to_zeros_are_refused_as_a_whole(api: GitHubApi) -> 
         pytest.param({"created_on": TODAY - 200 * DAY}, id="never read, and young"),
     ],
 )
-def test_one_history_of_zeros_against_a_standing_total_is_set_aside(known: dict[str, Any], api: GitHubApi) -> None:
+def test_one_history_of_zeros_against_an_unchanged_total_is_set_aside(known: dict[str, Any], api: GitHubApi) -> None:
     asks = asks_with_totals(api, held=900, stars_at_read=1_000)
     total = api.world.total(api.world.repositories[0], NOW)
     asks[0] = replace(Ask(asks[0].repo_id, asks[0].full_name, 1, total), **known)
@@ -492,7 +492,7 @@ def test_one_history_of_zeros_against_a_standing_total_is_set_aside(known: dict[
         pytest.param({"held": 900, "stars_total": 0}, id="no stars"),
     ],
 )
-def test_zeros_that_the_total_explains_are_believed(known: dict[str, Any], api: GitHubApi) -> None:
+def test_zeros_that_the_total_explains_are_accepted(known: dict[str, Any], api: GitHubApi) -> None:
     asks = asks_with_totals(api, held=900, stars_at_read=1_000)
     asks[0] = replace(Ask(asks[0].repo_id, asks[0].full_name, 1), **known)
     api.faults.append(faults.turned_to_zeros(f"/repositories/{asks[0].repo_id}/"))
@@ -516,7 +516,7 @@ def test_a_watched_repository_that_moves_keeps_its_place(home: Home, api: GitHub
     assert home.rows("select count(*) FROM repositories where asked_name is not null") == [(1,)]
 
 
-def test_a_watched_repository_made_anew_is_read_in_the_same_cycle(home: Home, api: GitHubApi) -> None:
+def test_a_recreated_watched_repository_is_read_in_the_same_cycle(home: Home, api: GitHubApi) -> None:
     one, other = api.world.repositories[:2]
     name = one.names[0][1]
     one.states = (*one.states, (NOW + DAY / 2, "not_found"))
