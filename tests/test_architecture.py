@@ -1,4 +1,4 @@
-"""The house stands as docs and lint promise: rooms, doors, and who may read the environment."""
+"""The packages follow the architecture: their imports, and the modules that may read the environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOUCH_THE_ENVIRONMENT = {
     "defs/warehouse.py:marts",
     "lake/catalog.py:ready",
 }
-"""`config` reads it; the others hand it on to Dagster, dlt, dbt, libpq and DuckDB"""
+"""`config` reads it; the others pass it to Dagster, dlt, dbt, libpq and DuckDB"""
 
 LAYOUT = (
     "pyproject.toml",

@@ -44,7 +44,7 @@ def test_precision_counts_leaders_among_the_first_places_and_puts_the_unknown_la
     assert precision(frame, "half_known").tolist() == [0.5, 0.5]
 
 
-def test_mondays_that_hang_together_make_a_wider_interval() -> None:
+def test_correlated_mondays_widen_the_interval() -> None:
     spread, together = pd.Series([0.1, -0.1] * 60), pd.Series(([0.1] * 6 + [-0.1] * 6) * 10)
     low, high = interval(together)
     assert low < 0 < high
@@ -185,7 +185,7 @@ def make_home(home: Path, days: list[str]) -> None:
     ("published", "written"),
     [(["2024-03-01", "2024-03-02"], 0), (["2024-03-01"], 2), (None, 2)],
 )
-def test_recordings_are_written_out_only_where_something_is_missing(
+def test_recordings_are_written_only_if_something_is_missing(
     published: list[str] | None, written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, launched = tmp_path / "home", []

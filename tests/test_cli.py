@@ -99,7 +99,7 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
     "arguments",
     [("run",), ("run", "--day", "2026-02-28"), ("backfill", "rankings", "--from", "2025-10-19", "--to", "2025-10-21")],
 )
-def test_a_home_of_the_demo_takes_no_day_beyond_the_sample(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_demo_home_refuses_days_beyond_the_sample(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     error = refused(Home(tmp_path / "home", profile="demo"), *arguments)
     assert "holds the demo, whose days run from 2025-10-20 to 2026-02-27" in error
     assert "REPOSIGNAL_HOME" in error
@@ -139,9 +139,9 @@ def test_a_demo_in_files_is_refused_under_a_profile_of_a_lake(profile: str, tmp_
         "REPOSIGNAL_LAKE_CATALOG": "postgresql://nobody@127.0.0.1:1/none",
         "REPOSIGNAL_LAKE_DATA": str(tmp_path / "data"),
     }
-    said = refused(Home(tmp_path / "home", profile=profile, extra=place), "demo")
-    assert f"REPOSIGNAL_PROFILE={profile}" in said
-    assert "--lake" in said
+    output = refused(Home(tmp_path / "home", profile=profile, extra=place), "demo")
+    assert f"REPOSIGNAL_PROFILE={profile}" in output
+    assert "--lake" in output
     assert not (tmp_path / "home").exists()
 
 
@@ -241,7 +241,7 @@ def test_a_wider_row_late_in_a_table_is_shown_whole(small_session: Session) -> N
     assert (len(found), found[2], found[-2]) == (4003, "x", "a much longer text")
 
 
-def test_what_returns_no_rows_may_come_before_the_query(small_session: Session) -> None:
+def test_statements_without_rows_may_precede_the_query(small_session: Session) -> None:
     query = "set timezone = 'UTC'; create temp macro twice(x) as 2 * x; select twice(21) as answer -- ; select 1"
     assert sql(small_session, query, "csv") == "answer\n42\n"
     assert "(5 rows)" in sql(small_session, "pivot (select n % 5 as p, n % 2 as q from parts) on q using count(*)")
@@ -328,7 +328,7 @@ def test_csv_has_no_formula_for_a_spreadsheet(demo_session: Session) -> None:
     assert not re.search(r'^"?[=+@-]', descriptions, re.MULTILINE)
 
 
-def test_a_table_shows_what_moves_a_cursor_or_turns_a_line_as_a_harmless_sign(demo_session: Session) -> None:
+def test_a_table_replaces_control_characters(demo_session: Session) -> None:
     codes = [0x00, 0x07, 0x08, 0x0D, 0x1B, 0x7F, 0x9B, 0x061C, 0x200E, 0x200F, 0x202A, 0x202E, 0x2066, 0x2069]
     found = sql(demo_session, f"select 'a' || chr(unnest({codes})) || 'b' as text")
     assert found.count("a\N{REPLACEMENT CHARACTER}b") == len(codes)
@@ -527,8 +527,8 @@ def test_a_day_without_a_reading_is_reported_with_the_last_one_before(demo_sessi
 
 
 def test_the_demo_ends_with_commands_whose_answers_fit_the_terminal(demo: Home) -> None:
-    said = run_demo_once()[1].stdout
-    _, *suggested = re.split(r"^(?:Next:)? +(?=\S*reposignal )", said[said.index("Next:") :], flags=re.MULTILINE)
+    output = run_demo_once()[1].stdout
+    _, *suggested = re.split(r"^(?:Next:)? +(?=\S*reposignal )", output[output.index("Next:") :], flags=re.MULTILINE)
     assert len(suggested) == 2
     for command in suggested:
         ran = Home(demo.path, profile="demo", extra={"COLUMNS": "80"}).run(*shlex.split(command)[1:])
@@ -542,21 +542,21 @@ def test_the_demo_ends_with_commands_whose_answers_fit_the_terminal(demo: Home) 
 # doctor
 
 
-def test_the_doctor_finds_a_good_home_well(demo: Home) -> None:
+def test_the_doctor_reports_a_good_home_as_ok(demo: Home) -> None:
     ran = demo.run("doctor")
     assert ran.returncode == 0, ran.stdout
     assert "WRONG" not in ran.stdout
     assert all(word in ran.stdout for word in ("configuration", "upstream", "rate limit", "freshness", "coverage"))
 
 
-def test_the_doctor_finds_an_empty_home_wrong(tmp_path: Path) -> None:
+def test_the_doctor_reports_an_empty_home_as_wrong(tmp_path: Path) -> None:
     ran = Home(tmp_path / "home", profile="demo").run("doctor")
     assert ran.returncode == 1
     assert re.search(r"^WRONG +published copy +nothing is published yet", ran.stdout, re.MULTILINE)
     assert "Traceback" not in ran.stderr
 
 
-def test_the_doctor_finds_an_upstream_that_is_down_wrong(demo: Home, tmp_path: Path) -> None:
+def test_the_doctor_reports_an_upstream_that_is_down(demo: Home, tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         down = f"http://user:{SECRET}@127.0.0.1:{closed.getsockname()[1]}"
@@ -572,7 +572,7 @@ def test_the_doctor_finds_an_upstream_that_is_down_wrong(demo: Home, tmp_path: P
 
 def test_no_secret_is_printed_logged_or_stored(demo: Home, tmp_path: Path) -> None:
     copytree(demo.path / "dbt", tmp_path / "home" / "dbt")
-    home, said = Home(tmp_path / "home"), ""
+    home, output = Home(tmp_path / "home"), ""
     with served(write_upstream(tmp_path / "upstream", range(1, 3))) as upstream:
         home.rankings_url = f"http://user:{SECRET}@{upstream.address}/?token={SECRET}"
         with home.session() as session:
@@ -580,11 +580,11 @@ def test_no_secret_is_printed_logged_or_stored(demo: Home, tmp_path: Path) -> No
                 upstream.status = status
                 ran = session.load(1, 2) if status is None else session.run("run", "--day", str(day_number(3)))
                 assert ran.returncode == ends, ran.stderr
-                said += ran.stdout + ran.stderr
+                output += ran.stdout + ran.stderr
         assert all(f"token={SECRET}" in path for path in upstream.requests)
-    assert "403" in said
-    assert "502" in said
-    assert SECRET not in said
+    assert "403" in output
+    assert "502" in output
+    assert SECRET not in output
     files = [path for path in home.path.rglob("*") if path.is_file()]
     assert {"runs.db", "pipeline.duckdb", "cli.log"} <= {path.name for path in files}
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []

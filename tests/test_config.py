@@ -95,11 +95,11 @@ def test_the_environment_is_read_on_demand_and_not_at_import(home: Path, monkeyp
     assert load_settings().memory_limit == "512MB"
 
 
-def test_names_of_others_do_not_matter() -> None:
+def test_foreign_variables_are_ignored() -> None:
     assert load_settings({"PROFILE": "x", "DBT_PROFILE": "x"}) == load_settings({})
 
 
-def test_tokens_are_kept_out_of_sight() -> None:
+def test_tokens_are_not_shown() -> None:
     settings = load_settings({"GITHUB_TOKEN": " ghp_first, ghp_second ,,"})
     assert settings.github_tokens == ("ghp_first", "ghp_second")
     assert "ghp_" not in repr(settings)

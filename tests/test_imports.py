@@ -16,8 +16,8 @@ ANALYSIS = {"sklearn", "scipy", "igraph", "matplotlib", "altair", "vl_convert"}
 _IMPORTED = """
 import contextlib, io, json, sys
 from reposignal_pipeline.cli import main
-said = io.StringIO()
-with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
+output = io.StringIO()
+with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), contextlib.suppress(SystemExit):
     main({arguments!r})
 print(json.dumps(sorted(sys.modules)))
 """

@@ -76,7 +76,7 @@ def test_every_question_is_answered_and_drawn_of_columns_it_has(
     assert "danger" not in shown
 
 
-def test_it_runs_as_a_script_and_leaves_as_a_page(demo: Home, tmp_path: Path) -> None:
+def test_it_runs_as_a_script_and_exports_a_page(demo: Home, tmp_path: Path) -> None:
     copy = shutil.copy(NOTEBOOK, tmp_path)  # marimo keeps a folder next to the file that it runs
     page = tmp_path / "questions.html"
     environment = demo.environment | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
@@ -104,7 +104,7 @@ def test_texts_of_strangers_stay_text(
     assert "onerror" in words and "\u202e" not in words
 
 
-def test_sql_of_ones_own_reads_this_file_alone(notebook: ModuleType, demo: Home, tmp_path: Path) -> None:
+def test_custom_sql_reads_only_this_file(notebook: ModuleType, demo: Home, tmp_path: Path) -> None:
     private = tmp_path / "private.csv"
     private.write_text("secret\n1\n")
     with duckdb.connect(str(demo.published), read_only=True, config={"enable_external_access": "false"}) as connection:

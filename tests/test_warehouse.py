@@ -265,7 +265,7 @@ def test_only_other_columns_of_what_builds_keep_rebuild_a_home(
     assert warehouse.relations_with_other_columns(columns_of_relations(changed)) == rebuilt
 
 
-def test_a_home_whose_columns_were_never_noted_is_rebuilt(warehouse: Warehouse) -> None:
+def test_a_home_without_recorded_columns_is_rebuilt(warehouse: Warehouse) -> None:
     observe(warehouse, DAY, AT)
     warehouse.begin_build()
     warehouse.end_build()

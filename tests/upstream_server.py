@@ -132,7 +132,7 @@ class UpstreamServer:
         self.requests: list[str] = []
         """path and query of every request, in order of arrival"""
         self.ranges: list[str | None] = []
-        """which bytes every request asked for, None for all"""
+        """the byte range of every request, None for all"""
         self._always: dict[str, Fault] = {}
         self._next: dict[str, deque[Fault]] = defaultdict(deque)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))

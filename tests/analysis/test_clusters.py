@@ -255,7 +255,7 @@ def test_a_new_field_is_forming_for_four_weeks_and_ids_are_not_given_twice() -> 
 
 
 @pytest.mark.parametrize(("away", "known"), [(3, True), (11, True), (13, False)])
-def test_a_cluster_is_known_again_after_weeks_without_it(away: int, known: bool) -> None:
+def test_a_cluster_is_recognised_after_weeks_without_it(away: int, known: bool) -> None:
     assigned = fields()
     weeks = history(assigned, *[None] * away, assigned)
     assert (field_ids(weeks[0], assigned) == field_ids(weeks[-1], assigned)) is known
@@ -294,7 +294,7 @@ def test_shares_distinguish_growing_from_shrinking() -> None:
     }  # fmt: skip
 
 
-def test_a_label_stays_while_its_terms_hold() -> None:
+def test_a_label_stays_as_long_as_its_terms() -> None:
     assigned = fields()
     first, second = history(assigned, assigned)
     changed = past_of([first], MONDAY + WEEK)

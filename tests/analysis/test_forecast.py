@@ -172,7 +172,7 @@ def test_drawn_thresholds_lie_ahead_and_are_the_same_again(past: pd.DataFrame) -
     np.testing.assert_array_equal(drawn, drawn_thresholds(past, np.random.default_rng(0)))
 
 
-def test_inputs_do_not_look_at_what_came(past: pd.DataFrame) -> None:
+def test_inputs_do_not_use_the_outcome(past: pd.DataFrame) -> None:
     blind = past.drop(columns=["best_total", "settling_total", "settled_on", "has_break", "crossed_on"])
     names, values = inputs(blind, blind["threshold"].fillna(1e6))
     assert len(names) == values.shape[1]

@@ -91,7 +91,7 @@ def test_a_week_is_seven_times_its_pace_and_growth_is_in_percent() -> None:
     assert of(trends, "growth_pct") == [pytest.approx(7.1), None]
 
 
-def test_flags_reach_the_table_however_few_of_many_rows_have_any() -> None:
+def test_flags_of_a_few_rows_reach_the_table() -> None:
     trends = repo_trends(
         frame(*(closing(ONE, key, dq_flags=["star_wave"] if key == 4321 else []) for key in range(5000)))
     )

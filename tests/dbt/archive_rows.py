@@ -14,7 +14,7 @@ from reposignal_pipeline.sources.gh_archive import PACIFIC, hours_of
 
 Row = dict[str, Any]
 Repo = tuple[int | None, str]
-"""id at GitHub, if the event tells one, and name"""
+"""id at GitHub, if the event has one, and name"""
 
 
 def moment(day: dt.date, hour: int) -> dt.datetime:

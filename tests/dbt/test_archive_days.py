@@ -114,7 +114,7 @@ def test_a_build_killed_between_models_is_finished_by_the_next(deep_story: Built
 
 
 @pytest.mark.slow
-def test_a_day_that_is_read_again_with_less_leaves_nothing(deep_story: BuiltHome, tmp_path: Path) -> None:
+def test_a_day_read_again_with_fewer_rows_leaves_no_old_ones(deep_story: BuiltHome, tmp_path: Path) -> None:
     """Names, keys and coverage reflect only the rows still held."""
     home = BuiltHome(tmp_path / "home")
     home.load([ranking_day(number) for number in range(LAST + 1)])

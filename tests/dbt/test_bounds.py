@@ -20,7 +20,7 @@ from tests.shared import made_once
 
 MOST = 2**31 - 1
 FIRST, DAYS = dt.date(2026, 1, 4), 64
-"""a Sunday, and more days than the longest span that is judged has"""
+"""a Sunday; the days after it exceed the longest span that is judged"""
 SWINGING, HIGH, FLAT, LONG = "own/swinging", "own/high", "own/flat", f"{'o' * 100}/{'n' * 200}"
 OBSERVED, ODD = 2**53, 77
 BEYOND = (MOST + 1, 2**62, -1)
@@ -117,7 +117,7 @@ def test_staging_accepts_what_sources_accept() -> None:
     assert schemas.COUNT_MOST == MOST
 
 
-def test_what_sources_admit_is_built_as_it_is(extremes: BuiltHome) -> None:
+def test_accepted_rows_are_built_unchanged(extremes: BuiltHome) -> None:
     facts = "select day, stars_total from fct_repo_day where full_name = $1 and day between $2 and $3 order by day"
     assert extremes.query(facts, SWINGING, day(4), day(6)) == [(day(4), 0), (day(5), MOST), (day(6), 0)]
     assert extremes.query(facts, LONG, day(56), day(57)) == [(day(56), 56), (day(57), MOST)]
@@ -128,7 +128,7 @@ def test_what_sources_admit_is_built_as_it_is(extremes: BuiltHome) -> None:
     assert extremes.query(signals)[0][1] > 0
 
 
-def test_what_older_versions_admitted_is_set_aside_with_its_reason(extremes: BuiltHome) -> None:
+def test_rows_that_older_versions_admitted_are_quarantined_with_a_reason(extremes: BuiltHome) -> None:
     assert extremes.query("select count(*) from fct_repo_day where full_name = 'own/beyond'") == [(0,)]
     assert extremes.query("select day, stars_total from fct_repo_day where repo_id = $1", ODD) == [(day(43), 5)]
     reasons = extremes.query("select source, day, reason, row_text from ops_quarantine order by all")

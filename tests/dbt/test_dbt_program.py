@@ -65,7 +65,7 @@ def test_nodes_that_fail_are_results_with_their_cause_and_free_the_file(project:
     assert ["no_such_column" in str(one.message) for one in result.results] == [False, True]
 
 
-def test_what_dbt_cannot_carry_out_is_one_line(project: Path) -> None:
+def test_a_dbt_usage_error_is_one_line(project: Path) -> None:
     (project / "models" / "good.sql").write_text("select * from {{ ref('nothing') }}")
     with pytest.raises(dbt_program.DbtError, match=r"^[^\n]*nothing[^\n]*$"):
         invoked(project, "run")

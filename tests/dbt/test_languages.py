@@ -179,7 +179,7 @@ def rows_of(home: BuiltHome, table: str, where: str = "true") -> Rows:
     return home.query(f"select * from {table} where {where} order by all")
 
 
-def test_topics_of_later_days_do_not_reach_back(home: BuiltHome, tmp_path: Path) -> None:
+def test_topics_of_later_days_do_not_apply_earlier(home: BuiltHome, tmp_path: Path) -> None:
     last = 4
     past = raw_home(tmp_path / "past", last).built(["seed"], RUN)
     for table in TABLES:
@@ -198,7 +198,7 @@ def test_day_by_day_equals_all_at_once(home: BuiltHome, tmp_path: Path) -> None:
 # --- shift-share
 
 
-def test_analysts_pass_the_dates_under_any_name_of_the_file(home: BuiltHome, tmp_path: Path) -> None:
+def test_analysts_pass_the_dates_under_any_database_name(home: BuiltHome, tmp_path: Path) -> None:
     shutil.copy(home.marts_db, tmp_path / "renamed.duckdb")
     compared = (
         "select any_value(from_day), any_value(to_day), count(*), sum(share_from), sum(share_to), sum(within_effect),"

@@ -55,7 +55,7 @@ def assert_copied(lake: Lake, target: Path) -> None:
         assert copy.execute("select distinct schema_name from duckdb_tables()").fetchall() == [("main",)]
 
 
-def test_what_changed_is_copied_again(lake: Lake, tmp_path: Path) -> None:
+def test_changed_tables_are_copied_again(lake: Lake, tmp_path: Path) -> None:
     assert_copied(lake, tmp_path / "before")
     with lake.connected() as connection:
         connection.execute("delete from dim_repo where repo_key = (select min(repo_key) from dim_repo)")
@@ -81,7 +81,7 @@ def test_a_month_that_another_home_published_is_copied_again(lake: Lake, tmp_pat
 
 
 @pytest.mark.parametrize("stamp", ["snapshot_us = snapshot_us + 1", "snapshot_id = snapshot_id + 1000"])
-def test_the_copy_of_another_lake_is_not_trusted(lake: Lake, tmp_path: Path, stamp: str) -> None:
+def test_the_copy_of_another_lake_is_not_used(lake: Lake, tmp_path: Path, stamp: str) -> None:
     assert_copied(lake, tmp_path / "before")
     with duckdb.connect(str(lake.settings.home / COPY)) as copy:
         copy.execute(f"update build.copied set {stamp}")
@@ -90,7 +90,7 @@ def test_the_copy_of_another_lake_is_not_trusted(lake: Lake, tmp_path: Path, sta
     assert_copied(lake, tmp_path / "after")
 
 
-def test_a_copy_older_than_the_catalogs_snapshots_is_not_trusted(lake: Lake, tmp_path: Path) -> None:
+def test_a_copy_older_than_the_catalogs_snapshots_is_not_used(lake: Lake, tmp_path: Path) -> None:
     assert_copied(lake, tmp_path / "before")
     with lake.connected() as connection:
         connection.execute("update fct_repo_day set stars_total = stars_total + 1")
@@ -99,7 +99,7 @@ def test_a_copy_older_than_the_catalogs_snapshots_is_not_trusted(lake: Lake, tmp
     assert_copied(lake, tmp_path / "after")
 
 
-def test_what_did_not_change_is_left_as_it_is(lake: Lake, tmp_path: Path) -> None:
+def test_unchanged_tables_are_left_alone(lake: Lake, tmp_path: Path) -> None:
     lake.copy_marts(tmp_path / "before")
     with duckdb.connect(str(lake.settings.home / COPY)) as copy:
         copy.execute("delete from dim_repo")

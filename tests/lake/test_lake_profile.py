@@ -282,13 +282,13 @@ def test_an_open_transaction_sees_one_state(grown: tuple[LakeHome, list[Ran], li
         assert reader.execute(count).fetchall() == [(0,)]
 
 
-def test_a_role_that_may_only_read_reads(analyst: LakeHome) -> None:
+def test_a_read_only_role_can_read(analyst: LakeHome) -> None:
     with analyst.attached(**as_analyst()) as connection:
         found = connection.execute("select count(*) from fct_repo_day").fetchall()
     assert found == analyst.query("select count(*) from fct_repo_day")
 
 
-def test_a_role_that_may_only_read_cannot_write(analyst: LakeHome) -> None:
+def test_a_read_only_role_cannot_write(analyst: LakeHome) -> None:
     before = analyst.lake_tables()
     with plain(analyst) as connection:
         connection.execute(analyst.attach("reposignal", read_only=False, **as_analyst()))
@@ -297,7 +297,7 @@ def test_a_role_that_may_only_read_cannot_write(analyst: LakeHome) -> None:
     assert_alike(before, analyst.lake_tables())
 
 
-def test_a_role_that_may_only_read_the_marts_sees_no_raw_table(analyst: LakeHome) -> None:
+def test_a_role_for_the_marts_cannot_read_raw_tables(analyst: LakeHome) -> None:
     with (
         pytest.raises(duckdb.Error, match=r"permission denied|does not exist"),
         analyst.attached("pipeline", **as_analyst()) as connection,

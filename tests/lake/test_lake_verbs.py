@@ -31,7 +31,7 @@ def raw_rows_of(file: Path) -> dict[str, Rows]:
         return LakeHome.raw_rows_of(connection)
 
 
-def test_init_makes_a_lake_and_again_changes_nothing(lake_home: LakeHome) -> None:
+def test_init_creates_a_lake_and_a_second_init_changes_nothing(lake_home: LakeHome) -> None:
     first = lake_home.run("lake", "init")
     assert first.returncode == 0, first.stderr
     assert "nothing yet" in first.stdout
@@ -40,7 +40,7 @@ def test_init_makes_a_lake_and_again_changes_nothing(lake_home: LakeHome) -> Non
     assert not any(secret in first.stdout + first.stderr for secret in lake_home.secrets)
 
 
-def test_init_looks_into_the_bucket_before_it_makes_anything(make_lake: Callable[..., LakeHome]) -> None:
+def test_init_checks_the_bucket_before_it_creates_anything(make_lake: Callable[..., LakeHome]) -> None:
     home = make_lake(on_s3=True)
     right = home.data
     home.data = "s3://no-such-bucket/lake"
@@ -67,7 +67,7 @@ def test_status_shows_how_an_analyst_attaches_the_release(
     assert rows == bucket_half.query("select count(*) from fct_repo_day")
 
 
-def test_files_go_into_a_lake_and_out_again(half: Home, lake_home: LakeHome, tmp_path: Path) -> None:
+def test_files_are_imported_into_a_lake_and_exported_again(half: Home, lake_home: LakeHome, tmp_path: Path) -> None:
     came = lake_home.run("lake", "import", str(half.path))
     assert came.returncode == 0, came.stderr
     assert_alike(raw_rows_of(half.path / "warehouse" / "pipeline.duckdb"), lake_home.raw_rows())

@@ -30,7 +30,7 @@ Ran = subprocess.CompletedProcess[str]
 Rows = list[tuple[str, ...]]
 PATIENCE_SECONDS = 300
 OF_THE_ORCHESTRATOR = {"backfill", "lake", "run"}
-"""verbs that import it; `demo` does, too, and is the one that runs to its end as a user starts it"""
+"""verbs that import Dagster; `demo` does too, but runs as a user starts it"""
 MADE = "columns(lambda name: name not in ('made_at', 'graded_at', 'run_id'))"
 
 FIRST = dt.date(2024, 3, 1)  # a Friday: 14 days touch three weeks
@@ -213,9 +213,9 @@ class Served:
     requests: list[str] = field(default_factory=list)
     """path and query of every request"""
     status: int | None = None
-    """what to answer instead of files"""
+    """responses instead of files"""
     pause: float = 0
-    """in seconds, before each answer"""
+    """in seconds, before each response"""
 
 
 @contextmanager

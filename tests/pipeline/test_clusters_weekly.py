@@ -123,7 +123,7 @@ def test_only_tracked_repositories_where_there_are_any(connection: duckdb.DuckDB
     assert connection.execute("select repos + repos_without_text from fct_clustering_week").fetchall() == [(120,)]
 
 
-def test_one_week_alone_gives_the_rows_of_the_range(connection: duckdb.DuckDBPyConnection) -> None:
+def test_a_single_week_gives_the_rows_of_the_range(connection: duckdb.DuckDBPyConnection) -> None:
     run(connection, *range(WEEKS))
     whole = stored(connection)
     assert {len(rows) > 0 for rows in whole.values()} == {True}
@@ -153,7 +153,7 @@ def test_new_texts_move_repositories_in_their_week(connection: duckdb.DuckDBPyCo
     assert connection.execute(in_all, [MONDAY + 3 * WEEK]).fetchone() == (len(entrants[0][1]),)
 
 
-def test_a_week_that_is_gone_leaves_no_rows(connection: duckdb.DuckDBPyConnection) -> None:
+def test_a_deleted_week_leaves_no_rows(connection: duckdb.DuckDBPyConnection) -> None:
     run(connection, 0, 1)
     connection.execute("delete from weekly_repo_trends where week = $1", [MONDAY + WEEK])
     run(connection, 1)

@@ -45,7 +45,7 @@ def again(demo: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
-def test_it_ends_well_with_the_trends_and_where_things_lie(demo_run: Demo) -> None:
+def test_it_succeeds_and_shows_the_trends_and_paths(demo_run: Demo) -> None:
     home, ran = demo_run
     assert ran.returncode == 0, ran.stderr
     assert "Repositories of the week of 2026-02-23" in ran.stdout

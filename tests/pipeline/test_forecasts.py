@@ -149,7 +149,7 @@ def test_a_second_run_changes_nothing_and_adds_what_is_missing(
     assert rows(marts, made) == [(CROSSING, False), (SLOW, True)]
 
 
-def test_what_comes_later_changes_no_forecast(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_later_data_changes_no_forecast(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     issued(marts, tmp_path)
     before = ledger(marts)
     marts.execute("delete from fct_forecast")
@@ -330,7 +330,7 @@ def test_a_known_outcome_does_not_change_with_later_readings(marts: duckdb.DuckD
     assert rows(marts, "from fct_forecast_outcome order by all") == before
 
 
-def test_what_was_not_read_is_unknown_until_it_is(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_an_unread_outcome_is_unknown_until_it_is_read(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     issued(marts, tmp_path)
     marts.execute("create table unread as from fct_repo_day where repo_key = 2 and day >= ?", [MONDAY])
     marts.execute("delete from fct_repo_day where repo_key = 2 and day >= ?", [MONDAY])
@@ -385,7 +385,7 @@ def test_a_crossing_in_a_gap_is_not_a_miss(marts: duckdb.DuckDBPyConnection, tmp
     assert outcome(marts, CROSSING)[0][:2] == (None, "crossed_in_a_gap")
 
 
-def test_hits_that_no_miss_could_balance_are_not_scored(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_hits_without_possible_misses_are_not_scored(marts: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     issued(marts, tmp_path)
     for table in ("fct_repo_day", "fct_repo_signal_day"):
         marts.execute(f"delete from {table} where day between ? and ?", [DUE - 5 * DAY, DUE + 20 * DAY])

@@ -147,7 +147,7 @@ def two_days(tmp_path_factory: pytest.TempPathFactory, parsed: Path) -> Iterator
         yield live, ran, requests
 
 
-def test_two_days_end_well(two_days: tuple[Running, list[Ran], list[int]]) -> None:
+def test_two_days_succeed(two_days: tuple[Running, list[Ran], list[int]]) -> None:
     for ran in two_days[1]:
         assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -397,7 +397,7 @@ def test_a_cycle_before_the_end_of_githubs_day_reports_when_to_run_again(tmp_pat
         ) == [(0,)]
 
 
-def test_totals_of_the_past_are_refused_in_words(tmp_path: Path, parsed: Path) -> None:
+def test_requests_for_past_totals_are_refused_with_a_message(tmp_path: Path, parsed: Path) -> None:
     with running(tmp_path / "live", parsed, watch=1) as live:
         ran = live.run(NOW, "run", "--day", str(YESTERDAY - DAY), "--source", "repositories")
         assert ran.returncode == 1
@@ -405,7 +405,7 @@ def test_totals_of_the_past_are_refused_in_words(tmp_path: Path, parsed: Path) -
         assert "cannot be read after the fact" in ran.stderr
 
 
-def test_killed_in_mid_cycle_it_goes_on(tmp_path: Path, parsed: Path) -> None:
+def test_a_cycle_killed_midway_continues(tmp_path: Path, parsed: Path) -> None:
     with running(tmp_path / "live", parsed) as live:
         live.api.faults.append(faults.slow(matches="/history", seconds=0.2))
         live.api.now = NOW

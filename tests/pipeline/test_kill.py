@@ -38,7 +38,7 @@ class Reader(threading.Thread):
                 self.troubles.append(repr(error))
 
 
-def lock_says(home: Home, step: str) -> bool:
+def lock_names(home: Home, step: str) -> bool:
     return f": {step} (process" in (home.path / "warehouse" / "writer.lock").read_text()
 
 
@@ -66,9 +66,9 @@ def test_a_backfill_killed_at_five_moments_ends_as_if_it_never_was(half: Home, w
         signs: dict[str, Callable[[], bool]] = {
             "download": lambda: bool(upstream.requests),
             "load": lambda: any((home.path / "dlt" / "rankings" / "load" / "normalized").glob("*/started_jobs/*")),
-            "dbt": lambda: lock_says(home, "marts") and ran_model.exists() and ran_model.stat().st_mtime > started,
-            "weekly": lambda: lock_says(home, "weekly_trends"),
-            "publish": lambda: lock_says(home, "publish") and any((home.path / "releases").glob("*.making")),
+            "dbt": lambda: lock_names(home, "marts") and ran_model.exists() and ran_model.stat().st_mtime > started,
+            "weekly": lambda: lock_names(home, "weekly_trends"),
+            "publish": lambda: lock_names(home, "publish") and any((home.path / "releases").glob("*.making")),
         }
         for moment, sign in signs.items():
             before = home.published.resolve()

@@ -35,13 +35,13 @@ class Story:
     day_twice: Ran
     tables_after_day_twice: dict[str, Rows]
     republished: Ran
-    """of the fifth day, cut off"""
+    """of the fifth day, truncated"""
     raw_after_republished: list[tuple[object, ...]]
     down: Ran
     releases: list[tuple[Path, int]]
     """before, and after each of the above"""
     range_with_refused: Ran
-    """of three days, the second cut off"""
+    """of three days, the second truncated"""
     tables_before_upgrade: dict[str, Rows]
     upgraded: Ran
     """the first command after the columns of models changed"""

@@ -249,7 +249,7 @@ def test_a_folder_in_the_place_of_the_link_becomes_the_former_release(desk: Desk
 
 
 @pytest.mark.parametrize("foreign", ["folder", "file"])
-def test_what_is_not_a_release_is_never_moved_and_leaves_no_release_behind(desk: Desk, foreign: str) -> None:
+def test_a_foreign_folder_is_never_moved_and_leaves_no_release(desk: Desk, foreign: str) -> None:
     link = desk.settings.published_dir
     if foreign == "folder":
         link.mkdir()

@@ -24,7 +24,7 @@ def test_the_demo_ends_with_its_site(demo_run: Demo) -> None:
     assert (index.parent / "repositories" / "thu-pacman--chitu.html").is_file()
 
 
-def test_it_publishes_serves_and_ends_well(demo: Home, tmp_path: Path) -> None:
+def test_it_publishes_serves_and_succeeds(demo: Home, tmp_path: Path) -> None:
     home = demo.copied(tmp_path / "home")
     site = home.path / "published" / "site"
     former, drawn = site.resolve(), sorted((home.path / "charts").iterdir())

@@ -23,7 +23,7 @@ with dg.DagsterInstance.get() as instance:
     done = defs().resolve_job_def("daily").execute_in_process(instance=instance, partition_key=sys.argv[1])
 sys.exit(not done.success)
 """
-"""what `make dev` starts for the schedule and for a backfill of the UI: a process that knows nothing of commands"""
+"""what `make dev` starts for the schedule and for a UI backfill: a process without a command"""
 
 
 def started(home: Home, *command: str) -> subprocess.Popen[str]:
@@ -33,9 +33,9 @@ def started(home: Home, *command: str) -> subprocess.Popen[str]:
 
 def ended(process: subprocess.Popen[str]) -> str:
     """Return the output of a command that succeeded."""
-    _, said = process.communicate(timeout=3 * PATIENCE_SECONDS)
-    assert process.returncode == 0, said
-    return said
+    _, output = process.communicate(timeout=3 * PATIENCE_SECONDS)
+    assert process.returncode == 0, output
+    return output
 
 
 def test_commands_and_a_run_of_the_daemon_queue(half: Home, whole: Home, tmp_path: Path) -> None:
@@ -44,15 +44,15 @@ def test_commands_and_a_run_of_the_daemon_queue(half: Home, whole: Home, tmp_pat
     first = started(home, COMMAND, *backfill(8, 11))
     time.sleep(3)
     second = started(home, COMMAND, *backfill(10, 14))
-    said = ended(first) + ended(second)
+    output = ended(first) + ended(second)
     ended(of_daemon)
-    assert "reposignal: waiting for another writer of this warehouse: " in said
+    assert "reposignal: waiting for another writer of this warehouse: " in output
     # the machine decides which comes first
-    assert any(f"(process {process.pid})" in said for process in (of_daemon, first, second))
+    assert any(f"(process {process.pid})" in output for process in (of_daemon, first, second))
     assert_alike(whole.tables(), home.tables())
 
 
-def test_the_next_command_goes_on_after_one_that_was_killed(half: Home, whole: Home, tmp_path: Path) -> None:
+def test_the_next_command_continues_after_a_killed_one(half: Home, whole: Home, tmp_path: Path) -> None:
     home = half.copied(tmp_path / "home")
     first = started(home, COMMAND, *backfill(8, 14))
     lock = home.path / "warehouse" / "writer.lock"

@@ -128,7 +128,7 @@ def ui(home: Home, tmp_path: Path) -> Iterator[Ui]:
         server.wait(60)
 
 
-def test_all_assets_of_a_range_of_the_demo_are_made_to_the_publication(home: Home, ui: Ui) -> None:
+def test_all_assets_of_a_demo_range_are_materialised_and_published(home: Home, ui: Ui) -> None:
     before = home.published.resolve()
     ui.visit("/asset-groups")
     ui.shown("//button[contains(., 'Materialize all')]").click()

@@ -213,7 +213,7 @@ def test_only_objects_with_a_query_and_words_of_the_template_enter(value: object
         prose("It is {{ value }}.", value=value)
 
 
-def test_what_is_not_there_is_an_error() -> None:
+def test_an_unknown_variable_is_an_error() -> None:
     from jinja2 import UndefinedError
 
     with pytest.raises((ProseError, UndefinedError)):
@@ -272,7 +272,7 @@ def test_parts_keep_their_order_and_the_spaces_between_them() -> None:
         (numbers.probability, 0.9899, "99.0 %"),
     ],
 )
-def test_numbers_are_written_as_far_as_they_are_known(form: Any, value: float, shown: str) -> None:
+def test_numbers_are_written_with_their_known_digits(form: Any, value: float, shown: str) -> None:
     assert form(value) == shown
 
 
@@ -503,7 +503,7 @@ def test_weeks_are_replaced_whole_and_begin_with_the_first_reading(world: World)
 # --- strangers
 
 
-def test_what_strangers_wrote_stays_text_in_markdown(world: World) -> None:
+def test_text_by_strangers_is_escaped_in_markdown(world: World) -> None:
     world.forecast(4, WEEK, 0.7)
     found = world.written()
     html = MarkdownIt("gfm-like", {"linkify": False}).render(found.markdown)

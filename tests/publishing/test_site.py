@@ -158,7 +158,7 @@ def test_the_first_page_is_light(site: Path) -> None:
 # --- what strangers wrote
 
 
-def test_what_strangers_wrote_is_text_everywhere(site: Path) -> None:
+def test_text_by_strangers_is_escaped_everywhere(site: Path) -> None:
     controls = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe]")
     for file in site.rglob("*"):
         if file.is_file():
@@ -338,13 +338,13 @@ def test_identifiers_of_the_feed_stay(site: Path) -> None:
 
 def test_a_page_of_a_repository_holds_score_forecasts_and_gaps(site: Path) -> None:
     tree = parsed(site / CHITU)
-    said = text_of(one(tree, ".//main"))
-    assert "Seen before as old/name." in said
-    assert "89.0 rank 1" in said
-    assert "Read in 7 of the 8 weeks" in said
-    assert "gap over 36h" in said
+    text = text_of(one(tree, ".//main"))
+    assert "Seen before as old/name." in text
+    assert "89.0 rank 1" in text
+    assert "Read in 7 of the 8 weeks" in text
+    assert "gap over 36h" in text
     for outcome in ("passed on 2026-02-16", "not passed", "not due yet"):
-        assert outcome in said
+        assert outcome in text
     assert [text_of(figure) for figure in tree.iter("figcaption")] == [
         "Stars held",
         "Stars a day",
@@ -407,14 +407,14 @@ def test_a_cluster_page_shows_its_origin_and_what_it_absorbed(site: Path) -> Non
 
 def test_the_data_page_describes_every_table_and_column(built: Path, site: Path) -> None:
     tree = parsed(site / "data.html")
-    said = text_of(one(tree, ".//main"))
+    text = text_of(one(tree, ".//main"))
     with duckdb.connect(str(built / "reposignal.duckdb"), read_only=True) as connection:
         columns = connection.execute(
             "select table_name, column_name from duckdb_columns() where not internal"
         ).fetchall()
     codes = {text_of(code) for code in tree.iter("code")}
     assert {name for row in columns for name in row} <= codes
-    assert "Text by strangers; NULL if none." in said
+    assert "Text by strangers; NULL if none." in text
     links = {link.get("href") for link in tree.iter("a")}
     assert {
         "../reposignal.duckdb",
@@ -442,7 +442,7 @@ def test_the_same_release_gives_the_same_bytes_and_draws_nothing_twice(built: Pa
     assert len(list(charts_folder.iterdir())) == third.charts
 
 
-def test_what_did_not_change_is_linked_and_all_else_is_as_if_built_alone(tmp_path: Path) -> None:
+def test_unchanged_files_are_linked_and_all_others_equal_a_full_build(tmp_path: Path) -> None:
     with duckdb.connect() as connection:
         made.create_tables(connection)
         made.fill_tables(connection)
@@ -544,9 +544,9 @@ def test_a_week_without_an_article_shows_its_tables(tmp_path: Path) -> None:
         connection.execute("drop table weekly_article; drop table fct_article_claim; drop table fct_cluster_week")
         build(connection, tmp_path, tmp_path / "charts")
     tree = parsed(tmp_path / "site" / WEEK / "index.html")
-    said = text_of(one(tree, ".//main"))
-    assert "No article was written of this week" in said
-    assert "thu-pacman/chitu" in said
+    text = text_of(one(tree, ".//main"))
+    assert "No article was written of this week" in text
+    assert "thu-pacman/chitu" in text
     assert not (tmp_path / "site" / WEEK / "article.md").exists()
 
 

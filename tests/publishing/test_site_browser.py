@@ -138,7 +138,7 @@ def test_the_search_narrows_the_lists(browser: Chrome, site: Path) -> None:
     assert wait_for(lambda: listed() == everything)
 
 
-def test_without_a_script_everything_is_there(browser: Chrome, site: Path) -> None:
+def test_everything_works_without_a_script(browser: Chrome, site: Path) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         visit(browser, site, "index.html")
@@ -148,7 +148,7 @@ def test_without_a_script_everything_is_there(browser: Chrome, site: Path) -> No
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
-def test_with_the_keyboard_alone(browser: Chrome, site: Path) -> None:
+def test_the_site_works_with_the_keyboard_alone(browser: Chrome, site: Path) -> None:
     visit(browser, site, WEEK)
 
     def focused() -> Any:
@@ -243,7 +243,7 @@ def test_the_policy_keeps_a_strangers_script_from_running(browser: Chrome, site:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("page", PAGES)
-def test_axe_finds_nothing(browser: Chrome, site: Path, page: str, size: tuple[int, int], scheme: str) -> None:
+def test_axe_finds_no_violation(browser: Chrome, site: Path, page: str, size: tuple[int, int], scheme: str) -> None:
     shown_as(browser, size, scheme)
     visit(browser, site, page)
     browser.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")

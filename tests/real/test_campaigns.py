@@ -246,13 +246,13 @@ def test_campaigns_are_sent_to_review(campaigns: duckdb.DuckDBPyConnection) -> N
     assert {size: share for size, (_, share) in shares.items() if share < floors[size]} == {}
 
 
-def test_recorded_bursts_are_not(campaigns: duckdb.DuckDBPyConnection) -> None:
+def test_recorded_bursts_are_not_sent_to_review(campaigns: duckdb.DuckDBPyConnection) -> None:
     ((bursts, share, _),) = false_alarms(campaigns, "", period=False).fetchall()
     assert bursts > 350
     assert share < 0.05
 
 
-def test_nor_are_ordinary_days(campaigns: duckdb.DuckDBPyConnection) -> None:
+def test_ordinary_days_are_not_sent_to_review(campaigns: duckdb.DuckDBPyConnection) -> None:
     """The hosts, before a campaign is added."""
     ((days, judged, in_review),) = campaigns.execute(
         """

@@ -101,7 +101,7 @@ def differing(home: BuiltHome, other: BuiltHome, table: str, until: dt.date) -> 
     return count, rows
 
 
-def test_there_is_something_to_see(whole: BuiltHome) -> None:
+def test_the_homes_have_rows_to_compare(whole: BuiltHome) -> None:
     """Otherwise equality would prove nothing."""
     ((rows, growth_year, breakouts, review, surprising),) = whole.query(
         """

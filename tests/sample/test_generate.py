@@ -117,7 +117,7 @@ def test_one_row_is_bad(files: dict[date, Rows]) -> None:
     assert bad == [(date(2025, 12, 3), "Java")]
 
 
-def test_owners_change_once_and_carry_the_counts_on(files: dict[date, Rows]) -> None:
+def test_owners_change_once_and_keep_the_counts(files: dict[date, Rows]) -> None:
     for name, before, after, changed_on in (
         ("crawl-web", "synthetic-01", "synthetic-46", date(2025, 12, 15)),
         ("sql-jar", "Synthetic-26", "synthetic-26", date(2026, 1, 10)),
@@ -139,12 +139,12 @@ def test_a_wipe_is_restored_and_stays_in_the_forks_list(files: dict[date, Rows])
     assert 1 < int(back[0]["stars"]) / former < 1.01
 
 
-def test_a_repository_falls_out_for_three_weeks(files: dict[date, Rows]) -> None:
+def test_a_repository_is_unlisted_for_three_weeks(files: dict[date, Rows]) -> None:
     absent = {day for day, rows in files.items() if not of(rows, "lint-den")}
     assert absent == {day for day in files if date(2025, 12, 8) <= day <= date(2025, 12, 28)}
 
 
-def test_labels_drift_and_one_language_is_empty(files: dict[date, Rows]) -> None:
+def test_labels_change_and_one_language_is_empty(files: dict[date, Rows]) -> None:
     for day, rows in files.items():
         labels = {row["language"] for row in rows if row["item"] == "Vim-script"}
         assert labels == {"Vim Script" if day < date(2025, 12, 1) else "Vim script"}

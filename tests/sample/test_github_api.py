@@ -262,7 +262,7 @@ def test_a_batch_of_ids_is_answered_in_order(client: httpx.Client) -> None:
     }
 
 
-def test_what_graphql_refuses(client: httpx.Client) -> None:
+def test_invalid_graphql_queries_are_refused(client: httpx.Client) -> None:
     too_many = nodes(client, *[PLAIN] * 101)
     assert too_many["errors"][0]["type"] == "ARGUMENT_LIMIT"
     assert too_many["data"] is None
@@ -369,7 +369,7 @@ def test_the_secondary_limit_counts_the_minute() -> None:
         assert client.get("/repos/acme/plain").status_code == 200
 
 
-def test_many_connections_at_once_lose_nothing(api: GitHubApi) -> None:
+def test_concurrent_connections_lose_no_request(api: GitHubApi) -> None:
     def ask(_: int) -> int:
         with httpx.Client(base_url=api.base, headers={"Authorization": "Bearer sample-token"}) as client:
             return sum(client.get(HISTORY).status_code == 200 for _ in range(10))
@@ -457,12 +457,12 @@ def test_a_slow_body_arrives_in_the_end(client: httpx.Client, api: GitHubApi) ->
         client.get(HISTORY, timeout=0.1)
 
 
-def test_the_clock_may_be_off(client: httpx.Client, api: GitHubApi) -> None:
+def test_the_clock_may_be_wrong(client: httpx.Client, api: GitHubApi) -> None:
     api.faults = [faults.clock_skew(seconds=-90)]
     assert client.get(HISTORY).headers["date"] == "Thu, 26 Feb 2026 19:58:30 GMT"
 
 
-def test_graphql_answers_in_part(client: httpx.Client, api: GitHubApi) -> None:
+def test_graphql_returns_partial_responses(client: httpx.Client, api: GitHubApi) -> None:
     batch = [PLAIN, MOVED, WORLD.by_id[8], WORLD.by_id[9]]
     api.faults = [faults.null_nodes()]
     answer = nodes(client, *batch)
@@ -506,7 +506,7 @@ def test_an_empty_first_page(client: httpx.Client, api: GitHubApi, page: str) ->
     assert client.get(f"{HISTORY}?per_page=10&page=2").json() != []
 
 
-def test_weeks_that_cannot_be(client: httpx.Client, api: GitHubApi) -> None:
+def test_impossible_weeks(client: httpx.Client, api: GitHubApi) -> None:
     right = client.get(HISTORY).json()
     api.faults = [faults.future_days(stars=4)]
     week = client.get(HISTORY).json()[0]
@@ -526,7 +526,7 @@ def test_weeks_that_cannot_be(client: httpx.Client, api: GitHubApi) -> None:
 
 
 @pytest.mark.slow
-def test_it_serves_and_is_steered_from_another_process() -> None:
+def test_it_serves_under_control_of_another_process() -> None:
     command = [sys.executable, "-m", "reposignal_pipeline.sample.github_api"]
     options = ["--world", "generated:20:2026-01-01:2026-02-27", "--now", "2026-02-28T00:30:00Z", "--token", "T=9"]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:

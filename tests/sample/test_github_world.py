@@ -126,7 +126,7 @@ def test_no_star_is_lost_or_counted_twice_where_the_clock_is_changed(day: date, 
     ]
 
 
-def test_a_day_comes_between_the_hours_of_arrival() -> None:
+def test_a_day_arrives_between_the_given_hours() -> None:
     one = repository(given=np.array([22, 0, 0], np.int32))
     world = World([one])
     assert [world.total(one, MIDNIGHT + timedelta(hours=h)) for h in (0, 1, 12, 23, 24)] == [10, 10, 21, 32, 32]

@@ -71,10 +71,10 @@ class GitHubServer:
     def __init__(self, answer: Callable[[Request], Reply] = lambda request: Reply()) -> None:
         self.answer = answer
         self.requests: list[Request] = []
-        """every request but those for `/rate_limit`, in order of arrival"""
+        """every request except those for `/rate_limit`, in order of arrival"""
         self.rate_limit_requests: list[Request] = []
         self.accounts: dict[tuple[str, str], Account] = {}
-        """by token and resource; where there is none, the server has no limits"""
+        """by token and resource; without an account the server has no limits"""
         self.revoked: set[str] = set()
         self.skew_seconds = 0.0
         self.in_flight = 0
@@ -121,7 +121,7 @@ class GitHubServer:
                 self.requests.append(request)
                 reply = self._charged(request, self.answer(request))
             await asyncio.sleep(reply.after_seconds)
-            return await self._say(reply, writer)
+            return await self._write(reply, writer)
         finally:
             self.in_flight -= 1
 
@@ -156,7 +156,7 @@ class GitHubServer:
         }
         return Reply(**{**vars(reply), "headers": {**headers, **reply.headers}})
 
-    async def _say(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
+    async def _write(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
         if reply.resets:
             plain: socket.socket = writer.get_extra_info("socket")
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -69,7 +69,7 @@ class SearchServer:
         self.requests: list[tuple[str, int]] = []
         """query and page of every request"""
         self.faults: dict[int, Fault] = {}
-        """number of the request, from 0 -> what becomes of the body that it would have had; -1 is every one"""
+        """number of the request, from 0 -> function that changes its body; -1 is every request"""
         self.quota = 10**6
         self._rows: list[Row] = []
         self._stars: list[int] = []
@@ -326,7 +326,7 @@ def test_incomplete_results_are_requested_once_more(server: SearchServer) -> Non
     assert (len(found.candidates), found.gaps, found.requests) == (150, [], 3)
 
 
-def test_results_that_stay_incomplete_are_taken_as_they_are(server: SearchServer) -> None:
+def test_results_that_stay_incomplete_are_used(server: SearchServer) -> None:
     server.hold([repository(number, 2_000, any_day(number)) for number in range(1, 151)])
     server.faults = {0: incomplete(60), 1: incomplete(10)}
     found = swept(server, 500)
@@ -380,7 +380,7 @@ def test_a_refused_query_is_a_gap(server: SearchServer) -> None:
     assert "answered 422" in found.gaps[0]
 
 
-def test_pages_that_stay_empty_are_a_gap(server: SearchServer) -> None:
+def test_empty_pages_are_a_gap(server: SearchServer) -> None:
     server.hold([repository(1, 1_000, DAY)])
     server.faults = {0: lambda body: (200, body | {"total_count": 150})}
     found = swept(server, 900)
@@ -388,7 +388,7 @@ def test_pages_that_stay_empty_are_a_gap(server: SearchServer) -> None:
     assert [re.sub(r".*page", "page", gap) for gap in found.gaps] == ["page 2: empty"]
 
 
-def test_a_server_that_always_has_more_is_left_in_the_end(server: SearchServer) -> None:
+def test_a_server_with_endless_results_is_abandoned(server: SearchServer) -> None:
     server.hold([repository(number, 1_000 + number, any_day(number)) for number in range(1, 41)])
     server.faults = {-1: lambda body: (200, body | {"total_count": 10**30, "items": body["items"][:40] or [None]})}
     found = swept(server, 100)
@@ -498,7 +498,7 @@ HEADER = "name,created_within_days,stars_min,share,reason"
         (b"\xff", "codec can't decode"),
     ],
 )
-def test_rules_that_cannot_be_used_are_one_clear_line(tmp_path: Path, content: str | bytes, cause: str) -> None:
+def test_unusable_rules_are_reported_in_one_line(tmp_path: Path, content: str | bytes, cause: str) -> None:
     path = tmp_path / "rules.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DiscoveryError) as raised:
@@ -508,7 +508,7 @@ def test_rules_that_cannot_be_used_are_one_clear_line(tmp_path: Path, content: s
     assert "\n" not in str(raised.value)
 
 
-def test_rules_that_are_not_there_are_an_error(tmp_path: Path) -> None:
+def test_missing_rules_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DiscoveryError, match="No such file"):
         read_rules(tmp_path / "rules.csv")
 
@@ -592,7 +592,7 @@ def test_an_unreadable_watchlist_is_reported(watchlist: Path, tmp_path: Path) ->
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_a_watchlist(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_bytes_are_read_as_a_watchlist(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.txt"
     path.write_bytes(content)
     names, complaints = read_watchlist(path)
@@ -628,14 +628,14 @@ def test_an_empty_universe_takes_the_first_that_are_wanted() -> None:
     }
 
 
-def test_a_repository_put_forward_twice_enters_once_by_its_best_way() -> None:
+def test_a_repository_proposed_twice_enters_once_by_its_best_rule() -> None:
     wanted = [candidate(1), candidate(1, via="rankings"), candidate(1, via="watchlist")]
     (change,) = changes([], wanted, 4, is_swept=True)
     assert change.via == "watchlist"
 
 
 @pytest.mark.parametrize("is_swept", [True, False])
-def test_gone_is_gone_after_28_days_and_not_before(is_swept: bool) -> None:
+def test_a_repository_is_gone_after_28_days_and_not_before(is_swept: bool) -> None:
     members = [member(1, None, gone_days=GONE_DAYS), member(2, None, gone_days=GONE_DAYS - 1)]
     made = changes(members, [], 10, is_swept=is_swept)
     assert named(made) == [("left", 1)]
@@ -650,7 +650,7 @@ def test_a_member_not_wanted_stays_while_there_is_room() -> None:
     assert named(changes([member(1)], [candidate(2)], 2, is_swept=True)) == [("entered", 2)]
 
 
-def test_the_least_of_those_not_wanted_makes_room_for_a_clear_lead() -> None:
+def test_the_least_unwanted_member_is_replaced_by_a_clear_lead() -> None:
     members = [member(1, 100), member(2, 200), member(3, 5_000)]
     made = changes(members, [candidate(1, 100), candidate(4, 220)], 3, is_swept=True)
     assert named(made) == [("left", 2), ("entered", 4)]
@@ -684,7 +684,7 @@ def test_a_newcomer_with_too_few_stars_does_not_block_the_next() -> None:
 
 
 @pytest.mark.parametrize("is_swept", [True, False])
-def test_the_watchlist_gets_in_and_displaces_the_least(is_swept: bool) -> None:
+def test_the_watchlist_enters_and_displaces_the_least(is_swept: bool) -> None:
     members = [member(1, 100), member(2, 300), member(3, 200)]
     wanted = [candidate(9, 1, "watchlist"), candidate(8, 1, "watchlist"), candidate(1, 100)]
     made = changes(members, wanted, 3, is_swept=is_swept)
@@ -702,7 +702,7 @@ def test_a_sweep_that_found_nothing_removes_no_member() -> None:
     assert changes([member(number) for number in range(1, 11)], [], 10, is_swept=True) == []
 
 
-def test_a_smaller_size_lets_the_least_go() -> None:
+def test_a_smaller_size_removes_the_least_starred() -> None:
     members = [member(number, number * 100) for number in range(1, 6)]
     wanted = [candidate(1, 100), candidate(2, 200)]
     assert named(changes(members, wanted, 3, is_swept=True)) == [("left", 3), ("left", 4)]

@@ -157,7 +157,7 @@ def test_a_malformed_graphql_answer_costs_at_most_its_repository(answer: Any) ->
         ({"isFork": "no"}, "is_fork is 'no', not true or false"),
     ],
 )
-def test_an_attribute_that_cannot_be_is_unknown_and_the_total_stays(change: dict[str, Any], reason: str) -> None:
+def test_an_invalid_attribute_is_unknown_and_the_total_stays(change: dict[str, Any], reason: str) -> None:
     row = observed({"data": {"nodes": [node(1) | change, node(2), node(3), None]}})[1]
     assert (row["state"], row["stars_total"]) == ("public", 101)
     assert row["reason"].startswith("kept as unknown: ")
@@ -180,7 +180,7 @@ def test_a_response_without_a_valid_total_is_not_an_observation(change: dict[str
 
 
 @pytest.mark.parametrize("errors", [{"message": "an object"}, "text", [{"path": ["nodes", [1]]}], [5], [None]])
-def test_errors_of_any_shape_cost_nothing(errors: Any) -> None:
+def test_errors_of_any_shape_lose_no_data(errors: Any) -> None:
     rows = observed({"data": {"nodes": [node(1), node(2), node(3), None]}, "errors": errors})
     assert [rows[number]["stars_total"] for number in (1, 2, 3)] == [101, 102, 103]
     assert observed({"errors": errors})[1]["stars_total"] == 101
@@ -201,8 +201,8 @@ def test_a_malformed_history_costs_at_most_its_weeks(content: Any) -> None:
     pa.Table.from_pylist(reads.quarantine, STAR_HISTORY_QUARANTINE)
     assert all(dt.date(2026, 1, 12) < row["week"] <= NOW.date() for row in reads.weeks)
     assert reads.reads
-    said = [repr(week) for week in content] if isinstance(content, list) else []
-    assert len(reads.weeks) >= sum(repr(week) in said for week in weeks())
+    sent = [repr(week) for week in content] if isinstance(content, list) else []
+    assert len(reads.weeks) >= sum(repr(week) in sent for week in weeks())
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_malformed_headers_and_limits_are_an_answer_or_one_line(headers: dict[st
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
-def test_a_name_that_cannot_be_is_refused_at_every_door(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_name_is_refused_everywhere(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert not FULL_NAME.fullmatch(name)
     assert admitted(REPOSITORIES, {"full_name": name})[0] == {"full_name": None}
     owner, _, repo = name.partition("/")
@@ -321,6 +321,6 @@ def test_a_name_that_cannot_be_is_refused_at_every_door(name: str, capsys: pytes
 
 
 @pytest.mark.parametrize("name", ["a/b", "owner/.github", "owner/a..b", "o-w_n/..hidden", "o/" + "x" * 100])
-def test_a_name_that_can_be_is_let_in(name: str) -> None:
+def test_a_valid_name_is_accepted(name: str) -> None:
     assert FULL_NAME.fullmatch(name)
     assert admitted(REPOSITORIES, {"full_name": name})[1] == {}

@@ -136,7 +136,7 @@ def test_an_hour_before_2015_is_filed_under_the_utc_day(time_told: str, at: dt.d
     assert (hour.events, hour.days) == (2, (at.date(), at.date()))
 
 
-def test_a_repository_before_2015_may_have_a_name_only() -> None:
+def test_a_repository_before_2015_may_have_only_a_name() -> None:
     hour = parsed(file_of(old_star(repository={"name": "thing", "owner": "acme"})), OLD_HOUR)
     assert given_in(hour) == [(None, None, "acme/thing", dt.datetime(2012, 10, 15, 7, 0, 12))]
 
@@ -324,7 +324,7 @@ def test_ids_of_any_length_fit_in_one_chunk() -> None:
     assert hour.events == len(ids)
 
 
-def test_a_file_whose_heads_all_differ_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_with_different_line_heads_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gh_archive, "MOST_DIGESTS", 30)
     heads = [b'{"id":"%d","type":"Fork","n":"%d-%080d"}' % (FIRST_ID + n, n, 0) for n in range(500)]
     hour = parsed(file_of(*heads, *plain_hour(stars=200)))
@@ -476,9 +476,7 @@ def test_a_changed_bit_never_changes_a_star(bit: int) -> None:
         pytest.param(WHOLE[:-4] + b"\0" * 4, "damaged after ", id="length"),
     ],
 )
-def test_a_file_that_is_known_to_be_wrong_is_refused_as_a_whole(
-    content: bytes, cause: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_corrupt_file_is_refused_as_a_whole(content: bytes, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gh_archive, "CHUNK_BYTES", 64)
     hour = parsed(content)
     assert (hour.status, hour.days) == ("refused", None)
@@ -528,7 +526,7 @@ def test_whole_members_before_what_is_wrong_are_kept(rest: bytes, chunk: int, mo
     assert is_beginning(given_in(in_mid_line))
 
 
-def test_a_member_that_ends_too_soon_keeps_all_before() -> None:
+def test_a_truncated_member_keeps_everything_before() -> None:
     hour = parsed(WHOLE + file_of(star(8), star(9))[:-3])
     assert (hour.status, given_in(hour)) == ("partial", [*STARS, expected(8), expected(9)])
 
@@ -591,7 +589,7 @@ def hashes(hour: Hour) -> list[int | None]:
     return list(hour.stars["actor_hash"].to_pylist())
 
 
-def test_an_account_is_known_again_under_one_key_only() -> None:
+def test_an_account_is_recognised_only_under_one_key() -> None:
     same: Event = {"actor": {"id": 7, "login": LOGIN}}
     content = file_of(star(1, **same), star(2, **same), star(3, actor={"id": 8, "login": LOGIN}))
     first, again, other = parsed(content), parsed(content), parsed(content, key=b"o" * 32)
@@ -602,7 +600,7 @@ def test_an_account_is_known_again_under_one_key_only() -> None:
     assert hashes(parsed(file_of(star(9, actor={"id": 7, "login": "renamed"})))) == [one]
 
 
-def test_an_account_of_the_old_layout_is_known_by_its_login_in_any_case() -> None:
+def test_an_account_of_the_old_layout_is_identified_by_its_login_in_any_case() -> None:
     events = [old_star(n, "2024-12-03T15:00:00Z", actor=actor) for n, actor in enumerate(["Joe", "joe", "ann", None])]
     joe, joe_again, ann, nobody = hashes(parsed(file_of(*events)))
     assert (joe == joe_again, joe == ann, nobody) == (True, False, None)
@@ -620,7 +618,7 @@ def test_of_duplicate_stars_the_first_line_counts_in_any_layout() -> None:
     assert given_in(hour) == [expected(1), (expected(5)[0], 105, "former/name", HOUR), expected(2)]
 
 
-def test_a_star_without_id_is_known_again_however_its_time_is_written() -> None:
+def test_a_star_without_id_is_recognised_in_any_time_format() -> None:
     times = "2012-10-15T00:00:12-07:00", "2012/10/15 00:00:12 -0700", "2012-10-15T07:00:12Z"
     hours = [parsed(file_of(old_star(1, each)), OLD_HOUR) for each in times]
     ids = {number for hour in hours for number in hour.stars["event_id"].to_pylist()}
@@ -797,7 +795,7 @@ def test_a_reader_that_stops_early_leaves_nothing_behind(server: UpstreamServer)
     assert len(server.requests) == requests <= gh_archive.HOURS_AHEAD
 
 
-def test_a_fault_of_ours_is_not_taken_for_the_upstreams(server: UpstreamServer) -> None:
+def test_an_internal_error_is_not_an_upstream_failure(server: UpstreamServer) -> None:
     with mock.patch.object(gh_archive, "_stars", side_effect=RuntimeError("ours")), pytest.raises(RuntimeError):
         list(read_hours(over_http(server), DAY_HOURS, KEY))
     assert threads_left() == []
@@ -1118,7 +1116,7 @@ def test_after_any_readings_of_a_day_the_best_of_each_hour_is_held_and_each_star
 
 @pytest.mark.parametrize("state", ["missing", "refused", "not_reached", "emptied", 11])
 @pytest.mark.parametrize("by_id", [True, False])
-def test_an_hour_that_is_gone_does_not_count_its_neighbours_copies_again(state: str | int, by_id: bool) -> None:
+def test_a_lost_hour_does_not_count_copies_in_other_hours_again(state: str | int, by_id: bool) -> None:
     held: Held = {}
     standing: dict[dt.datetime, Standing] = {}
     for states in (("observed",) * 3, ("observed", state, "observed"), (state, "observed", state)):

@@ -122,7 +122,7 @@ async def test_a_body_may_be_compressed() -> None:
         assert (await get(server)).content == {"stars": 1}
 
 
-async def test_what_has_not_changed_is_304_and_counted() -> None:
+async def test_an_unchanged_resource_is_a_304_and_counted() -> None:
     def answer(request: Request) -> Reply:
         return Reply(304, headers={"ETag": '"one"'}) if request.headers.get("if-none-match") == '"one"' else Reply()
 
@@ -309,7 +309,7 @@ async def test_a_query_that_is_too_large_is_an_error_of_its_own_at_once(reply: R
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-async def test_a_gateway_that_gives_up_on_a_query_again_and_again_finds_it_too_large(status: int) -> None:
+async def test_repeated_gateway_timeouts_mean_that_a_query_is_too_large(status: int) -> None:
     async with GitHubServer(lambda request: Reply(status, body=b"<html>")) as server, asking(server) as hub:
         with pytest.raises(ResourceLimitError) as raised:
             await hub.graphql("{x}")
@@ -317,7 +317,7 @@ async def test_a_gateway_that_gives_up_on_a_query_again_and_again_finds_it_too_l
     assert_fit_to_be_seen(raised.value)
 
 
-async def test_a_gateway_that_gives_up_on_a_query_once_is_tried_again() -> None:
+async def test_a_single_gateway_timeout_is_retried() -> None:
     good = Reply(200, {"data": {}})
     async with GitHubServer(in_turn(Reply(502), Reply(200, {"message": "?"}), good)) as server, asking(server) as hub:
         assert (await hub.graphql("{x}")).content == {"data": {}}
@@ -449,7 +449,7 @@ async def test_one_request_finds_the_limit_of_a_server_without_rate_limit_endpoi
     assert sum(isinstance(answer, Answer) for answer in answers) == 4
 
 
-async def test_what_others_spend_of_the_token_counts() -> None:
+async def test_spending_by_others_counts() -> None:
     async with GitHubServer() as server, asking(server) as hub:
         account = server.open_account(TOKENS[0], "core", limit=5000)
         await hub.get(PATH)
@@ -492,7 +492,7 @@ async def test_a_query_of_several_points_leaves_the_reserve_alone() -> None:
 
 
 @pytest.mark.parametrize(("status", "skew_hours"), [(403, -1), (403, 0), (429, 1)])
-async def test_a_spent_limit_is_waited_for_by_the_clock_of_the_server(status: int, skew_hours: int) -> None:
+async def test_waiting_for_a_spent_limit_uses_the_clock_of_the_server(status: int, skew_hours: int) -> None:
     """The account turns out to be spent only when a response says so; other requests in flight wait as well."""
 
     def answer(request: Request) -> Reply:
@@ -521,7 +521,7 @@ async def test_a_spent_limit_is_waited_for_by_the_clock_of_the_server(status: in
 
 
 @pytest.mark.parametrize("skew_hours", [-1, 1])
-async def test_a_limit_beyond_patience_ends_by_the_local_clock(skew_hours: int) -> None:
+async def test_waiting_for_a_distant_limit_ends_by_the_local_clock(skew_hours: int) -> None:
     async with GitHubServer() as server, asking(server, patience_seconds=60) as hub:
         server.skew_seconds = skew_hours * 3600
         server.open_account(TOKENS[0], "core", limit=5000, remaining=0, seconds=600)
@@ -544,7 +544,7 @@ async def test_a_spent_resource_leaves_the_others_alone() -> None:
         assert (await hub.graphql("{x}")).content == {"data": {}}
 
 
-async def test_a_limit_that_is_back_is_spent_again() -> None:
+async def test_a_limit_is_used_again_after_its_reset() -> None:
     async with GitHubServer(lambda request: Reply(after_seconds=0.005)) as server, asking(server) as hub:
         account = server.open_account(TOKENS[0], "core", limit=5000, remaining=103, seconds=2)
         answers = await many(hub, 30)
@@ -590,7 +590,7 @@ async def test_an_outage_is_not_a_spent_limit() -> None:
         {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"},
     ],
 )
-async def test_a_limit_for_ever_is_not_waited_for(headers: dict[str, str]) -> None:
+async def test_an_endless_limit_is_not_waited_for(headers: dict[str, str]) -> None:
     async with GitHubServer(lambda request: Reply(403, headers=headers)) as server, asking(server) as hub:
         with pytest.raises(QuotaSpentError) as raised:
             await hub.get(PATH)
@@ -663,7 +663,7 @@ async def test_retry_after_pauses_everything_that_the_token_does(
         assert len(times) == 10
 
 
-async def test_retry_after_beyond_patience_is_not_slept_through() -> None:
+async def test_a_long_retry_after_is_not_waited_for() -> None:
     async with (
         GitHubServer(lambda request: Reply(429, headers={"Retry-After": "900"})) as server,
         asking(server) as hub,
@@ -746,7 +746,7 @@ async def test_a_secondary_limit_counts_once_for_concurrent_requests() -> None:
     assert len(logged) == 1
 
 
-async def test_a_secondary_limit_of_a_minute_and_more_ends_in_time() -> None:
+async def test_a_secondary_limit_of_a_minute_or_more_ends_in_time() -> None:
     async with GitHubServer(lambda request: Reply(403, SECONDARY)) as server:
         async with asking(server, secondary_seconds=0.05, patience_seconds=0.15) as hub:
             with pytest.raises(QuotaSpentError) as raised:
@@ -755,7 +755,7 @@ async def test_a_secondary_limit_of_a_minute_and_more_ends_in_time() -> None:
         assert raised.value.resource == "core"
 
 
-async def test_a_limit_without_end_is_given_up() -> None:
+async def test_an_endless_limit_is_abandoned() -> None:
     reset = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0"}
     async with GitHubServer(lambda request: Reply(403, headers=reset)) as server, asking(server) as hub:
         hub._secondary = 0.001
@@ -764,7 +764,7 @@ async def test_a_limit_without_end_is_given_up() -> None:
         assert raised.value.until is None
 
 
-async def test_the_pace_of_a_minute_lets_a_burst_through_and_then_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_limit_per_minute_allows_a_burst_and_then_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(github, "MINUTE", 1.0)
     async with GitHubServer(lambda request: Reply(200, {"data": {}})) as server:
         server.open_account(TOKENS[0], "core", limit=5000)
@@ -917,7 +917,7 @@ async def test_the_password_file_of_the_user_replaces_no_token(tmp_path: Any, mo
 
 
 @pytest.mark.parametrize("token", ["ghp_hunter2\nX-Evil: 1", "ghp_hunter2 x", "ghp_hunter2é"])
-async def test_what_cannot_be_a_token_is_an_error_that_does_not_show_it(token: str) -> None:
+async def test_an_invalid_token_is_an_error_that_does_not_show_it(token: str) -> None:
     with pytest.raises(UpstreamError) as raised:
         GitHub("http://127.0.0.1", (TOKENS[1], token))
     assert str(raised.value) == "token 2 of 2 contains characters that a token cannot have"
@@ -936,7 +936,7 @@ async def test_what_cannot_be_a_token_is_an_error_that_does_not_show_it(token: s
         ("https://host/a?token=ghp_hunter2", "https://host/a: the address must not contain a user"),
     ],
 )
-async def test_a_base_that_is_not_one_is_an_error_without_its_secrets(base: str, message: str) -> None:
+async def test_an_invalid_base_is_an_error_without_its_secrets(base: str, message: str) -> None:
     with pytest.raises(UpstreamError) as raised:
         GitHub(base, TOKENS)
     assert str(raised.value).startswith(message)

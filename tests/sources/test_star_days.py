@@ -82,7 +82,7 @@ def test_ten_stars_an_hour_never_store_a_day_below_230(minutes: int) -> None:
     assert max(days) in {at.date() - DAY, at.date() - 2 * DAY}
 
 
-def test_the_days_of_a_year_are_known_one_after_the_other() -> None:
+def test_the_days_of_a_year_become_final_one_by_one() -> None:
     days = [dt.date(YEAR, 1, 1) + n * DAY for n in range(365)]
     known = [STAR_DAYS.known_at(day) for day in days]
     gaps = {day: (later - before) // HOUR for day, (before, later) in zip(days[1:], pairwise(known), strict=True)}
@@ -93,7 +93,7 @@ def test_the_days_of_a_year_are_known_one_after_the_other() -> None:
 
 
 @given(MINUTES, st.sampled_from(ZONES))
-def test_a_day_is_known_from_its_end_and_the_slack_on(minutes: int, zone: ZoneInfo) -> None:
+def test_a_day_is_final_from_its_end_plus_the_slack(minutes: int, zone: ZoneInfo) -> None:
     at = dt.datetime(YEAR, 1, 1) + dt.timedelta(minutes=minutes)
     days = StarDays(zone, STAR_DAYS.slack)
     last = days.last_known(at)

@@ -238,7 +238,7 @@ def test_the_first_day_requests_every_repository(home: Home) -> None:
     assert planned.in_words == "70 pages of repositories: 70 never read; 0 of 70 left out"
 
 
-def test_a_run_cut_short_goes_on_with_the_others(home: Home) -> None:
+def test_an_interrupted_run_continues_with_the_rest(home: Home) -> None:
     first = home.plan(YESTERDAY, YESTERDAY).asks
     home.keep(first[:40], NOW)
     rest = home.plan(YESTERDAY, YESTERDAY).asks
@@ -357,7 +357,7 @@ def test_an_etag_is_sent_only_with_the_week_that_it_confirms(home: Home) -> None
         assert [ask.newest[day] for day in WEEKDAYS] == [1, 2, 3, 4, 5, 0, 0]
 
 
-def test_a_day_is_planned_once_it_is_known(home: Home) -> None:
+def test_a_day_is_planned_once_it_is_final(home: Home) -> None:
     """At 06:00 UTC yesterday has not ended for GitHub: a request then covers the days up to the day before."""
     early = NOW - dt.timedelta(hours=3)
     first = home.plan(YESTERDAY, YESTERDAY, now=early)

@@ -129,7 +129,7 @@ def test_a_slow_body_is_a_body(server: UpstreamServer) -> None:
     assert len(server.requests) == 1
 
 
-def test_a_redirect_is_followed_and_a_ring_of_them_is_an_error(server: UpstreamServer) -> None:
+def test_a_redirect_is_followed_and_a_loop_is_an_error(server: UpstreamServer) -> None:
     server.fail("moved.csv", answers(301, Location="/day.csv"))
     server.fail("ring.csv", answers(302, Location="/ring.csv"))
     assert over_http(server).read("moved.csv") == CONTENT
@@ -186,7 +186,7 @@ def test_shown_is_the_address_without_its_secrets(address: str, text: str) -> No
         "file://",
     ],
 )
-def test_a_base_that_is_not_one_is_an_error_without_its_secrets(base: str) -> None:
+def test_an_invalid_base_is_an_error_without_its_secrets(base: str) -> None:
     error_of(base)
 
 
@@ -216,13 +216,13 @@ def test_a_file_address_is_a_base(folder: Path) -> None:
     assert Upstream(folder.as_uri()).read("other.csv") is None
 
 
-def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for base in (str(tmp_path / "none"), (tmp_path / "none").as_uri(), str(tmp_path / "file")):
         assert "no such folder" in error_of(base)
 
 
-def test_a_folder_that_goes_away_does_not_turn_its_files_into_missing_ones(folder: Path) -> None:
+def test_a_folder_that_disappears_does_not_make_its_files_missing(folder: Path) -> None:
     upstream = Upstream(str(folder))
     folder.rename(folder.parent / "unmounted")
     with pytest.raises(UpstreamError, match="no such folder"):
@@ -322,7 +322,7 @@ def test_an_open_file_can_be_empty(server: UpstreamServer) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_file_that_is_not_there_is_not_opened(large: UpstreamServer, status: int) -> None:
+def test_a_missing_file_is_not_opened(large: UpstreamServer, status: int) -> None:
     large.fail("hour.gz", answers(status, b"not here"))
     assert opened(over_http(large)) is None
     assert len(large.requests) == 1
@@ -340,7 +340,9 @@ def test_a_file_that_is_not_there_is_not_opened(large: UpstreamServer, status: i
         pytest.param(resumable(breaks_after=0), f"ProtocolError in mid-file {ATTEMPTS} times", ATTEMPTS, id="mid-body"),
     ],
 )
-def test_what_cannot_be_opened_is_an_error(large: UpstreamServer, fault: Fault, cause: str, requests: int) -> None:
+def test_a_file_that_cannot_be_opened_is_an_error(
+    large: UpstreamServer, fault: Fault, cause: str, requests: int
+) -> None:
     large.fail("hour.gz", fault)
     with pytest.raises(UpstreamError) as raised:
         over_http(large).open("hour.gz")
@@ -399,7 +401,7 @@ def test_a_version_is_forgotten_with_its_bytes(large: UpstreamServer) -> None:
     assert large.ranges == [None, "bytes=300000-", None]
 
 
-def test_a_file_that_became_shorter_leaves_nothing_of_the_former(large: UpstreamServer) -> None:
+def test_a_shorter_file_leaves_no_rest_of_the_previous_one(large: UpstreamServer) -> None:
     large.fail("hour.gz", resumable('"1"', breaks_after=500_000, content=b"former " * 100_000), times=1)
     large.put("hour.gz", b"short")
     large.fail("hour.gz", resumable('"2"'))
@@ -425,7 +427,7 @@ def test_a_gzip_file_stays_compressed_with_any_content_encoding(server: Upstream
     assert opened(over_http(server)) == content
 
 
-def test_a_file_beyond_all_measure_is_given_up(large: UpstreamServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_oversized_file_is_abandoned(large: UpstreamServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "LARGEST_FILE_BYTES", 100_000)
     with pytest.raises(UpstreamError, match="more than 100,000 bytes"):
         over_http(large).open("hour.gz")

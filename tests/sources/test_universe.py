@@ -105,7 +105,7 @@ def names(api: GitHubApi, count: int) -> list[str]:
     return [repository.names[0][1] for repository in api.world.repositories[:count]]
 
 
-def test_a_universe_grows_from_search_and_every_member_is_observed(home: Home, api: GitHubApi) -> None:
+def test_search_fills_a_universe_and_every_member_is_observed(home: Home, api: GitHubApi) -> None:
     outcome = home.cycle(api)
     assert (outcome.status, len(outcome.tracked), outcome.entered, outcome.gaps) == ("observed", COUNT, COUNT, [])
     totals = dict(home.rows("select repo_id, stars_total FROM repositories"))
@@ -149,7 +149,7 @@ def test_a_smaller_universe_keeps_the_watchlist_and_the_most_starred(home: Home,
     ],
     ids=lambda fault: f"{fault.kind}-{fault.times}-{dict(fault.settings)}",
 )
-def test_every_total_is_read_in_spite_of(fault: Fault, home: Home, api: GitHubApi) -> None:
+def test_every_total_is_read_despite_the_fault(fault: Fault, home: Home, api: GitHubApi) -> None:
     api.faults.append(fault)
     outcome = home.cycle(api)
     assert (outcome.status, outcome.reason) == ("observed", None)
@@ -170,7 +170,7 @@ def test_unreadable_totals_are_reported_and_requested_again(home: Home, api: Git
     assert home.rows(f"select count(*) FROM repositories where day = '{TODAY}'") == [(COUNT + 3,)]
 
 
-def test_a_dead_api_ends_the_cycle_in_words(home: Home, api: GitHubApi) -> None:
+def test_a_dead_api_ends_the_cycle_with_a_message(home: Home, api: GitHubApi) -> None:
     home.cycle(api)
     api.faults = [faults.reset()]
     outcome = home.cycle(api, TODAY)
@@ -193,7 +193,7 @@ def test_a_quota_spent_in_mid_cycle_leaves_the_rest_for_the_next_run(home: Home,
     assert api.counts["graphql"] == -(-(COUNT - read) // 100)
 
 
-def test_a_token_revoked_in_mid_run_gives_way_to_the_next(home: Home, api: GitHubApi) -> None:
+def test_a_token_revoked_in_mid_run_is_replaced_by_the_next(home: Home, api: GitHubApi) -> None:
     api.tokens["second"] = 5_000
     api.revoke(TOKEN)
 
@@ -332,7 +332,7 @@ def assert_true(api: GitHubApi, reads: Reads, *, less: int = 0) -> None:
     ],
     ids=lambda fault: fault.kind + str(dict(fault.settings)),
 )
-def test_every_week_is_read_in_spite_of(fault: Fault, api: GitHubApi) -> None:
+def test_every_week_is_read_despite_the_fault(fault: Fault, api: GitHubApi) -> None:
     api.faults.append(fault)
     reads, failure = read_all(api, asks_of(api, 1, 2))
     assert failure is None
@@ -391,21 +391,21 @@ def test_an_unchanged_page_costs_nothing_and_ends_the_days(api: GitHubApi) -> No
     assert again.weeks[0]["fetched_at"].date() == TODAY + DAY
 
 
-def test_a_quota_spent_keeps_what_was_read(api: GitHubApi) -> None:
+def test_a_spent_quota_keeps_what_was_read(api: GitHubApi) -> None:
     api.tokens[TOKEN] = 10
     reads, failure = read_all(api, asks_of(api, 1))
     assert "limit" in str(failure) or "quota" in str(failure)
     assert 0 < len(reads.reads) < 20
 
 
-def test_one_page_that_is_never_answered_is_its_own_trouble(api: GitHubApi) -> None:
+def test_a_page_without_a_response_affects_no_other(api: GitHubApi) -> None:
     api.faults.append(faults.bad_gateway(matches=f"/repositories/{api.world.repositories[7].repo_id}/"))
     reads, failure = read_all(api, asks_of(api, 1))
     assert failure is None
     assert sorted(row["status"] for row in reads.reads) == ["read"] * 19 + ["unreadable"]
 
 
-def test_an_api_that_answers_nothing_is_given_up_soon(api: GitHubApi) -> None:
+def test_an_api_without_responses_is_abandoned_soon(api: GitHubApi) -> None:
     api.faults.append(faults.reset(matches=faults.HISTORY))
     reads, failure = read_all(api, asks_of(api, 1, 2, 3, count=COUNT))
     assert failure
@@ -426,7 +426,7 @@ def test_an_endpoint_that_refuses_everything_is_reported(code: int, api: GitHubA
         )
 
 
-def test_a_refusing_endpoint_is_given_up_soon(api: GitHubApi) -> None:
+def test_a_refusing_endpoint_is_abandoned_soon(api: GitHubApi) -> None:
     api.faults.append(faults.status(faults.HISTORY, code=404, after=60))
     reads, failure = read_all(api, asks_of(api, 1, 2, count=COUNT))
     assert "the cause is the endpoint" in str(failure)
