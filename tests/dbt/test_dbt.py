@@ -84,6 +84,13 @@ def test_names_follow_their_layer(models: dict[str, Any]) -> None:
     assert [name for name, node in models.items() if not re.fullmatch(LAYER_NAMES[layer_of(node)], name)] == []
 
 
+def test_each_model_has_one_yml_with_its_unit_tests(manifest: dict[str, Any], models: dict[str, Any]) -> None:
+    ymls = {name: str(Path(node["original_file_path"]).with_suffix(".yml")) for name, node in models.items()}
+    assert {name: node["patch_path"].split("://")[1] for name, node in models.items()} == ymls
+    tests = manifest["unit_tests"].values()
+    assert [test["name"] for test in tests if test["original_file_path"] != ymls[test["model"]]] == []
+
+
 def test_everything_is_described(sample: BuiltHome, models: dict[str, Any]) -> None:
     columns = sample.query("select table_name, column_name from duckdb_columns() where not internal")
     undescribed = [name for name, node in models.items() if not node["description"]]
