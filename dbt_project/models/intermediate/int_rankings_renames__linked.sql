@@ -1,8 +1,9 @@
-{%- set lookback = (constant('memory_days') | int) + (constant('rename_gap_days') | int) -%}
+{%- set gap = constant('rename_gap_days') | int -%}
 
 with
 
-repo_days as (
+-- two gaps before the window: a pair of days can end up to one gap before it, and begin one gap earlier
+repo_days as materialized (
 
     select
         day,
@@ -14,7 +15,7 @@ repo_days as (
         length(description) as words_long,
         case when description is not null then hash(description) end as words
     from {{ ref('int_rankings_repo_days__merged') }}
-    where {{ in_window(lookback=lookback) }}
+    where {{ in_window(lookback=2 * gap) }}
 
 ),
 
@@ -32,7 +33,7 @@ pairs_of_days as (
 
     select * from days
     where
-        {{ in_window(lookback=constant('rename_gap_days') | int) }}
+        {{ in_window(lookback=gap) }}
         and day - previous_day <= {{ constant('rename_gap_days') }}
 
 ),
@@ -169,6 +170,31 @@ alike as materialized (
 
 ),
 
+-- readings of the candidate names, as far back as memory_days: a join with all readings would hash years of rows
+named as (
+
+    select unnest([old_name_key, new_name_key]) as name_key
+    from alike
+
+    union
+
+    select unnest([old_name_key, new_name_key]) as name_key
+    from twins
+
+),
+
+past as materialized (
+
+    select
+        repo_days.day,
+        repo_days.name_key,
+        repo_days.stars_total
+    from {{ ref('int_rankings_repo_days__merged') }} as repo_days
+    semi join named on repo_days.name_key = named.name_key
+    where {{ in_window(lookback=(constant('memory_days') | int) + gap) }}
+
+),
+
 -- names listed before, as far back as memory_days
 known as materialized (
 
@@ -186,11 +212,11 @@ known as materialized (
             new_name_key
         from twins
     ) as candidates
-    inner join repo_days
+    inner join past
         on
-            candidates.new_name_key = repo_days.name_key
-            and candidates.day > repo_days.day
-            and candidates.day <= repo_days.day + {{ constant('memory_days') }}
+            candidates.new_name_key = past.name_key
+            and candidates.day > past.day
+            and candidates.day <= past.day + {{ constant('memory_days') }}
 
 ),
 
@@ -227,9 +253,9 @@ gains as (
     select
         pairs.day,
         pairs.old_name_key,
-        repo_days.day as read_on,
-        (repo_days.stars_total - lag(repo_days.stars_total) over by_day)
-        / (repo_days.day - lag(repo_days.day) over by_day) as gain
+        past.day as read_on,
+        (past.stars_total - lag(past.stars_total) over by_day)
+        / (past.day - lag(past.day) over by_day) as gain
     from (
         select distinct
             day,
@@ -237,12 +263,12 @@ gains as (
         from pairs
         where is_same_text and not is_same_counts
     ) as pairs
-    inner join repo_days
+    inner join past
         on
-            pairs.old_name_key = repo_days.name_key
-            and pairs.day > repo_days.day
-            and pairs.day <= repo_days.day + {{ constant('memory_days') }}
-    window by_day as (partition by pairs.day, pairs.old_name_key order by repo_days.day)
+            pairs.old_name_key = past.name_key
+            and pairs.day > past.day
+            and pairs.day <= past.day + {{ constant('memory_days') }}
+    window by_day as (partition by pairs.day, pairs.old_name_key order by past.day)
 
 ),
 
@@ -349,13 +375,13 @@ days_of_old_name as materialized (
         unambiguous.day as renamed_on,
         unambiguous.old_name_key,
         unambiguous.new_name_key,
-        repo_days.day
+        past.day
     from unambiguous
-    inner join repo_days
+    inner join past
         on
-            unambiguous.old_name_key = repo_days.name_key
-            and unambiguous.day > repo_days.day
-            and unambiguous.day <= repo_days.day + {{ constant('memory_days') }}
+            unambiguous.old_name_key = past.name_key
+            and unambiguous.day > past.day
+            and unambiguous.day <= past.day + {{ constant('memory_days') }}
     where not unambiguous.is_new_listed
 
 ),
@@ -366,8 +392,8 @@ seen_together as (
         days_of_old_name.renamed_on,
         days_of_old_name.old_name_key
     from days_of_old_name
-    inner join repo_days
-        on days_of_old_name.day = repo_days.day and days_of_old_name.new_name_key = repo_days.name_key
+    inner join past
+        on days_of_old_name.day = past.day and days_of_old_name.new_name_key = past.name_key
 
 ),
 

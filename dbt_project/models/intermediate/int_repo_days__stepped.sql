@@ -2,6 +2,14 @@
 {#- Returns depend on earlier purges, a night on the nights before it, and each of these on the repository's own
     past. -#}
 {%- set lookback = purge_memory + 2 * constant('usual_days') | int %}
+{%- set memory = constant('memory_days') | int %}
+{#- Older days that every day of the window remembers; none if the window is longer than the memory. -#}
+{%- set settled %}
+    (
+        day >= date '{{ var("window_end") }}' - {{ memory }}
+        and day < date '{{ var("window_start") }}' - {{ lookback }}
+    )
+{%- endset %}
 
 with
 
@@ -13,16 +21,16 @@ readings as (
         source,
         name_key,
         repo_id,
-        full_name,
-        language,
-        attributes,
+        case when {{ in_window() }} then full_name end as full_name,
+        case when {{ in_window() }} then language end as language,
+        case when {{ in_window() }} then attributes end as attributes,
         observed_at,
         stars_total,
         forks_total,
         stars_spread,
         created_at
     from {{ ref('int_repo_readings__united') }}
-    where {{ in_window(lookback=constant('memory_days') | int) }} and stars_total is not null
+    where {{ in_window(lookback=memory) }} and stars_total is not null
 
 ),
 
@@ -76,23 +84,55 @@ keyed as (
 
 ),
 
-remembered as (
+-- of these, a repository's number, peak and last reading are all that matters: a row each instead of hundreds
+settled as (
+
+    select
+        repo_key,
+        max(day) as day,
+        arg_max(name_key, day) as name_key,
+        arg_max(observed_at, day) as observed_at,
+        arg_max(stars_total, day) as stars_total,
+        max(stars_total) as peak_total,
+        count(*) as readings
+    from keyed
+    where {{ settled }}
+    group by repo_key
+
+),
+
+shortened as (
 
     select
         *,
+        stars_total as peak_total,
+        1 as readings
+    from keyed
+    where not {{ settled }}
+
+    union all by name
+
+    select * from settled
+
+),
+
+remembered as (
+
+    select
+        * exclude (peak_total, readings),
         lag(day) over by_day as previous_day,
         lag(observed_at) over by_day as previous_observed_at,
         lag(stars_total) over by_day as previous_total,
         lag(name_key) over by_day as previous_name_key,
-        max(stars_total) over (
+        max(peak_total) over (
             partition by repo_key order by day
-            range between interval {{ constant('memory_days') }} days preceding and interval 1 day preceding
+            range between interval {{ memory }} days preceding and interval 1 day preceding
         ) as peak_total,
-        count(*) over (
+        sum(readings) over (
             partition by repo_key order by day
-            range between interval {{ constant('memory_days') }} days preceding and interval 1 day preceding
+            range between interval {{ memory }} days preceding and interval 1 day preceding
         ) as readings_before
-    from keyed
+    from shortened
     window by_day as (partition by repo_key order by day)
     qualify {{ in_window(lookback=lookback) }}
 
@@ -111,7 +151,7 @@ stepped as (
     from (
         select
             *,
-            day - previous_day <= {{ constant('memory_days') }} as is_remembered
+            day - previous_day <= {{ memory }} as is_remembered
         from remembered
     )
 
