@@ -73,6 +73,7 @@ SAME_PROBABILITY = 1.5e-6
 """Two probabilities that differ by less are one: they are rounded to six digits."""
 MEMORY_DAYS = 400
 """how far back paces look: a year, and a month for gaps"""
+MEMORY_WEEKS = MEMORY_DAYS // 7
 WEEKS_BACK = (1, 2, 3, 4, 8, 12, 26, 52)
 """of the readings that paces begin at, or up to twice as many and one more: after a longer gap the pace is unknown"""
 
@@ -81,8 +82,8 @@ _BEFORE = ",\n".join(
     f"last_value(level) over w{n} as level_{n}w, last_value(as_of_date) over w{n} as as_of_{n}w" for n in WEEKS_BACK
 )
 _WINDOWS = ",\n".join(
-    f"w{n} as (partition by repo_key order by issued_on range between"
-    f" interval {min(14 * n + 7, MEMORY_DAYS)} days preceding and interval {7 * n} days preceding)"
+    f"w{n} as (partition by repo_key order by week_number range between"
+    f" {min(2 * n + 1, MEMORY_WEEKS)} preceding and {n} preceding)"
     for n in WEEKS_BACK
 )
 _PACES = ",\n".join(f"(level - level_{n}w) / nullif(as_of_date - as_of_{n}w, 0) as pace_{n}w" for n in WEEKS_BACK)
@@ -153,6 +154,8 @@ FRAME = f"""
 
         select
             date_trunc('week', day)::date + 7 as issued_on,
+            -- range frames over whole numbers cost half of those over dates
+            (date_trunc('week', day)::date - $first::date) // 7 as week_number,
             repo_key,
             max(day) as as_of_date,
             arg_max(full_name, day) as full_name,
@@ -186,18 +189,13 @@ FRAME = f"""
         window
             {_WINDOWS},
             memory as (
-                partition by repo_key order by issued_on
-                range between interval {MEMORY_DAYS} days preceding and current row
+                partition by repo_key order by week_number range between {MEMORY_WEEKS} preceding and current row
             ),
-            quarter as (
-                partition by repo_key order by issued_on range between interval 84 days preceding and current row
-            ),
-            month as (
-                partition by repo_key order by issued_on range between interval 21 days preceding and current row
-            ),
+            quarter as (partition by repo_key order by week_number range between 12 preceding and current row),
+            month as (partition by repo_key order by week_number range between 3 preceding and current row),
             ahead as (
-                partition by repo_key order by issued_on
-                range between interval 7 days following and interval {HORIZON_DAYS} days following
+                partition by repo_key order by week_number
+                range between 1 following and {HORIZON_DAYS // 7} following
             )
 
     ),
@@ -231,6 +229,19 @@ FRAME = f"""
                 [{_THRESHOLDS}], lambda threshold: threshold > coalesce(previous_total, 0) and threshold <= stars_total
             )) as threshold
         from readings
+        where day between $first and $last::date + {HORIZON_DAYS}
+
+    ),
+
+    settlings as (
+
+        select
+            day,
+            repo_key,
+            stars_total,
+            is_break
+        from readings
+        where day between $first::date + {HORIZON_DAYS} and $last::date + {HORIZON_DAYS + LATE_DAYS}
 
     ),
 
@@ -238,7 +249,7 @@ FRAME = f"""
 
         select
             paced.* exclude (
-                next_threshold, is_below, has_break, total_ahead, break_ahead, week_night, week_total, level, {_STEPS}
+                next_threshold, week_number, is_below, has_break, total_ahead, break_ahead, week_night, week_total, level, {_STEPS}
             ),
             case when paced.stars_total * {REACH} >= paced.next_threshold then paced.next_threshold end as threshold,
             -- where nothing was read from the due day on, crossings could be known, but no misses
@@ -261,7 +272,7 @@ FRAME = f"""
             case when crossings.day <= paced.issued_on + {HORIZON_DAYS} then crossings.day end as crossed_on
         from paced
         asof left join observed on paced.issued_on + {HORIZON_DAYS} <= observed.day
-        asof left join readings as settling
+        asof left join settlings as settling
             on paced.repo_key = settling.repo_key and paced.issued_on + {HORIZON_DAYS} <= settling.day
         asof left join crossings
             on
