@@ -93,11 +93,17 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
 
 
 def _prepared(project: DbtProject) -> DbtProject:
-    """Return the project with a manifest at least as new as its files."""
+    """Return the project with a manifest at least as new as its files, made in the same folder as they are now."""
     newest = max(path.stat().st_mtime for path in DBT_PROJECT_DIR.rglob("*") if path.suffix in {".sql", ".yml", ".csv"})
     settings.dbt_dir.mkdir(parents=True, exist_ok=True)
     with (settings.dbt_dir / "parse.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second command on a new home would parse into the same folder
+        parsed_in = settings.dbt_dir / "parsed_in"
+        # the parsed project holds absolute paths: after a move of the checkout, dbt would look for its files there
+        if not parsed_in.exists() or parsed_in.read_text() != str(project.project_dir):
+            (project.target_path / dbt_program.PARSED_PROJECT).unlink(missing_ok=True)
+            project.manifest_path.unlink(missing_ok=True)
+            parsed_in.write_text(str(project.project_dir))
         if not _is_whole(project.manifest_path) or project.manifest_path.stat().st_mtime < newest:
             dbt_program.parse(project.project_dir, project.target_path)
     return project
