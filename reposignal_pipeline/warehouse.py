@@ -651,22 +651,42 @@ def append_rows(
 
 
 def ensure_table(connection: duckdb.DuckDBPyConnection, table: WeeklyTable) -> None:
-    """Create a table with its comments if it is not there, and add the columns that an older home lacks."""
+    """Create a table with its comments if it does not exist, and add the columns that an older home lacks."""
     columns = ", ".join(f"{name} {kind}" for name, (kind, _) in table.columns.items())
     connection.execute(f"create table if not exists {table.name} ({columns})")
-    # what is said already is not said again: in a lake each comment is a change of the schema
-    here = "database_name = current_database() and schema_name = 'main' and table_name = ?"
-    (told,) = _one(connection, f"select any_value(comment) from duckdb_tables() where {here}", [table.name])
-    if told != table.comment:
-        connection.execute(f"comment on table {table.name} is '{_quoted(table.comment)}'")
-    columns_told = dict(
-        connection.execute(f"select column_name, comment from duckdb_columns() where {here}", [table.name]).fetchall()
-    )
-    for name, (kind, comment) in table.columns.items():
-        if name not in columns_told:  # a home of before may not have them all; what it rebuilds fills them
+    present = {column for column, *_ in connection.execute(f"from {table.name} limit 0").description}
+    for name, (kind, _) in table.columns.items():
+        if name not in present:  # the next rebuild fills the column
             connection.execute(f"alter table {table.name} add column {name} {kind}")
-        if columns_told.get(name) != comment:
-            connection.execute(f"comment on column {table.name}.{name} is '{_quoted(comment)}'")
+    # only comments that differ are written: in a lake each comment is a change of the schema
+    written = _comments_of(connection)
+    comments: dict[str | None, str] = {None: table.comment}
+    comments |= {name: comment for name, (_, comment) in table.columns.items()}
+    for column, comment in comments.items():
+        if written.get((table.name, column)) != comment:
+            target = f"column {table.name}.{column}" if column else f"table {table.name}"
+            connection.execute(f"comment on {target} is '{_quoted(comment)}'")
+            written[table.name, column] = comment
+
+
+def _comments_of(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str | None], str]:
+    """Return the comments on tables (column None) and columns of the current database, read once per process."""
+    (path,) = _one(connection, "select path from duckdb_databases() where database_name = current_database()")
+    if path in _comments:
+        return _comments[path]
+    here = "database_name = current_database() and schema_name = 'main' and comment is not null"
+    rows = connection.execute(
+        f"select table_name, null, comment from duckdb_tables() where {here}"
+        f" union all select table_name, column_name, comment from duckdb_columns() where {here}"
+    ).fetchall()
+    found = {(table, column): comment for table, column, comment in rows}
+    if path:  # a database in memory has no path to be recognised by
+        _comments[path] = found
+    return found
+
+
+_comments: dict[str, dict[tuple[str, str | None], str]] = {}
+"""path of a database -> its comments: to read them, a lake reads the statistics of every table"""
 
 
 _LOADS = "(source varchar, day date, fetched_at timestamp)"

@@ -249,7 +249,8 @@ FRAME = f"""
 
         select
             paced.* exclude (
-                next_threshold, week_number, is_below, has_break, total_ahead, break_ahead, week_night, week_total, level, {_STEPS}
+                next_threshold, week_number, is_below, has_break, total_ahead, break_ahead, week_night, week_total,
+                level, {_STEPS}
             ),
             case when paced.stars_total * {REACH} >= paced.next_threshold then paced.next_threshold end as threshold,
             -- where nothing was read from the due day on, crossings could be known, but no misses
