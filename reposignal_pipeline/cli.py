@@ -1,7 +1,7 @@
-"""`reposignal`: thin verbs. What writes is a Dagster run that the UI shows; what asks opens the published copy.
+"""The command line `reposignal`: commands that write start Dagster runs, commands that read open the published copy.
 
-Here: words in, words out, exit status. Not here: what a run does (`defs`), what an answer means (`publishing`).
-Imports are local to their verbs: a question is answered before an orchestrator would have been imported.
+This module parses arguments, prints results and sets the exit status. Runs are defined in `defs`, queries in
+`publishing`. Imports are local to the commands, so that a query does not wait for the import of Dagster.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 
 class CommandError(Exception):
-    """What a user is told in one line, with exit status 1."""
+    """An error shown to the user as one line, with exit status 1."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return the exit status: 0 done, 1 a clear error, 2 wrong usage."""
+    """Run one command and return the exit status: 0 success, 1 error, 2 wrong usage, 130 interrupted."""
     options = _parser().parse_args(arguments)
     verb: Callable[[Settings, argparse.Namespace], int] = options.verb
     try:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, ConfigError) as error:
         status = _say(str(error), 1)
     except BrokenPipeError:
-        _discard_output()  # whoever read the answer has enough
+        _discard_output()  # the reader of the output has closed it
         status = 0
     except (Exception, KeyboardInterrupt) as error:
         status = _failed(error, options)
@@ -71,14 +71,14 @@ def _refuse_other_encodings(options: argparse.Namespace) -> None:
 
 
 def _failed(error: BaseException, options: argparse.Namespace) -> int:
-    """Tell the error of a verb that the verb did not expect, and return the exit status."""
+    """Print an error that the command did not handle, and return the exit status."""
     is_load = options.verb in (_demo, _run, _backfill)
     if any(isinstance(each, KeyboardInterrupt) for each in chain(error)):  # DuckDB wraps it
         status = _say(f"interrupted{'; ' + STAYS if is_load else ''}", 130)
         if not is_load:
             os._exit(status)  # the interpreter would close the connection of the query: see `answers.answer`
         return status
-    if isinstance(error, OSError) and error.filename is None and not is_load:  # who only answers writes nothing else
+    if isinstance(error, OSError) and error.filename is None and not is_load:  # queries write only to standard output
         _discard_output()
         return _say(f"standard output: {error.strerror}", 1)
     return _say(_unforeseen(error), 1)
@@ -96,7 +96,7 @@ def _output() -> TextIO:
     """Return standard output.
 
     Raises:
-        CommandError: if the caller closed it: an answer would be lost without a word.
+        CommandError: the caller closed it, so the output would be lost silently.
     """
     if sys.stdout is None:
         raise CommandError("standard output is closed")
@@ -104,15 +104,15 @@ def _output() -> TextIO:
 
 
 def _discard_output() -> None:
-    """Have what is still to be written go nowhere, so that the interpreter does not fail on it when it ends."""
+    """Redirect the remaining output to /dev/null, so that the interpreter does not fail on it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _unforeseen(error: BaseException) -> str:
-    """Return the line of an error that no verb expects; the stack of one that nobody expects goes to a file."""
+    """Return an unhandled error as one line; the traceback of an unrecognised error goes to a log file."""
     settings, messages = load_settings(), described(error)
-    if told := recognised(messages, settings.home):
-        return told
+    if line := recognised(messages, settings.home):
+        return line
     log = settings.dagster_home / "cli.log"
     if not log.parent.is_dir():
         log = Path(tempfile.gettempdir()) / "reposignal.log"
@@ -135,60 +135,62 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(verb=run)
         return added
 
-    demo = verb("demo", _demo, "the main job on the embedded sample")
-    demo.add_argument("--lake", action="store_true", help="into the lake that REPOSIGNAL_LAKE_CATALOG and _DATA name")
-    run = verb("run", _run, "one day, end to end")
+    demo = verb("demo", _demo, "run the whole pipeline on the embedded sample")
+    demo.add_argument(
+        "--lake", action="store_true", help="use the lake set by REPOSIGNAL_LAKE_CATALOG and REPOSIGNAL_LAKE_DATA"
+    )
+    run = verb("run", _run, "run the whole pipeline for one day")
     run.add_argument("--day", type=_day, help="YYYY-MM-DD (default: yesterday, UTC)")
     run.add_argument("--source", action="append", choices=SOURCES, help="repeatable (default: every configured source)")
-    backfill = verb("backfill", _backfill, "load a range of past days, then rebuild what depends on them")
+    backfill = verb("backfill", _backfill, "load a range of past days, then rebuild the tables that depend on them")
     backfill.add_argument("source", choices=SOURCES)
     backfill.add_argument("--from", dest="first", type=_day, required=True, help="YYYY-MM-DD")
     backfill.add_argument("--to", dest="last", type=_day, required=True, help="YYYY-MM-DD, included")
     backfill.add_argument(
-        "--reread", action="store_true", help="star_history: ask again for what stands, to learn what was restated"
+        "--reread", action="store_true", help="star_history only: read loaded days again to detect revised counts"
     )
     backfill.add_argument(
         "--workers",
         type=_count,
         default=1,
         metavar="N",
-        help="of a lake: processes that load at the same time",
+        help="number of processes that load concurrently (lake only)",
     )
     lake = verb("lake", _lake_status, "the lake: init, status, import, export")
     lake_verbs = lake.add_subparsers(title="verbs", metavar="VERB")
     for name, act, text in (
-        ("init", _lake_init, "make what a lake needs; changes nothing of one that stands"),
-        ("status", _lake_status, "snapshots, files, what was published, and how to attach it"),
-        ("import", _lake_import, "copy the warehouse of a home with files into the lake"),
-        ("export", _lake_export, "copy the lake's warehouse into a new home with files"),
+        ("init", _lake_init, "create the tables of a lake; an existing lake is not changed"),
+        ("status", _lake_status, "show snapshots, files, the last release, and how to attach it"),
+        ("import", _lake_import, "copy the warehouse files of a home into the lake"),
+        ("export", _lake_export, "copy the lake into the warehouse files of a new home"),
     ):
         lake_verb = lake_verbs.add_parser(name, help=text, description=text)
         lake_verb.set_defaults(verb=act)
         if name in ("import", "export"):
             lake_verb.add_argument("home", metavar="HOME", type=Path)
-    sql = verb("sql", _sql, "read-only query on the published warehouse")
+    sql = verb("sql", _sql, "run a read-only query on the published warehouse")
     sql.add_argument("query", nargs="?", default="-", help="SQL; - or nothing reads standard input")
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    explain = verb("explain", _explain, "the signal score of a repository, component by component")
+    explain = verb("explain", _explain, "explain the signal score of a repository by its components")
     explain.add_argument(
         "full_name",
         type=_repository,
         metavar="REPOSITORY",
-        help="owner/name, a GitHub address, or a name that one owner has",
+        help="owner/name, a GitHub URL, or a name that only one owner has",
     )
     explain.add_argument("--day", type=_day, help="YYYY-MM-DD (default: its last reading)")
-    site = verb("site", _site, "build the site of the marts as they stand, and serve it on 127.0.0.1 if asked to")
-    site.add_argument("--serve", type=_port, metavar="PORT", help="until Ctrl-C")
+    site = verb("site", _site, "build the site from the current marts, and optionally serve it on 127.0.0.1")
+    site.add_argument("--serve", type=_port, metavar="PORT", help="serve the site on this port until Ctrl-C")
     verb(
         "doctor",
         _doctor,
-        "configuration, reachability, freshness and coverage of each source; exit 1 if something is wrong",
+        "check configuration, reachability, freshness and coverage of each source; exit 1 if a check fails",
     )
     return parser
 
 
 class _Version(argparse.Action):
-    """Looks the version up only if it is asked for: answers to questions need no package metadata."""
+    """Reads the package metadata only if the version is requested, so that other commands start faster."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
@@ -207,7 +209,7 @@ def _day(text: str) -> dt.date:
 def _repository(text: str) -> str:
     name = name_in(text) or text
     if not FULL_NAME.fullmatch(name) and not re.fullmatch(NAME, name):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither owner/name, a name nor a GitHub address")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither owner/name, a name nor a GitHub URL")
     return name
 
 
@@ -226,13 +228,13 @@ def _port(text: str) -> int:
 def _demo(settings: Settings, options: argparse.Namespace) -> int:
     if settings.lake and not options.lake:
         raise CommandError(
-            f"REPOSIGNAL_PROFILE={settings.profile.value} is for a lake: add --lake, or unset it for a demo in files"
+            f"REPOSIGNAL_PROFILE={settings.profile.value} is for a lake: add --lake, or unset it for a demo with files"
         )
     os.environ["REPOSIGNAL_PROFILE"] = Profile.LAKE_DEMO if options.lake else Profile.DEMO
     for name in ("RANKINGS_URL", "GH_ARCHIVE_URL", "GITHUB_API_URL", "WATCHLIST", "UNIVERSE_SIZE"):
         os.environ.pop(f"REPOSIGNAL_{name}", None)
     settings = load_settings()
-    # asked before the run puts this environment's programs on the path
+    # looked up before the run puts this environment's programs on the path
     command = "reposignal" if shutil.which("reposignal") else os.path.relpath(sys.argv[0])
     whole = SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY
     cycles = SAMPLE_LAST_DAY - dt.timedelta(days=SAMPLE_CYCLES - 1), SAMPLE_LAST_DAY
@@ -259,13 +261,13 @@ def _run(settings: Settings, options: argparse.Namespace) -> int:
 def _refuse_days_beyond_the_sample(settings: Settings, first: dt.date, last: dt.date) -> None:
     if settings.profile.is_sample and not SAMPLE_FIRST_DAY <= first <= last <= SAMPLE_LAST_DAY:
         raise CommandError(
-            f"{settings.home} holds the demo, whose days run from {SAMPLE_FIRST_DAY} to {SAMPLE_LAST_DAY};"
-            " live days want a home of their own: export REPOSIGNAL_HOME=$HOME/reposignal"
+            f"{settings.home} holds the demo, whose days are {SAMPLE_FIRST_DAY} to {SAMPLE_LAST_DAY};"
+            " live days need a separate home: export REPOSIGNAL_HOME=$HOME/reposignal"
         )
 
 
 def _loaded(settings: Settings, done: Done) -> int:
-    """Print what was loaded, what changed and where to look; return the exit status."""
+    """Print what was loaded and rebuilt, and the paths of the results; return the exit status."""
     lines = list(done.loaded.items())
     if done.is_published:
         lines += [
@@ -283,11 +285,11 @@ def _loaded(settings: Settings, done: Done) -> int:
 def _refuse_unconfigured(settings: Settings, sources: Sequence[str]) -> None:
     for source in sources:
         if source in ("repositories", "star_history") and source not in settings.sources:
-            raise CommandError(f"{source} is not configured: set GITHUB_TOKEN, or REPOSIGNAL_WATCHLIST without one")
+            raise CommandError(f"{source} is not configured: set GITHUB_TOKEN, or without a token REPOSIGNAL_WATCHLIST")
     if "gh_archive" in sources and "gh_archive" not in settings.sources:
         if settings.profile.is_sample:
             raise CommandError(
-                "gh_archive is not configured: the sample has no files of it; live days want a home of their own"
+                "gh_archive is not configured: the sample has no archive files; live days need a separate home"
             )
         use_live_archive()
 
@@ -299,11 +301,11 @@ def _backfill(settings: Settings, options: argparse.Namespace) -> int:
     if options.source == "repositories":
         raise CommandError("repositories: totals cannot be read after the fact; `reposignal run` observes yesterday's")
     if options.reread and options.source != "star_history":
-        raise CommandError("--reread is for star_history: other sources do not restate the past")
+        raise CommandError("--reread is for star_history only: other sources do not revise past days")
     if options.workers > 1 and not settings.lake:
-        raise CommandError("--workers: files have one writer; several are for profile 'lake'")
+        raise CommandError("--workers: warehouse files have one writer; several workers need profile 'lake'")
     if options.workers > 1 and options.source not in ("rankings", "gh_archive"):
-        raise CommandError(f"--workers: {options.source} is read within one budget of requests")
+        raise CommandError(f"--workers: {options.source} has a single request budget, so one worker reads it")
     _refuse_days_beyond_the_sample(settings, options.first, options.last)
     done = _load(
         {options.source: (options.first, options.last)},
@@ -317,7 +319,7 @@ def _backfill(settings: Settings, options: argparse.Namespace) -> int:
 def _load(
     loads: dict[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False, workers: int = 1
 ) -> Done:
-    """Load days, print to standard error why something is still missing, and return what was done."""
+    """Load days, print to standard error why data is still missing, and return what was done."""
     from reposignal_pipeline.home import ready_home
 
     ready_home(load_settings())  # before an orchestrator is imported
@@ -335,7 +337,7 @@ def _load(
 
 @contextmanager
 def _progress() -> Iterator[None]:
-    """Show in a terminal how far the runs of this block are, from the import of the orchestrator on."""
+    """Show the progress of the runs of this block in a terminal, from the import of Dagster on."""
     from reposignal_pipeline.defs import progress
 
     with progress.in_terminal():
@@ -355,7 +357,7 @@ def _sql(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _standard_input() -> str:
-    """Return standard input, which is UTF-8 whatever the locale, with or without a byte order mark."""
+    """Return standard input as text: always UTF-8, with or without a byte order mark."""
     if sys.stdin is None:
         raise CommandError("standard input is closed: give the query as an argument")
     try:
@@ -383,7 +385,7 @@ def _site(settings: Settings, options: argparse.Namespace) -> int:
     served = None
     if options.serve is not None:
         try:
-            served = server(settings, options.serve)  # a port that is taken is told before anything is built
+            served = server(settings, options.serve)  # before building, so that an occupied port fails at once
         except OSError as error:
             raise CommandError(f"port {options.serve} of 127.0.0.1: {error.strerror}") from None
     ready_home(settings)
@@ -396,7 +398,7 @@ def _site(settings: Settings, options: argparse.Namespace) -> int:
             raise CommandError(str(error)) from None
     print(settings.published_dir / "site" / "index.html", flush=True)
     if served:
-        print(f"http://127.0.0.1:{served.server_port}/site/  (Ctrl-C ends it)", flush=True)
+        print(f"http://127.0.0.1:{served.server_port}/site/  (Ctrl-C stops it)", flush=True)
         with suppress(KeyboardInterrupt), served:
             served.serve_forever()
     return 0
@@ -413,7 +415,7 @@ def _lake(settings: Settings) -> Lake:
 
 def _lake_init(settings: Settings, options: argparse.Namespace) -> int:
     _lake(settings)
-    with _told_in_one_line():
+    with _lake_errors_in_one_line():
         from reposignal_pipeline.defs.runs import LaunchError, ready_instance
 
         try:
@@ -427,7 +429,7 @@ def _lake_status(settings: Settings, _: argparse.Namespace) -> int:
     from reposignal_pipeline.lake.upkeep import status
 
     lake = _lake(settings)
-    with _told_in_one_line():
+    with _lake_errors_in_one_line():
         print("\n".join(status(lake)))
     return 0
 
@@ -437,11 +439,11 @@ def _lake_import(settings: Settings, options: argparse.Namespace) -> int:
     from reposignal_pipeline.lake.moving import import_home
 
     lake = _lake(settings)
-    with _told_in_one_line():
+    with _lake_errors_in_one_line():
         ready_dagster_home()
         moved = import_home(lake, options.home.expanduser().absolute(), print)
-    print(f"{moved.tables} tables, {moved.rows:,} rows, each the same by count and checksum")
-    print("Next: `reposignal site` publishes them from here")
+    print(f"{moved.tables} tables, {moved.rows:,} rows copied and verified by count and checksum")
+    print("Next: publish them from the lake with `reposignal site`")
     return 0
 
 
@@ -449,16 +451,16 @@ def _lake_export(settings: Settings, options: argparse.Namespace) -> int:
     from reposignal_pipeline.lake.moving import export_home
 
     lake = _lake(settings)
-    with _told_in_one_line():
+    with _lake_errors_in_one_line():
         moved = export_home(lake, options.home.expanduser().absolute(), print)
-    print(f"{moved.tables} tables, {moved.rows:,} rows, each the same by count and checksum")
+    print(f"{moved.tables} tables, {moved.rows:,} rows copied and verified by count and checksum")
     print(f"Next: REPOSIGNAL_HOME={options.home} reposignal site")
     return 0
 
 
 @contextmanager
-def _told_in_one_line() -> Iterator[None]:
-    """Turn what a lake refuses into a line."""
+def _lake_errors_in_one_line() -> Iterator[None]:
+    """Convert errors of a lake into a `CommandError` of one line."""
     import duckdb
 
     from reposignal_pipeline.lake.catalog import LakeError
@@ -480,7 +482,7 @@ def _doctor(settings: Settings, _: argparse.Namespace) -> int:
             troubles = troubled_runs(settings)
         except LaunchError as error:
             troubles = [str(error)]
-        text = "; ".join(troubles[:2]) or "none failed or broke off since the last publication"
+        text = "; ".join(troubles[:2]) or "none failed or was interrupted since the last publication"
         more = f"; {len(troubles) - 2} more" if len(troubles) > 2 else ""
         findings.append(Finding("runs", not troubles, f"{text}{more}"))
     width = max(len(finding.subject) for finding in findings)

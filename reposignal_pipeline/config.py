@@ -1,7 +1,7 @@
-"""The settings of one process: the only reader of the environment.
+"""The settings of a process, read and validated from the environment; no other module reads the environment.
 
-Here: names, defaults and validation of what a user can set, and the paths that follow from it.
-Not here: opening anything (`warehouse`), talking to anything (`sources`).
+This module defines names, defaults and validation of all settings, and the paths derived from them. It opens no files
+or connections.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RANKINGS_FIRST_DAY = dt.date(2018, 12, 18)
 SAMPLE_FIRST_DAY = dt.date(2025, 10, 20)
 SAMPLE_LAST_DAY = dt.date(2026, 2, 27)
 SAMPLE_CYCLES = 7
-"""days of the sample whose totals the demo observes; before them rankings and star histories speak"""
+"""number of last sample days whose totals the demo observes; earlier days come from rankings and star histories"""
 SAMPLE_TOKEN = "sample-token"
 SAMPLE_UNIVERSE_SIZE = 50
 GH_ARCHIVE_UPSTREAM = "https://data.gharchive.org"
@@ -38,18 +38,18 @@ FIRST_DAYS = {
     "rankings": RANKINGS_FIRST_DAY,
     "gh_archive": GH_ARCHIVE_FIRST_DAY,
 }
-"""source -> the first day that can be asked for"""
+"""source -> the first day that can be loaded"""
 
 PROFILE_MARK = "profile"
-"""file of the home that names the profile that fills it"""
+"""file of the home that contains the name of its profile"""
 
 
 class ConfigError(Exception):
-    """A setting that cannot be used; the message is one line and names the setting."""
+    """A setting is invalid. The message is one line and names the setting."""
 
 
 class Profile(StrEnum):
-    """Where the data comes from and where it goes."""
+    """The source and the destination of the data."""
 
     DEMO = "demo"
     """the embedded sample"""
@@ -71,60 +71,60 @@ class Profile(StrEnum):
 
 @dataclass(frozen=True)
 class LakeSettings:
-    """Where a lake is: its catalog and its data."""
+    """The location of a lake: its catalog and its data."""
 
     catalog: str
     """URL of the PostgreSQL database, without the password"""
     data: str
     """`s3://...` or an absolute path, without a slash at the end"""
     environment: Mapping[str, str] = field(repr=False)
-    """what libpq and DuckDB read of their own accord: the password, keys, the endpoint. No SQL and no log has them."""
+    """variables that libpq and DuckDB read from the environment: password, keys, endpoint; never in SQL or logs"""
     s3: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """keys, region and endpoint as dlt wants them; empty for a folder"""
+    """keys, region and endpoint in dlt's format; empty for a folder"""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user has set, validated, and the paths that follow from it."""
+    """The validated settings of a user, and the paths derived from them."""
 
     home: Path
     profile: Profile
     rankings_base: str
-    """base address of the daily ranking files; may carry credentials, so show it through `transport.shown`"""
+    """base URL of the daily ranking files; may contain credentials, so print it only with `transport.shown`"""
     github_api_base: str | None = GITHUB_API
-    """None is the embedded sample's API"""
+    """None for the embedded sample's API"""
     gh_archive_base: str | None = None
-    """base address of the hourly event files, None if no run reads them; show it through `transport.shown`, too"""
+    """base URL of the hourly event files, None if no run reads them; print it only with `transport.shown`"""
     github_tokens: tuple[str, ...] = field(default=(), repr=False)
     watchlist: Path | None = None
-    """file of `owner/name` lines, tracked besides what discovery finds"""
+    """file of `owner/name` lines: repositories that are tracked in addition to those that discovery finds"""
     universe_size: int = UNIVERSE_SIZE
     requests_a_minute: int = 900
-    """per token; GitHub's own secondary limit, other servers have others"""
+    """per token; the default is GitHub's secondary limit, other servers may have another one"""
     memory_limit: str = "2GB"
-    """of each DuckDB process; above it DuckDB spills to disk"""
+    """limit of each DuckDB process; above it, DuckDB spills to disk"""
     is_begun: bool = False
-    """whether a run of this profile has begun to fill the home; then no other profile can"""
+    """whether a run of this profile has begun to fill the home; then no other profile can use it"""
     lake: LakeSettings | None = None
-    """None: the warehouse is two DuckDB files"""
+    """None if the warehouse is two DuckDB files"""
     lake_workers: int = 4
-    """runs that load at the same time into a lake"""
+    """number of runs that load concurrently into a lake"""
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Return the sources that are configured: those of a normal day.
+        """Return the configured sources, which a normal day reads.
 
-        GitHub's API wants a token, a watchlist or an address of its own. A day of the archive is gigabytes of which
-        today's capture is a small part, so it wants an address, which a command that names it sets for itself.
+        GitHub's API requires a token, a watchlist or another base URL. The archive requires a base URL, because a day
+        of it is gigabytes, of which GitHub's events are now only a small part; commands that name the source set it.
         """
-        asks_github = self.github_tokens or self.watchlist or self.github_api_base != GITHUB_API
-        asked = {
-            "star_history": asks_github,
-            "repositories": asks_github,
+        uses_github = self.github_tokens or self.watchlist or self.github_api_base != GITHUB_API
+        is_used = {
+            "star_history": uses_github,
+            "repositories": uses_github,
             "rankings": True,
             "gh_archive": self.gh_archive_base is not None,
         }
-        return tuple(source for source in SOURCES if asked[source])
+        return tuple(source for source in SOURCES if is_used[source])
 
     @property
     def warehouse_dir(self) -> Path:
@@ -132,12 +132,12 @@ class Settings:
 
     @property
     def pipeline_db(self) -> Path:
-        """Raw, staging and intermediate relations: the pipeline's own file."""
+        """Return the path of the file with raw, staging and intermediate relations."""
         return self.warehouse_dir / "pipeline.duckdb"
 
     @property
     def marts_db(self) -> Path:
-        """The marts, exactly what the next published copy holds. Analysts never open this one."""
+        """Return the path of the file with the marts, from which releases are made. Analysts never open it."""
         return self.warehouse_dir / "reposignal.duckdb"
 
     @property
@@ -146,7 +146,7 @@ class Settings:
 
     @property
     def published_db(self) -> Path:
-        """What analysts open, read-only."""
+        """Return the path of the published file, which analysts open read-only."""
         return self.published_dir / "reposignal.duckdb"
 
     @property
@@ -155,28 +155,28 @@ class Settings:
 
     @property
     def dbt_dir(self) -> Path:
-        """dbt's target and logs."""
+        """Return the folder of dbt's target and logs."""
         return self.home / "dbt"
 
     @property
     def actor_key_file(self) -> Path:
-        """The key under which actors of the archive are hashed: never published, made on first use."""
+        """Return the path of the key that hashes actors of the archive: created on first use, never published."""
         return self.home / "actor.key"
 
     @property
     def dlt_dir(self) -> Path:
-        """dlt's working folders."""
+        """Return the folder of dlt's working files."""
         return self.home / "dlt"
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings that the environment gives; an empty variable counts as unset.
+    """Return the settings from the environment; an empty variable counts as unset.
 
-    A home belongs to the profile that first filled it, so that sample and live days never mix: it is the default
-    there, and another is refused.
+    A home belongs to the profile that first filled it, so that sample and live days never mix. This profile is the
+    default of the home, and any other profile raises an error.
 
     Raises:
-        ConfigError: one line that names the variable and what it may be.
+        ConfigError: a variable is invalid; the message names it and the valid values.
     """
     given = {name: value for name, value in environment.items() if value.strip()}
     home = _home(given.get("REPOSIGNAL_HOME", str(PROJECT_ROOT / "data" / "home")))
@@ -186,11 +186,9 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         profile = Profile(name)
     except ValueError:
         known = ", ".join(Profile)
-        raise ConfigError(f"REPOSIGNAL_PROFILE={name!r} is not a profile; there are: {known}") from None
+        raise ConfigError(f"REPOSIGNAL_PROFILE={name!r} is not a profile; use one of: {known}") from None
     if filled_by and filled_by != profile:
-        raise ConfigError(
-            f"REPOSIGNAL_HOME={home} belongs to profile '{filled_by}', not '{profile}': name another home"
-        )
+        raise ConfigError(f"REPOSIGNAL_HOME={home} belongs to profile '{filled_by}', not '{profile}': use another home")
     is_demo = profile.is_sample
     watchlist = given.get("REPOSIGNAL_WATCHLIST", str(SAMPLE_DIR / "watchlist.txt") if is_demo else None)
     return Settings(
@@ -202,7 +200,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         ),
         gh_archive_base=given.get("REPOSIGNAL_GH_ARCHIVE_URL"),
         github_api_base=given.get("REPOSIGNAL_GITHUB_API_URL", None if is_demo else GITHUB_API),
-        # the sample's API knows no other token, and a real one has no business there
+        # the sample's API accepts only this token, and a real token must not be sent to it
         github_tokens=(SAMPLE_TOKEN,) if is_demo else _tokens(given.get("GITHUB_TOKEN", "")),
         watchlist=_path("REPOSIGNAL_WATCHLIST", watchlist) if watchlist else None,
         universe_size=_whole(given, "REPOSIGNAL_UNIVERSE_SIZE", SAMPLE_UNIVERSE_SIZE if is_demo else UNIVERSE_SIZE),
@@ -214,31 +212,31 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _path(name: str, text: str) -> Path:
-    """Return the absolute path that a setting names."""
+    """Return the absolute path of a setting."""
     if not text.isprintable():
-        raise ConfigError(f"{name}={text!r} holds characters that cannot be shown: name another path")
+        raise ConfigError(f"{name}={text!r} contains unprintable characters: use another path")
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:
-        raise ConfigError(f"{name}={text}: the system has no user {Path(text).parts[0]!r}: name a full path") from None
+        raise ConfigError(f"{name}={text}: there is no user {Path(text).parts[0]!r}: use an absolute path") from None
 
 
 def _home(text: str) -> Path:
     home = _path("REPOSIGNAL_HOME", text)
-    # Dagster takes what follows a "?" for parameters of its SQLite URLs, dlt a "%" for a place to fill in file names,
-    # and puts paths of files to load into SQL without doubling an apostrophe; dbt-duckdb cuts a path at "#"
+    # "?" begins the parameters of Dagster's SQLite URLs; dlt treats "%" as a placeholder in file names and does not
+    # escape apostrophes in the SQL that loads files; dbt-duckdb cuts a path at "#"
     if sign := next((sign for sign in "?%'#" if sign in str(home)), None):
-        raise ConfigError(f"REPOSIGNAL_HOME={home}: libraries cannot use a path with {sign} in it: name another home")
+        raise ConfigError(f"REPOSIGNAL_HOME={home}: the path must not contain {sign}: use another home")
     try:
         if not home.exists() or home.is_dir():
             return home
     except OSError as error:
         raise ConfigError(f"REPOSIGNAL_HOME={home} cannot be opened: {error.strerror}") from None
-    raise ConfigError(f"REPOSIGNAL_HOME={home} is a file, not a folder: name another home")
+    raise ConfigError(f"REPOSIGNAL_HOME={home} is a file, not a folder: use another home")
 
 
 def _filled_by(home: Path) -> Profile | None:
-    """Return the profile that filled a home; None if none did yet."""
+    """Return the profile that filled a home; None for a new home."""
     mark = home / PROFILE_MARK
     way_out = f"delete it and set REPOSIGNAL_PROFILE to the profile that filled the home: {', '.join(Profile)}"
     try:
@@ -248,14 +246,15 @@ def _filled_by(home: Path) -> Profile | None:
         return None
     except OSError as error:
         raise ConfigError(f"{mark} cannot be read: {error.strerror}") from None
-    except ValueError:  # which an error of decoding is, too
+    except ValueError:  # also a UnicodeDecodeError
         raise ConfigError(f"{mark} does not name a profile: {way_out}") from None
 
 
 def use_live_archive() -> None:
-    """Set the address of GH Archive for this process and its children, as a command that names the source wants.
+    """Set the base URL of GH Archive for this process and its children.
 
-    Without an address the source is not configured, so that no other run reads a terabyte unasked.
+    Only commands that name the source call this. Otherwise the source is not configured, so that no run reads a
+    terabyte by accident.
     """
     os.environ["REPOSIGNAL_GH_ARCHIVE_URL"] = GH_ARCHIVE_UPSTREAM
 
@@ -269,7 +268,7 @@ def _lake(given: Mapping[str, str], profile: Profile) -> LakeSettings:
     if data.startswith("s3://"):
         wanted |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "a key of the bucket")
     if missing := [f"{name} ({what})" for name, what in wanted.items() if name not in given]:
-        raise ConfigError(f"profile {profile.value!r} lacks {', '.join(missing)}")
+        raise ConfigError(f"profile {profile.value!r} requires {', '.join(missing)}")
     url, password = _catalog(catalog)
     environment = {"PGPASSWORD": password} if password else {}
     if "://" in data and not data.startswith("s3://"):
@@ -278,7 +277,7 @@ def _lake(given: Mapping[str, str], profile: Profile) -> LakeSettings:
         return LakeSettings(url, str(_path("REPOSIGNAL_LAKE_DATA", data)), environment)
     endpoint = urlsplit(given.get("AWS_ENDPOINT_URL_S3", given.get("AWS_ENDPOINT_URL", "https://s3.amazonaws.com")))
     if endpoint.scheme not in ("http", "https") or not endpoint.netloc:
-        raise ConfigError("AWS_ENDPOINT_URL is no http(s) address")
+        raise ConfigError("AWS_ENDPOINT_URL is not an http(s) URL")
     region = given.get("AWS_REGION", given.get("AWS_DEFAULT_REGION", "us-east-1"))
     s3 = {
         "aws_access_key_id": given["AWS_ACCESS_KEY_ID"],
@@ -297,8 +296,8 @@ def _lake(given: Mapping[str, str], profile: Profile) -> LakeSettings:
 
 
 def _catalog(url: str) -> tuple[str, str]:
-    """Return a catalog's URL without the password, and the password. An error shows neither."""
-    wanted = "REPOSIGNAL_LAKE_CATALOG is no PostgreSQL URL: postgresql://user@host:port/database"
+    """Return (a catalog's URL without the password, the password); errors contain neither."""
+    wanted = "REPOSIGNAL_LAKE_CATALOG is not a PostgreSQL URL such as postgresql://user@host:port/database"
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -308,7 +307,7 @@ def _catalog(url: str) -> tuple[str, str]:
     if parts.scheme != "postgresql" or not host or not parts.path.strip("/"):
         raise ConfigError(wanted)
     if "password" in parts.query:
-        raise ConfigError("REPOSIGNAL_LAKE_CATALOG: the password belongs before the host, not among the parameters")
+        raise ConfigError("REPOSIGNAL_LAKE_CATALOG: put the password before the host, not into the parameters")
     name, _, password = user.partition(":")
     return urlunsplit(parts._replace(netloc=f"{name}{at}{host}")), unquote(password)
 
@@ -317,12 +316,12 @@ def _tokens(given: str) -> tuple[str, ...]:
     tokens = tuple(token.strip() for token in given.split(",") if token.strip())
     for position, token in enumerate(tokens, start=1):
         if not re.fullmatch(r"[\x21-\x7e]+", token):
-            raise ConfigError(f"GITHUB_TOKEN: token {position} of {len(tokens)} holds blanks or is not ASCII")
+            raise ConfigError(f"GITHUB_TOKEN: token {position} of {len(tokens)} contains blanks or is not ASCII")
     return tokens
 
 
 def _whole(given: Mapping[str, str], name: str, default: int) -> int:
     text = given.get(name, str(default)).strip()
     if not re.fullmatch(r"[0-9]{1,9}", text) or not int(text):
-        raise ConfigError(f"{name}={text!r} is not a whole number from 1")
+        raise ConfigError(f"{name}={text!r} is not a whole number of at least 1")
     return int(text)

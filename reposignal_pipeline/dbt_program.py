@@ -1,9 +1,9 @@
-"""dbt inside the calling process: one import and one parsing of the project serve every invocation.
+"""Runs dbt inside the calling process, so that all invocations share one import and one parsed project.
 
-Here: invoking dbt. Not here: what to build, and what Dagster shows of it (`defs.warehouse`).
+This module invokes dbt. `defs.warehouse` chooses what to build and reports it to Dagster.
 
-dbt parses the whole project again for every new value of `--vars`, and each build has another window. Nothing in the
-project depends on a variable at parse time, so each invocation reuses the project as it was parsed without variables.
+dbt parses the whole project again for every new value of `--vars`, and each build has a different window. No parsed
+content depends on a variable, so each invocation reuses the project as parsed without variables.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ PARSED_PROJECT = "partial_parse.msgpack"
 LOG = "dbt.log"
 MOST_LOG_BYTES = 10_000_000
 LEVELS = {"info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-"""of the events that are logged"""
+"""levels of the dbt events that are logged"""
 
 
 class DbtError(Exception):
-    """An invocation that dbt could not carry out; the message is one line."""
+    """dbt could not execute an invocation. The message is one line."""
 
 
 def invoke(
@@ -44,18 +44,18 @@ def invoke(
     parsed: Path,
     on_event: Callable[[EventMsg], None] | None = None,
 ) -> RunExecutionResult:
-    """Run dbt, close its database connections, and return how each node ended.
+    """Run dbt, close its database connections, and return the result of each node.
 
     Args:
         arguments: command and options, as on dbt's command line.
         project_dir: folder of `dbt_project.yml` and `profiles.yml`.
-        target_path: folder for what dbt compiles.
-        parsed: the parsed project; without it, dbt parses the project.
+        target_path: folder for dbt's compiled files.
+        parsed: file with the parsed project; if it is missing, dbt parses the project.
         on_event: called with each event that dbt logs, from dbt's threads.
 
     Raises:
-        DbtError: if dbt could not carry out the invocation.
-        KeyboardInterrupt: if a signal interrupts dbt, after dbt cancelled its query.
+        DbtError: dbt could not execute the invocation.
+        KeyboardInterrupt: a signal interrupted dbt; dbt has cancelled its query.
     """
     callbacks = [on_event] if on_event else []
     done = _carried_out(arguments, project_dir, target_path, _manifest(parsed), callbacks)
@@ -67,9 +67,9 @@ def parse(project_dir: Path, target_path: Path) -> None:
     """Write the manifest and the parsed project below `target_path`.
 
     Raises:
-        DbtError: if the project cannot be parsed.
+        DbtError: the project cannot be parsed.
     """
-    # a command's first answer on a new home is no place for messages about parsing: the log has them
+    # messages about parsing go to the log only, not into the output of the first command on a new home
     _carried_out(["parse"], project_dir, target_path, is_printed=False)
 
 
@@ -89,7 +89,7 @@ def _carried_out(
         "--log-path": target_path,
     }
     options = [text for name, folder in folders.items() for text in (name, str(folder))]
-    # dbt's own loggers format every debug event before they drop it: a sixth of a build's time
+    # dbt's own loggers format every debug event before dropping it, which takes a sixth of the time of a build
     silent = ["--log-level", "none", "--log-level-file", "none", "--no-use-colors"]
     with _in_the_same_folder(), _interruptible(), _closing_connections(), _log(target_path / LOG, is_printed) as log:
         done = dbtRunner(manifest, [log, *callbacks]).invoke([*arguments, *options, *silent])
@@ -105,16 +105,16 @@ def _one_line(text: str) -> str:
 
 
 def _manifest(parsed: Path) -> Manifest | None:
-    """Return the parsed project, a new copy for each invocation: dbt compiles into it."""
+    """Return a new copy of the parsed project, because dbt changes it while compiling; None to parse again."""
     try:
         return Manifest.from_msgpack(parsed.read_bytes(), decoder=extended_mashumuro_decoder)
-    except Exception:  # missing, cut off by a kill, or written by another dbt: dbt parses the project itself
+    except Exception:  # missing, truncated, or written by another version of dbt
         return None
 
 
 @contextmanager
 def _log(path: Path, is_printed: bool) -> Iterator[Callable[[EventMsg], None]]:
-    """Yield what appends dbt's messages to its log, and prints them."""
+    """Yield a function that appends dbt's messages to its log and prints them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = RotatingFileHandler(path, maxBytes=MOST_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -132,7 +132,7 @@ def _log(path: Path, is_printed: bool) -> Iterator[Callable[[EventMsg], None]]:
 
 @contextmanager
 def _in_the_same_folder() -> Iterator[None]:
-    """Return to the current folder: dbt changes to that of its project."""
+    """Restore the working directory, which dbt changes to the project folder."""
     before = Path.cwd()
     try:
         yield
@@ -142,7 +142,7 @@ def _in_the_same_folder() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Turn signals into the one exception upon which dbt cancels its query; Dagster raises one of its own."""
+    """Convert signals into KeyboardInterrupt, on which dbt cancels its query; Dagster would raise another exception."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -162,7 +162,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _closing_connections() -> Iterator[None]:
-    """Close the files: the adapter keeps them open, and a process opens a DuckDB file only once per configuration."""
+    """Close the DuckDB files that the adapter keeps open; a process cannot open them with another configuration."""
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
-"""Makes the home ready for Dagster: `python -m reposignal_pipeline.home`, which `make dev` runs first.
+"""Prepares the home for Dagster; `make dev` runs `python -m reposignal_pipeline.home` first.
 
-Here: folders and the instance's configuration. Not here: the warehouse files, which the pipeline makes.
+This module creates the folders and the configuration of the Dagster instance. Runs create the warehouse files.
 """
 
 import os
@@ -20,31 +20,31 @@ LAKE_STORAGE = {
 
 
 def ready_home(settings: Settings) -> None:
-    """Make the home, which takes no more than a moment.
+    """Create the folder of the home.
 
     Raises:
-        ConfigError: if the home cannot be made or written.
+        ConfigError: the home cannot be created or is not writable.
     """
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(line_of(error, settings.home)) from None
     if not os.access(settings.home, os.W_OK):
-        raise ConfigError(f"REPOSIGNAL_HOME={settings.home} cannot be written: make it writable, or name another home")
+        raise ConfigError(f"REPOSIGNAL_HOME={settings.home} cannot be written: make it writable, or use another home")
 
 
 def ready_dagster_home() -> Path:
-    """Return Dagster's home with the project's `dagster.yaml` in it, made for this place.
+    """Return Dagster's home, after writing the project's `dagster.yaml` into it with the paths of this home.
 
     Raises:
-        ConfigError: if the home cannot be made or written.
+        ConfigError: the home cannot be created or is not writable.
     """
     settings = load_settings()
     home = settings.dagster_home
     configuration = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
     configuration["event_log_storage"]["config"]["base_dir"] = str(home / "history" / "runs")
     if settings.lake:
-        # whoever works on the lake from another machine sees the same runs
+        # all machines that use the lake share the same record of runs
         for storage, (module, name) in LAKE_STORAGE.items():
             url = {"postgres_url": {"env": "REPOSIGNAL_LAKE_CATALOG"}}
             configuration[storage] = {"module": module, "class": name, "config": url}
@@ -60,7 +60,7 @@ def ready_dagster_home() -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file aside and put it in place: a full disk leaves the former one."""
+    """Write a file atomically, so that a full disk leaves the previous version intact."""
     if path.is_file() and path.read_bytes() == text.encode():
         return
     aside = path.with_name(f"{path.name}.next")

@@ -1,9 +1,7 @@
-"""Errors of the system, DuckDB, SQLite, dlt and Dagster as one line: the cause, the file, the way out.
+"""Converts errors of the system, DuckDB, SQLite, dlt and Dagster into one line: the cause, the file, the remedy.
 
-Here: which errors are recognised, and what each line says. Not here: catching them (`cli`, `home`, `defs.runs`).
-
-Many errors cross a process or a framework before anyone can show them, and arrive as text. So errors are recognised by
-their text, whichever class they have when they arrive.
+This module recognises errors and formats them; `cli`, `home` and `defs.runs` catch them. Many errors cross a process or
+a framework and arrive as text, so they are recognised by their text, not by their class.
 """
 
 from __future__ import annotations
@@ -17,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOST_OF_A_CAUSE = 400
-"""characters of a cause: about four lines of a terminal"""
+"""maximum characters of a cause: about four lines of a terminal"""
 STAYS = "what was loaded stays, and the same command continues from there"
 
 HOLDER_SECONDS = 30.0
-"""how long to wait for a program that is not ours: an analyst may never close it"""
+"""time limit when a foreign program holds a file, because an analyst may never close it"""
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _FULL = r"No space left on device|database or disk is full|Disk quota exceeded|max_temp_directory_size"
@@ -39,11 +37,11 @@ _FILE_NAMES = (r"[fF]ile \"([^\"]+)\"", r"database \"([^\"]+)\"", r": '(/[^']+)'
 
 @dataclass(frozen=True)
 class Holder:
-    """Who keeps a DuckDB file open, as DuckDB says."""
+    """The process that keeps a DuckDB file open, from DuckDB's error message."""
 
     file: Path
     process: str
-    """number, or empty if DuckDB cannot tell"""
+    """process id, or empty if DuckDB does not report it"""
     program: str
 
     def __str__(self) -> str:
@@ -55,33 +53,31 @@ class Holder:
     def way_out(self) -> str:
         published = self.file.parent.parent / "published" / "reposignal.duckdb"
         who = f"process {self.process} ({Path(self.program).name or 'unknown'})" if self.process else "another process"
-        return (
-            f"{self.file} is open in {who}: end it, then run the same command again; {published} is there for readers"
-        )
+        return f"{self.file} is open in {who}: end it, then run the same command again; readers can open {published}"
 
 
 def holder_of(text: str) -> Holder | None:
-    """Return who holds the file that DuckDB cannot open; None if the error is another one."""
+    """Return the holder of a file that DuckDB cannot open; None for any other error."""
     found = re.search(_LOCK, text, re.DOTALL)
     return Holder(Path(found["file"]), found["process"] or "", found["program"] or "") if found else None
 
 
 def line_of(error: BaseException, home: Path) -> str:
-    """Return what to tell about an error: its cause in one line, and what to do if that is known."""
+    """Return one line about an error: its cause, and the remedy if it is known."""
     return line_of_messages(described(error), home)
 
 
 def line_of_messages(messages: Sequence[str], home: Path) -> str:
-    """Return what to tell about an error and its causes, given as texts, the innermost last."""
+    """Return one line about an error and its causes, given as messages with the innermost last."""
     return recognised(messages, home) or one_line(messages[-1] if messages else "no cause is known")
 
 
 def recognised(messages: Sequence[str], home: Path) -> str | None:
-    """Return the line of an error whose way out is known, or None."""
+    """Return one line about an error with a known remedy; None for any other error."""
     text = "\n".join(_ANSI.sub("", message) for message in messages)
-    for pattern, line in _LINES:
-        if (found := re.search(pattern, text)) and (told := line(found[0], _file(text), home)):
-            return told
+    for pattern, format_line in _LINES:
+        if (found := re.search(pattern, text)) and (line := format_line(found[0], _file(text), home)):
+            return line
     holder = holder_of(text)
     return holder.way_out if holder else None
 
@@ -92,22 +88,22 @@ def _full(_: str, __: str | None, home: Path) -> str:
 
 
 def _too_large(_: str, file: str | None, home: Path) -> str:
-    return f"{file or home}: the system allows no larger file (ulimit -f, a quota): raise it; {STAYS}"
+    return f"{file or home} reached the file size limit of the system (ulimit -f or a quota): raise it; {STAYS}"
 
 
 def _read_only(found: str, file: str | None, home: Path) -> str:
     where = file or f"REPOSIGNAL_HOME={home}"
-    return f"{where} cannot be read or written ({found}): change its rights, or name another home with REPOSIGNAL_HOME"
+    return f"{where} cannot be read or written ({found}): change its permissions, or use another REPOSIGNAL_HOME"
 
 
 def _no_folder(_: str, file: str | None, home: Path) -> str | None:
     if home.is_dir():
         return None
-    return f"REPOSIGNAL_HOME={home} cannot be made: {file or home} is not a folder; name another home"
+    return f"REPOSIGNAL_HOME={home} cannot be created: {file or home} is not a folder; use another home"
 
 
 def _damaged_sqlite(found: str, _: str | None, home: Path) -> str:
-    return damaged_record(home) or f"{home / 'dagster'}: {found}; delete the folder, only the record of runs is lost"
+    return damaged_record(home) or f"{home / 'dagster'}: {found}; delete this folder; only the record of runs is lost"
 
 
 def _damaged_duckdb(_: str, file: str | None, home: Path) -> str:
@@ -122,7 +118,7 @@ _LINES: Sequence[tuple[str, Callable[[str, str | None, Path], str | None]]] = (
     (_READ_ONLY, _read_only),
     (_NO_FOLDER, _no_folder),
 )
-"""pattern of an error's text -> what to say, given what was found, the file and the home"""
+"""(pattern of an error's text, function that returns the line from the matched text, the file and the home)"""
 
 
 def damaged_record(home: Path) -> str | None:
@@ -132,8 +128,8 @@ def damaged_record(home: Path) -> str | None:
     for file in files:
         if reason := _sqlite_damage(file):
             part = file.relative_to(folder).parts[0]
-            lost = {"history": "the record of past runs", "schedules": "which schedules were switched on or off"}[part]
-            return f"{file} is damaged ({reason}): delete the folder {folder / part}; only {lost} is lost with it"
+            lost = {"history": "the record of past runs", "schedules": "the on/off state of schedules"}[part]
+            return f"{file} is damaged ({reason}): delete the folder {folder / part}; only {lost} is lost"
     return None
 
 
@@ -141,38 +137,38 @@ def damaged_database(file: str | None, home: Path) -> str:
     """Return what to do about a damaged DuckDB file."""
     name = Path(file).name if file else ""
     ways = {
-        "pipeline.duckdb": "restore a copy of the folder warehouse, or move that folder away and load its days again",
+        "pipeline.duckdb": "restore a backup of the folder warehouse, or move that folder away and load all days again",
         "reposignal.duckdb": (
-            f"restore a copy of it; the last release in {home / 'published'} has its tables, forecasts included"
+            f"restore a backup of it; the last release in {home / 'published'} has its tables, including forecasts"
         ),
     }
-    way = ways.get(name, "restore a copy of it")
+    way = ways.get(name, "restore a backup of it")
     if file and Path(file).parent != home / "warehouse" and name == "reposignal.duckdb":
         way = "`reposignal site` publishes it again from the warehouse"
     return f"{file or home / 'warehouse'} is damaged: {way}"
 
 
 def one_line(text: str, most: int = MOST_OF_A_CAUSE) -> str:
-    """Return a text of a stranger as one line without colours, cut to a length."""
+    """Return any text as one printable line without colours, cut to a length."""
     line = " ".join(_ANSI.sub("", text).split())
     line = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _sqlite_damage(file: Path) -> str | None:
-    """Return why SQLite refuses a file, or None."""
+    """Return why SQLite rejects a file as damaged; None if it does not."""
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
             (found,) = connection.execute("pragma quick_check(1)").fetchone()
     except sqlite3.OperationalError:
-        return None  # it cannot be opened or is busy, which is another matter
+        return None  # not readable or busy, which does not mean damaged
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if found == "ok" else one_line(str(found), 80)
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, then what caused it."""
+    """Yield an error, then its causes."""
     each: BaseException | None = error
     while each:
         yield each
@@ -180,7 +176,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def described(error: BaseException) -> list[str]:
-    """Return the messages of an error and of what caused it, the innermost last."""
+    """Return the messages of an error and its causes, the innermost last."""
     texts = []
     for each in chain(error):
         is_bare = isinstance(each, OSError | LookupError) or not str(each)
@@ -189,7 +185,7 @@ def described(error: BaseException) -> list[str]:
 
 
 def _file(text: str) -> str | None:
-    """Return the file that an error names, or None."""
+    """Return the file named in an error message, or None."""
     for pattern in _FILE_NAMES:
         if found := re.search(pattern, text):
             return found[1]

@@ -1,11 +1,11 @@
-"""The two DuckDB files that the pipeline writes, and the rule that one process writes at a time.
+"""The two DuckDB files of the warehouse, with a lock that allows one writing process at a time.
 
-Here: opening them, the writer's lock, and the record of what is loaded but not yet built or published.
-Not here: what stands in the tables (`sources`, dbt, `analysis`), the copy that analysts open (`publishing`), and how it
-is where there are no files (`lake`).
+This module opens the files, implements the writer's lock, and records which loads are not yet built or published. The
+tables are defined in `sources`, dbt and `analysis`; `publishing` makes the copy for analysts; `lake` replaces the files
+by a DuckLake.
 
-`pipeline.duckdb` holds raw, staging and intermediate relations, `reposignal.duckdb` the marts. The record of what was
-built lives beside the marts, in their file: whoever removes the file removes the record with it.
+`pipeline.duckdb` has raw, staging and intermediate relations, and `reposignal.duckdb` the marts. The build record is in
+the same file as the marts, so that deleting the file deletes the record too.
 """
 
 from __future__ import annotations
@@ -34,37 +34,38 @@ from reposignal_pipeline.config import Settings
 from reposignal_pipeline.sources import gh_archive, rankings, schemas
 
 MARTS = "marts"
-"""what a writer writes, if no raw tables: everything else"""
+"""name of the writer's lock for everything except raw tables"""
 
 BUILD_SCHEMA = "build"
-"""schema of the record of what was built; the published copy is made without it"""
+"""schema of the build record; the published copy does not have it"""
 
 LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day", "gh_archive": "day"}
-"""source -> the day column of its `_days` table, one row a day that was loaded"""
+"""source -> day column of its load record, the table `_days` with one row per loaded day"""
 
 BY_MONTH = ("fct_repo_day", "fct_repo_signal_day", "fct_star_vintage")
-"""large tables: released in months, of which only those that changed are written"""
+"""large tables, which are released by month; only changed months are written"""
 
 NEVER = dt.datetime(1970, 1, 1)
 
 MOST_RANGES = 50
-"""of archive days in one build: thousands of conditions prune nothing. The nearest are joined with what is between."""
+"""Maximum ranges of archive days in one build; the nearest ranges are merged, because thousands of conditions prune
+nothing."""
 
 SAY_AFTER_SECONDS = 3.0
-"""of waiting for another process: users look at the screen by then"""
+"""seconds of waiting for another process before a message is shown"""
 POLL_SECONDS = 0.1
 
 console = logging.getLogger("reposignal.console")
-"""what a user at the terminal wants to know while a command goes on; the command line shows it"""
+"""logger of messages for the user at the terminal, which the command line shows while a command runs"""
 
 _REBUILDING: set[Path] = set()
-"""homes whose lock of rebuilds this process holds"""
+"""homes whose rebuild lock this process holds"""
 
 T = TypeVar("T")
 
 
 class HeldError(Exception):
-    """A file of the warehouse that another process keeps open; the message is one line."""
+    """Another process keeps a file of the warehouse open. The message is one line."""
 
 
 @dataclass(frozen=True)
@@ -77,52 +78,52 @@ class DayRange:
 
 @dataclass(frozen=True)
 class Rebuild:
-    """What the marts do not show yet."""
+    """The changes that a build must bring into the marts."""
 
     window: DayRange
-    """the days whose readings changed, to the last day there is"""
+    """days from the first day with changed readings to the last day with readings"""
     loaded_since: dt.datetime
-    """star-history weeks loaded after this instant are new; they may speak of days long before the window"""
+    """star-history weeks loaded after this instant are new; they may cover days long before the window"""
     archived: tuple[DayRange, ...] = ()
-    """days of which the archive was loaded, anywhere in the past: the window has nothing to do with them"""
+    """days loaded from the archive, anywhere in the past and independent of the window"""
     number: int = 1
-    """of the build: one that was killed is repeated under its number"""
+    """number of the build; a build that was killed is repeated with the same number"""
     raw_snapshot: int | None = None
-    """of a lake: what the build reads, however many loads come meanwhile"""
+    """snapshot of the lake that the build reads, unaffected by concurrent loads; None for files"""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What differs from the former release."""
+    """The differences from the former release."""
 
     first_day: dt.date | None
-    """from here on anything may; None if no day was rebuilt"""
+    """all days from here on may differ; None if no day was rebuilt"""
     months: frozenset[dt.date]
-    """star histories that were restated, whenever the days were"""
+    """further months that differ, such as those with revised star histories"""
 
     def touch(self, month: dt.date) -> bool:
         return month in self.months or (self.first_day is not None and month >= self.first_day.replace(day=1))
 
     @property
     def condition(self) -> str:
-        """Return SQL that is true of days in months that differ."""
+        """Return a SQL condition that is true for days in months that differ."""
         months = ", ".join(f"date '{month}'" for month in sorted(self.months)) or "null"
         first = f"date '{self.first_day.replace(day=1)}'" if self.first_day else "null"
         return f"coalesce(day >= {first} or date_trunc('month', day) in ({months}), false)"
 
 
 def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
-    """Return what differs from the former release."""
+    """Return the differences from the former release."""
     (first,) = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.unpublished")
     months = connection.execute(f"from {BUILD_SCHEMA}.unpublished_month").fetchall()
     return Changes(first, frozenset(month for (month,) in months))
 
 
 class Warehouse:
-    """The pipeline's files. Every use holds the writer's lock: open late, leave early."""
+    """A warehouse in two DuckDB files. Every use holds the writer's lock, so keep connections short."""
 
     commits_apart = False
-    """whether a load is to commit its rows before its ledger; a load into files is finished from the same home"""
+    """whether a load commits its rows before its load record; files do not need this: the same home resumes a load"""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -130,27 +131,28 @@ class Warehouse:
 
     @contextmanager
     def writing(self, what: str, log: logging.Logger | None = None, *, of: str = MARTS) -> Iterator[None]:
-        """Hold the writer's lock, waiting for whoever has it. The system frees it when a process dies.
+        """Hold the writer's lock, after waiting for its holder. The system releases it if the process dies.
 
         Args:
-            what: who waits and holds, for the others' logs.
-            of: what is written, the marts or a dataset of raw tables. Files have one lock for all.
+            what: name of the holder in messages of waiting processes.
+            log: log of the run, for a message about waiting.
+            of: what is written: the marts, or a dataset of raw tables. Files have one lock for everything.
         """
         with self._file_locked("writer", what, log):
             yield
 
     @contextmanager
     def rewriting(self, what: str, log: logging.Logger | None = None) -> Iterator[None]:
-        """Hold the writer's lock of the marts, and the lock of rebuilds until `close`: a run rewrites them in steps."""
+        """Hold the writer's lock of the marts, and the rebuild lock until `close`, for a rebuild in several steps."""
         self._until_closed.enter_context(self.rebuilding(what, log))
         with self.writing(what, log):
             yield
 
     @contextmanager
     def rebuilding(self, what: str, log: logging.Logger | None = None) -> Iterator[None]:
-        """Hold the lock of rebuilds: from the first model to the release the marts are those of one writer.
+        """Hold the rebuild lock, so that only one writer changes the marts from the first model to the release.
 
-        A process that holds it does not wait for itself, because a command holds it around several runs.
+        The lock is reentrant within a process, because a command holds it around several runs.
         """
         if self.settings.home in _REBUILDING:
             yield
@@ -163,7 +165,7 @@ class Warehouse:
                 _REBUILDING.discard(self.settings.home)
 
     def close(self) -> None:
-        """Release the lock of rebuilds if this object took it."""
+        """Release the rebuild lock if this object acquired it."""
         self._until_closed.close()
 
     @contextmanager
@@ -175,16 +177,16 @@ class Warehouse:
     def _file_locked(self, name: str, what: str, log: logging.Logger | None) -> Iterator[None]:
         self.settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
         with (self.settings.warehouse_dir / f"{name}.lock").open("a+") as lock:
-            begun, is_told = time.monotonic(), False
+            begun, is_logged = time.monotonic(), False
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if not is_told and time.monotonic() - begun > SAY_AFTER_SECONDS:
+                    if not is_logged and time.monotonic() - begun > SAY_AFTER_SECONDS:
                         lock.seek(0)
-                        tell_waiting(lock.read().strip() or "another process", log)
-                        is_told = True
+                        log_waiting(lock.read().strip() or "another process", log)
+                        is_logged = True
                     time.sleep(0.2)
             lock.seek(0)
             lock.truncate()
@@ -194,9 +196,9 @@ class Warehouse:
 
     @contextmanager
     def connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open both files: the marts as the default database, the pipeline's own as `pipeline`.
+        """Yield a connection to both files: the marts as the default database, the other file as `pipeline`.
 
-        Every raw table is there, be it empty: models and plans read them all.
+        All raw tables are created if they do not exist, because models and plans read all of them.
         """
         config: dict[str, Any] = {
             "memory_limit": self.settings.memory_limit,
@@ -215,17 +217,17 @@ class Warehouse:
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Hold the file of the raw tables open, so that it is not opened and written out by each job of a load."""
+        """Keep the file of the raw tables open, so that the jobs of a load do not each open and checkpoint it."""
         with unlocked(lambda: duckdb.connect(self.settings.pipeline_db)):
             yield
 
     @contextmanager
     def asking(self, connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield where thousands of small questions to the marts are answered fast: of files, right here."""
+        """Yield a connection for thousands of small queries on the marts; with files, this is the given connection."""
         yield connection
 
     def copy_marts(self, target: Path) -> None:
-        """Write the marts as they stand to a DuckDB file, which is not there yet."""
+        """Copy the current marts to a new DuckDB file."""
         with self.connected() as connection:
             connection.execute("checkpoint")
         shutil.copyfile(self.settings.marts_db, target)
@@ -233,21 +235,21 @@ class Warehouse:
             connection.execute(f"drop schema {BUILD_SCHEMA} cascade")
 
     def pin(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        """Return what names the state of the raw tables, which the open transaction sees from here on.
+        """Return the snapshot of the raw tables that the open transaction sees; None for files.
 
-        None of files: nobody writes them during a build.
+        The raw tables in files do not change during a build.
         """
         return None
 
     def released(self, name: str) -> None:
-        """Note that the marts as they stand were published under a name."""
+        """Record that the current marts were published under a name; files need no record."""
 
     def is_newest_release(self, name: str) -> bool:
-        """Return whether what was published under that name is what changes are counted from."""
+        """Return whether recorded changes are relative to the release of that name."""
         return True
 
     def _opened(self, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
-        """Return a connection with both files, once no other process holds either."""
+        """Return a connection to both files, after waiting until no other process holds either."""
 
         def both() -> duckdb.DuckDBPyConnection:
             connection = duckdb.connect(str(self.settings.marts_db), config=config)
@@ -261,7 +263,7 @@ class Warehouse:
         return unlocked(both)
 
     def observed_days(self, source: str) -> frozenset[dt.date]:
-        """Return the days whose readings stand in the warehouse."""
+        """Return the days of a source that the warehouse holds as observed."""
         with self.connected() as connection:
             rows = connection.execute(
                 f"select {LEDGERS[source]} from pipeline.{source}.{source}_days where status = 'observed'"
@@ -269,7 +271,7 @@ class Warehouse:
         return frozenset(day for (day,) in rows)
 
     def has_readings(self) -> bool:
-        """Return whether there is a day with readings, of any source: if not, there is nothing to build."""
+        """Return whether any source has a day with readings; if not, there is nothing to build."""
         with self.connected() as connection:
             days = " union all ".join(
                 f"select {day} from pipeline.{source}.{source}_days where status in ('observed', 'partial')"
@@ -279,16 +281,16 @@ class Warehouse:
         return bool(count)
 
     def begin_build(self, since: dt.date | None = None) -> Rebuild | None:
-        """Note which loads the marts do not show yet, whichever run brought them, and return what to rebuild.
+        """Record all loads, of any run, that are not in the marts yet, and return what to rebuild.
 
-        From here to `end_build` the marts are in the making and are not published.
+        Until `end_build`, the marts count as incomplete and are not published.
 
         Args:
-            since: rebuild from this day on, and every star-history day, whatever was loaded.
+            since: rebuild from this day on, and all star-history days, even without new loads.
 
         Returns:
-            The days from the first such load or `since` to the last day with readings, that day alone if there is no
-            such load, and apart from them the days of the archive; None if no day was observed.
+            The window from the first new load or `since` to the last day with readings (only that day without new
+            loads), and separately the days of the archive; None if no day was observed.
         """
         with self.connected() as connection, transaction(connection):
             raw_snapshot = self.pin(connection)
@@ -301,11 +303,11 @@ class Warehouse:
                     newest_archived = newest
                 else:
                     last = max(filter(None, (last, newest)), default=None)
-            last = last or newest_archived  # with nothing but the archive the window is a day, and does no harm
+            last = last or newest_archived  # if only the archive is loaded, the window is a single, harmless day
             if last is None:
                 return None
             (first,) = _one(connection, f"select min(day) from {BUILD_SCHEMA}.building where source <> 'gh_archive'")
-            stars_since, stars_first = self._note_star_weeks(connection, anew=since is not None)
+            stars_since, stars_first = self._note_star_weeks(connection, rebuild_all=since is not None)
             window = DayRange(min(filter(None, (first, stars_first, since, last))), last)
             connection.execute(f"insert into {BUILD_SCHEMA}.unpublished values (?)", [window.first])
             connection.execute(f"insert into {BUILD_SCHEMA}.stale_weeks values (?)", [window.first])
@@ -316,7 +318,7 @@ class Warehouse:
             return Rebuild(window, stars_since, archived, builds + 1, raw_snapshot)
 
     def _note_loads(self, connection: duckdb.DuckDBPyConnection, source: str, day: str) -> dt.date | None:
-        """Enter a source's loads that are not built in `building`; return its last day with readings."""
+        """Insert a source's loads that are not built yet into `building`; return its last day with readings."""
         loads = f"pipeline.{source}.{source}_days"
         connection.execute(
             f"""
@@ -333,16 +335,16 @@ class Warehouse:
         return newest
 
     def _note_star_weeks(
-        self, connection: duckdb.DuckDBPyConnection, *, anew: bool
+        self, connection: duckdb.DuckDBPyConnection, *, rebuild_all: bool
     ) -> tuple[dt.datetime, dt.date | None]:
-        """Note up to where star-history weeks are being built.
+        """Record up to which load time star-history weeks are being built.
 
         Returns:
-            Since when they are new, and the first day whose cycle read one of them: it may give that day a pace.
+            (load time after which weeks are new, first day whose cycle read a new week, which may give that day a pace)
         """
         raw = "pipeline.star_history.star_history"
         (built_to,) = _one(connection, f"select max(built_to) from {BUILD_SCHEMA}.star_weeks")
-        since: dt.datetime = NEVER if anew or built_to is None else built_to
+        since: dt.datetime = NEVER if rebuild_all or built_to is None else built_to
         (newest, first) = _one(
             connection,
             f"select coalesce(max(loaded_at), $1), min(fetched_at)::date - 1 from {raw} where loaded_at > $1",
@@ -353,9 +355,9 @@ class Warehouse:
         return since, first
 
     def _note_star_months(self, connection: duckdb.DuckDBPyConnection, since: dt.datetime, first: dt.date) -> None:
-        """Note the months in which star histories change: of weeks that are new, and of all if days were loaded late.
+        """Record the months in which star histories change: those of new weeks, or all months after a late load.
 
-        Rankings of a time before what was built can tell of a former name, and so give an id another key.
+        Rankings of days before the built ones can reveal a former name, and so give an id another key.
         """
         (newest_built,) = _one(connection, f"select max(day) from {BUILD_SCHEMA}.built where source = 'rankings'")
         is_late = newest_built is not None and first < newest_built
@@ -371,9 +373,9 @@ class Warehouse:
     def _note_archive_months(
         self, connection: duckdb.DuckDBPyConnection, since: dt.date | None
     ) -> tuple[DayRange, ...]:
-        """Return the days that new loads of archive files touch, now or as they were read before; note their months.
+        """Return the days affected by new loads of archive files, including former readings, and record their months.
 
-        A file's stars are of the days of its events; so is the state of its hour, be there a star or not.
+        A file affects the days of its events, and the day of its hour even without a star.
         """
         rows = connection.execute(
             f"""
@@ -404,7 +406,7 @@ class Warehouse:
         return archived
 
     def _note_further_months(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Note the months of what the models themselves found changed: keys, and the coverage of archive days."""
+        """Record the months of changes that the models themselves detected: keys, and the coverage of archive days."""
         (number,) = _one(connection, f"select coalesce(max(builds), 0) + 1 from {BUILD_SCHEMA}.builds")
         models = {
             "int_gh_archive_days__judged": "select day, day from pipeline.intermediate.int_gh_archive_days__judged",
@@ -429,24 +431,24 @@ class Warehouse:
                     _note_months(connection, month)
 
     def relations_with_other_columns(self, columns: Mapping[str, str]) -> list[str]:
-        """Return the relations that were built with other columns than models have now, or that are new.
+        """Return the relations that are new or were built with other columns than the models have now.
 
-        An incremental build would fail on them, or fill a new one with the window alone: they need a full refresh.
+        They need a full refresh: an incremental build would fail on them, or fill a new one with the window only.
 
         Args:
-            columns: of the models of today, from `columns_of_relations`.
+            columns: columns of the current models, from `columns_of_relations`.
         """
         with self.connected() as connection:
             (is_built,) = _one(connection, f"select count(*) > 0 from {BUILD_SCHEMA}.built")
             (built,) = _one(connection, f"select any_value(columns) from {BUILD_SCHEMA}.relations")
         known = json.loads(built or "{}")
-        return sorted(name for name, told in columns.items() if known.get(name) != told) if is_built else []
+        return sorted(name for name, now in columns.items() if known.get(name) != now) if is_built else []
 
     def end_build(self, columns: Mapping[str, str] | None = None) -> None:
-        """Note that the marts show every load that `begin_build` saw.
+        """Record that the marts contain every load that `begin_build` recorded.
 
         Args:
-            columns: of the models that were built, from `columns_of_relations`.
+            columns: columns of the models that were built, from `columns_of_relations`.
         """
         with self.connected() as connection, transaction(connection):
             connection.execute(
@@ -464,14 +466,14 @@ class Warehouse:
             connection.execute(f"insert into {BUILD_SCHEMA}.relations values (?)", [json.dumps(columns or {})])
 
     def note_stale_verticals(self, connection: duckdb.DuckDBPyConnection, first_day: dt.date) -> None:
-        """Note that languages over verticals are to be told anew from a day on: its repositories or clusters changed.
+        """Record that languages over verticals must be rebuilt from a day on, because repositories or clusters changed.
 
         Until `end_verticals` the marts are not published.
         """
         connection.execute(f"insert into {BUILD_SCHEMA}.stale_verticals values (?)", [first_day])
 
     def begin_verticals(self) -> DayRange | None:
-        """Return the days of which languages over verticals are to be told anew; None if there is no such day."""
+        """Return the days for which languages over verticals must be rebuilt; None if there are none."""
         with self.connected() as connection, transaction(connection):
             (first,) = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.stale_verticals")
             (is_built,) = _one(
@@ -484,24 +486,24 @@ class Warehouse:
             return DayRange(first, last)
 
     def end_verticals(self) -> None:
-        """Note that languages over verticals are told of every day."""
+        """Record that languages over verticals are complete for all days."""
         with self.connected() as connection:
             connection.execute(f"delete from {BUILD_SCHEMA}.stale_verticals")
 
     def changed_from(self) -> dt.date | None:
-        """Return the first day that changed since the weeks that show it were renewed; None if none did.
+        """Return the first day that changed since its weekly tables were rebuilt; None if there is none.
 
-        A release does not settle that: a run that builds and publishes days, such as the daily one, renews no week.
+        A release does not reset this: a run that builds and publishes days, such as the daily one, rebuilds no week.
         """
         with self.connected() as connection:
             day: dt.date | None = _one(connection, f"select min(first_day) from {BUILD_SCHEMA}.stale_weeks")[0]
         return day
 
     def note_renewed_weeks(self, connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date) -> None:
-        """Note that every weekly table shows the weeks from Monday `first` to Monday `last` as the marts have them.
+        """Record that all weekly tables are rebuilt from the marts for the weeks of Monday `first` to Monday `last`.
 
-        What changed on a day shows in all later weeks: it is settled only if no later week has ended. Days before the
-        first total show in no earlier week than that.
+        A change of a day affects all later weeks, so it is resolved only if no later week has ended. Days before the
+        first total affect no week before that of the first total.
         """
         connection.execute(
             f"""
@@ -517,8 +519,8 @@ class Warehouse:
         )
 
 
-def tell_waiting(holder: str, log: logging.Logger | None) -> None:
-    """Say in the log of a run, and to whoever typed a command, for whom this process waits."""
+def log_waiting(holder: str, log: logging.Logger | None) -> None:
+    """Log, in the terminal and in the log of a run, for which process this one waits."""
     text = f"waiting for another writer of this warehouse: {holder}"
     console.warning(text)
     if log:
@@ -526,14 +528,14 @@ def tell_waiting(holder: str, log: logging.Logger | None) -> None:
 
 
 def columns_of_relations(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return the columns, with types where they are declared, of every relation that dbt keeps between builds.
+    """Return relation -> its columns, with declared types, for every relation that dbt keeps between builds.
 
-    Only a change of these forces a full refresh: dbt makes views and tables from scratch in every build, and neither a
-    comment nor the order of columns changes what an incremental build can insert into. Checksums of models would say
-    less (a formula can stand in a macro) and more (a comment in the SQL changes them).
+    Only a change of these forces a full refresh: dbt recreates views and tables in every build, and neither comments
+    nor the order of columns affect the inserts of an incremental build. Checksums of models would miss changes (a
+    formula can be in a macro) and report irrelevant ones (a comment in the SQL).
 
     Args:
-        manifest: of dbt.
+        manifest: manifest of dbt.
     """
     kept = {
         node["name"]: node
@@ -550,10 +552,10 @@ def _declared_columns(node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def unlocked(opened: Callable[[], T]) -> T:
-    """Return what `opened` returns, once no other process holds the file that it opens.
+    """Return the result of `opened`, after waiting until no other process holds the file that it opens.
 
     Raises:
-        HeldError: if a process holds it for longer than a run may.
+        HeldError: a process holds the file for longer than `trouble.HOLDER_SECONDS`.
     """
     begun, said = time.monotonic(), False
     while True:
@@ -573,7 +575,7 @@ def unlocked(opened: Callable[[], T]) -> T:
 
 
 def joined_ranges(ranges: Iterable[DayRange], most: int = MOST_RANGES) -> tuple[DayRange, ...]:
-    """Return the ranges in order, those that touch as one; if they are too many, the nearest as one, too."""
+    """Return the ranges in order with adjacent ones merged; if there are too many, also the nearest ones."""
     joined: list[DayRange] = []
     for days in sorted(ranges, key=lambda days: (days.first, days.last)):
         if joined and (days.first - joined[-1].last).days <= 1:
@@ -593,7 +595,7 @@ def joined_ranges(ranges: Iterable[DayRange], most: int = MOST_RANGES) -> tuple[
 
 
 def row_counts(connection: duckdb.DuckDBPyConnection, names: Collection[str]) -> dict[str, int]:
-    """Return the number of rows of those of the named tables that are there, be they in either file."""
+    """Return table -> number of rows for those of the named tables that exist in either file."""
     tables = connection.execute(
         "select database_name, schema_name, table_name from duckdb_tables()"
         " where database_name in ('pipeline', current_database())"
@@ -630,17 +632,20 @@ def append_rows(
     *,
     instead: str | None = None,
 ) -> int:
-    """Append the rows of a query to a table that is only appended to, in one transaction; return how many.
+    """Append the rows of a query to an append-only table in one transaction; return their number.
 
     Args:
-        query: None only makes the table.
-        instead: rows whose place the new ones take: what stood for something not known yet.
+        connection: connection to the warehouse.
+        table: the table.
+        query: query for the new rows; None only creates the table.
+        parameters: parameters of the query.
+        instead: condition for existing rows that the new rows replace, such as outcomes that were unknown.
     """
     with transaction(connection):
         ensure_table(connection, table)
         if query is None:
             return 0
-        # made before anything is removed: the query looks at what stands
+        # evaluated before rows are deleted, because the query reads the table
         connection.execute(f"create or replace temp table new_rows as {query}", parameters)
         if instead:
             connection.execute(f"delete from {table.name} where {instead}")
@@ -680,13 +685,13 @@ def _comments_of(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str |
         f" union all select table_name, column_name, comment from duckdb_columns() where {here}"
     ).fetchall()
     found = {(table, column): comment for table, column, comment in rows}
-    if path:  # a database in memory has no path to be recognised by
+    if path:  # an in-memory database has no path that identifies it
         _comments[path] = found
     return found
 
 
 _comments: dict[str, dict[tuple[str, str | None], str]] = {}
-"""path of a database -> its comments: to read them, a lake reads the statistics of every table"""
+"""path of a database -> its comments, cached because reading them makes a lake read the statistics of every table"""
 
 
 _LOADS = "(source varchar, day date, fetched_at timestamp)"

@@ -101,7 +101,7 @@ def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
 )
 def test_a_demo_home_refuses_days_beyond_the_sample(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     error = refused(Home(tmp_path / "home", profile="demo"), *arguments)
-    assert "holds the demo, whose days run from 2025-10-20 to 2026-02-27" in error
+    assert "holds the demo, whose days are 2025-10-20 to 2026-02-27" in error
     assert "REPOSIGNAL_HOME" in error
     assert not (tmp_path / "home").exists()
 
@@ -471,9 +471,9 @@ def test_an_explanation_gives_the_probability_that_the_article_gives(demo: Home,
 
 def test_a_day_without_a_breakout_shows_the_reason(demo_session: Session) -> None:
     rising = explained(demo_session, "synthetic-10/agent-jar")
-    assert "breakout: no (44 stars came where 18.4 were expected, and it takes 10 times as many" in rising
-    assert "the last one was on 2026-02-15)" in rising
-    assert "breakout: no (a single surprising day, and it takes two out of three)" in explained(
+    assert "breakout: no (44 new stars, 18.4 expected; a breakout needs 10 times the expected number" in rising
+    assert "the last breakout was on 2026-02-15)" in rising
+    assert "breakout: no (a single surprising day; a breakout needs two out of three)" in explained(
         demo_session, "thu-pacman/chitu"
     )
 
@@ -495,7 +495,9 @@ def test_a_weeks_gain_its_days_and_the_totals_agree(demo: Home, demo_session: Se
         """
     )
     assert differing == []
-    assert "513.0 over the last night, 67.7 this week (532 in 7.9 days)" in explained(demo_session, "thu-pacman/chitu")
+    assert "513.0 in the last 24 h, 67.7 in the last 7 days (532 stars in 7.9 days)" in explained(
+        demo_session, "thu-pacman/chitu"
+    )
 
 
 def test_a_forecast_with_a_reached_threshold_shows_it_before_it_is_due(demo: Home) -> None:
@@ -522,7 +524,7 @@ def test_an_unknown_repository_is_reported(demo_session: Session) -> None:
 
 def test_a_day_without_a_reading_is_reported_with_the_last_one_before(demo_session: Session) -> None:
     error = refused(demo_session, "explain", BREAKOUT, "--day", "2025-11-12")
-    assert f"{BREAKOUT} was not observed on 2025-11-12; its last reading before is of 2025-11-11" in error
+    assert f"{BREAKOUT} was not observed on 2025-11-12; its last reading before that day is from 2025-11-11" in error
     assert "was not observed by 2025-10-01" in refused(demo_session, "explain", BREAKOUT, "--day", "2025-10-01")
 
 

@@ -106,7 +106,7 @@ def test_tokens_are_not_shown() -> None:
 
 
 def test_an_invalid_token_is_refused_without_being_shown() -> None:
-    with pytest.raises(ConfigError, match="GITHUB_TOKEN: token 2 of 2 holds blanks") as raised:
+    with pytest.raises(ConfigError, match="GITHUB_TOKEN: token 2 of 2 contains blanks") as raised:
         load_settings({"GITHUB_TOKEN": "good,bad secret"})
     assert "secret" not in str(raised.value)
 

@@ -90,25 +90,25 @@ def test_a_home_that_is_a_file_is_reported(tmp_path: Path, verb: tuple[str, ...]
 def test_a_home_that_cannot_be_created_is_reported(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
     home = tmp_path / place
-    assert f"REPOSIGNAL_HOME={home} cannot be made" in error_line(Home(home).run("run"))
+    assert f"REPOSIGNAL_HOME={home} cannot be created" in error_line(Home(home).run("run"))
     ready = subprocess.run(
         [sys.executable, "-m", "reposignal_pipeline.home"],
         env=Home(home).environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert f"REPOSIGNAL_HOME={home} cannot be made" in error_line(ready)
+    assert f"REPOSIGNAL_HOME={home} cannot be created" in error_line(ready)
 
 
 def test_the_home_of_an_unknown_user_is_reported(tmp_path: Path) -> None:
     home = Home(tmp_path)
     for name in ("HOME", "WATCHLIST"):
         home.extra = {f"REPOSIGNAL_{name}": "~nosuchuser/x"}
-        assert f"REPOSIGNAL_{name}=~nosuchuser/x: the system has no user '~nosuchuser'" in error_line(home.run("run"))
+        assert f"REPOSIGNAL_{name}=~nosuchuser/x: there is no user '~nosuchuser'" in error_line(home.run("run"))
 
 
 @pytest.mark.parametrize("sign", ["?", "%", "'", "#"])
 def test_a_home_in_a_path_that_libraries_cannot_use_is_reported(tmp_path: Path, sign: str) -> None:
     home = tmp_path / f"a{sign} b"
-    assert f"REPOSIGNAL_HOME={home}: libraries cannot use a path with {sign} in it" in error_line(Home(home).run("run"))
+    assert f"REPOSIGNAL_HOME={home}: the path must not contain {sign}" in error_line(Home(home).run("run"))
     assert not home.exists()
 
 
@@ -290,7 +290,7 @@ def test_the_doctor_does_not_wait_for_writers(published: Home) -> None:
         ('IO Error: Could not write file "/h/x": No space left on device', "is full"),
         ("Out of Memory Error: failed to offload data block of size 256.0 KiB (1/2 used). This limit was set by the"
          " 'max_temp_directory_size' setting", "is full"),
-        ("[Errno 27] File too large: '/h/x'", "/h/x: the system allows no larger file (ulimit -f"),
+        ("[Errno 27] File too large: '/h/x'", "/h/x reached the file size limit of the system (ulimit -f"),
         ("(sqlite3.OperationalError) attempt to write a readonly database", "cannot be read or written"),
         ("[Errno 13] Permission denied: '/h/x'", "/h/x cannot be read or written (Permission denied)"),
         ("\x1b[31mConversion Error\x1b[0m: a\n  b", "Conversion Error: a b"),

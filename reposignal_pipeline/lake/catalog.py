@@ -1,10 +1,10 @@
-"""The warehouse as a DuckLake: a catalog in PostgreSQL, Parquet in S3 or a folder, any number of processes.
+"""The warehouse as a DuckLake: a catalog in PostgreSQL, Parquet files in S3 or a folder, any number of processes.
 
-Here: attaching it, its locks, its releases. Not here: its upkeep (`upkeep`), moving in and out (`moving`), what is
-the same in files and a lake (`warehouse`).
+This module attaches the lake and implements its locks and releases. Maintenance is in `upkeep`, import and export in
+`moving`, and everything that files and lakes share in `warehouse`.
 
-There are two lakes in one database, named as the two files are: `pipeline` for raw, staging and intermediate relations,
-`reposignal` for the marts. So every query reads alike, and analysts can be let into one of them alone.
+There are two lakes in one database, named like the two files: `pipeline` for raw, staging and intermediate relations,
+and `reposignal` for the marts. So queries are the same for both, and analysts can get access to one lake only.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from reposignal_pipeline.warehouse import (
     SAY_AFTER_SECONDS,
     Warehouse,
     changes,
-    tell_waiting,
+    log_waiting,
     transaction,
 )
 
 PIPELINE, REPOSIGNAL = "pipeline", "reposignal"
 LAKES = (PIPELINE, REPOSIGNAL)
 DBT = "reposignal-dbt"
-"""how the catalog knows the sessions of dbt"""
+"""application name of dbt's sessions in the catalog"""
 RAW = "raw"
-"""under this name dbt reads the pipeline's lake as it was when the build began"""
+"""database name under which dbt reads the `pipeline` lake at the snapshot of the beginning of the build"""
 LOADS = ":memory:loads"
-"""database that the connections of a load share, in this process"""
+"""in-memory database that the connections of a load share in this process"""
 EXTENSIONS = ("httpfs", "postgres_scanner", "ducklake")
 RELEASES = f"{BUILD_SCHEMA}.releases"
 COPY = "marts_copy"
-"""alias of the file with a home's own copy of the marts"""
+"""alias of the file with the home's local copy of the marts"""
 
 SESSION = {
-    # three retries are two seconds; ten at most are three quarters of a minute
+    # DuckDB's default of three retries lasts two seconds; nine last up to three quarters of a minute
     "http_retries": 9,
     "http_retry_wait_ms": 100,
     "http_retry_backoff": 2,
-    "s3_url_style": "path",  # any S3 server knows it, a bucket's name in the host only some
-    "ducklake_max_retry_count": 50,  # commits of many processes are numbered one by one
+    "s3_url_style": "path",  # every S3 server supports it; only some support the bucket in the host name
+    "ducklake_max_retry_count": 50,  # commits of concurrent processes are serialised
 }
 PATIENCE_SECONDS = 60.0
-"""for a catalog that does not answer: a restart takes seconds"""
+"""time to wait for a catalog that does not respond; a restart takes seconds"""
 POLL_SECONDS = 0.1
 CONFLICT_ATTEMPTS = 5
 
@@ -63,7 +63,7 @@ T = TypeVar("T")
 
 
 class LakeError(Exception):
-    """A lake that cannot be used; the message is one line."""
+    """The lake cannot be used. The message is one line."""
 
 
 _open_databases: dict[str, duckdb.DuckDBPyConnection] = {}
@@ -71,12 +71,12 @@ _open_databases: dict[str, duckdb.DuckDBPyConnection] = {}
 
 
 def warehouse_of(settings: Settings) -> Warehouse:
-    """Return the warehouse where the settings place it: in files or a lake."""
+    """Return the warehouse of the settings, in files or in a lake."""
     return Lake(settings) if settings.lake else Warehouse(settings)
 
 
 class Lake(Warehouse):
-    """The two lakes. Loads of different datasets, builds and readers do not wait for one another."""
+    """A warehouse in two lakes. Loads of different datasets, builds and readers do not wait for each other."""
 
     commits_apart = True
 
@@ -87,7 +87,7 @@ class Lake(Warehouse):
 
     @contextmanager
     def writing(self, what: str, log: logging.Logger | None = None, *, of: str = MARTS) -> Iterator[None]:
-        """Hold the lock of what is written, across machines; the catalog frees it when a process is gone."""
+        """Hold the lock of a dataset or of the marts, across machines; the catalog releases it if the process dies."""
         self.settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
         with _locked(self.place, of, what, log):
             yield
@@ -99,7 +99,7 @@ class Lake(Warehouse):
 
     @contextmanager
     def asking(self, connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a copy of the marts in a file: a small question to a lake costs 16 ms, to a file 2."""
+        """Yield a connection to a local copy of the marts: a small query takes 16 ms on a lake, and 2 ms on a file."""
         path = self._copied(connection)
         with duckdb.connect(str(path), read_only=True, config={"memory_limit": self.settings.memory_limit}) as copy:
             copy.execute("set enable_progress_bar = false")
@@ -107,19 +107,19 @@ class Lake(Warehouse):
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Hold the database open from which a load's connections are drawn."""
+        """Keep the shared in-memory database of a load open."""
         with attached(self.place, database=LOADS, lakes=(PIPELINE,)):
             yield
 
     def copy_marts(self, target: Path) -> None:
-        """Write the marts as they stand, of one snapshot, to a DuckDB file, with comments and functions."""
+        """Write one snapshot of the marts to a DuckDB file, with comments and functions."""
         with self.connected() as connection:
             shutil.copyfile(self._copied(connection), target)
         with duckdb.connect(str(target)) as connection:
             connection.execute(f"drop schema {BUILD_SCHEMA} cascade")
 
     def _copied(self, connection: duckdb.DuckDBPyConnection) -> Path:
-        """Return the home's own copy of the marts in a file, after what changed since was copied again."""
+        """Update the home's local copy of the marts with what has changed, and return its path."""
         path = self.settings.warehouse_dir / "marts-copy.duckdb"
         connection.execute(f"attach '{_quoted(str(path))}' as {COPY}")
         try:
@@ -130,22 +130,22 @@ class Lake(Warehouse):
         return path
 
     def pin(self, connection: duckdb.DuckDBPyConnection) -> int | None:
-        """Return the snapshot of the raw tables between two loads: a load is several commits."""
+        """Return a snapshot of the raw tables that is not inside a load; a load consists of several commits."""
         with ExitStack() as locks:
             for dataset in sorted(LEDGERS):
                 locks.enter_context(_locked(self.place, dataset, "a build begins", None))
             return snapshot(connection, PIPELINE)
 
     def released(self, name: str) -> None:
-        """Tag the newest snapshot of the marts: it is kept, and `lake status` tells how to attach it."""
+        """Record the newest snapshot of the marts as a release, which is kept and shown by `lake status`."""
         with self.connected() as connection:
             connection.execute(
                 f"insert into {RELEASES} values (?, ?, now()::timestamp)", [name, snapshot(connection, REPOSIGNAL)]
             )
-            self._copied(connection)  # the months that change from here on are counted from this release
+            self._copied(connection)  # later changes of months are relative to this release
 
     def is_newest_release(self, name: str) -> bool:
-        """Return whether no other home published after the release of that name."""
+        """Return whether no other home has published since the release of that name."""
         with self.connected() as connection:
             row = connection.execute(f"select max_by(release, snapshot_id) from {RELEASES}").fetchone()
         return row is not None and row[0] == name
@@ -170,10 +170,10 @@ class Lake(Warehouse):
 
 
 def ready(settings: Settings) -> LakeSettings:
-    """Return where the lake is, once this process has what it takes to reach it.
+    """Prepare this process to use the lake (environment, DuckDB extensions), and return its location.
 
     Raises:
-        LakeError: if the profile has no lake.
+        LakeError: the profile has no lake.
     """
     if settings.lake is None:
         raise LakeError(f"profile {settings.profile.value!r} has no lake: set REPOSIGNAL_PROFILE=lake")
@@ -181,18 +181,18 @@ def ready(settings: Settings) -> LakeSettings:
     try:
         from duckdb_extensions import import_extension
     except ImportError:
-        return settings.lake  # DuckDB fetches them
-    with duckdb.connect() as connection:  # the default one is shared by all threads
+        return settings.lake  # DuckDB downloads the extensions
+    with duckdb.connect() as connection:  # not the default connection, which all threads share
         for name in EXTENSIONS:
             import_extension(name, con=connection)
     return settings.lake
 
 
 def check(place: LakeSettings) -> None:
-    """Look whether catalog and data can be reached, before the catalog learns of the data: it keeps the first for good.
+    """Check that catalog and data are reachable, before the catalog stores the data path, which is permanent.
 
     Raises:
-        LakeError: if not: a wrong password, no such bucket, a wrong key, a server that does not answer for a minute.
+        LakeError: wrong password, no such bucket, wrong key, or a server that does not respond for a minute.
     """
     _session(place, "look").close()
     if not place.data.startswith("s3://"):
@@ -200,7 +200,7 @@ def check(place: LakeSettings) -> None:
     with duckdb.connect() as connection:
         try:
             _make_ready(connection)
-            # of names that begin like this there are none, however many files there are
+            # no file has this prefix, so the listing is fast even with many files
             connection.execute("select count(*) from glob(?)", [f"{place.data}/.none*"]).fetchall()
         except duckdb.Error as error:
             raise LakeError(f"REPOSIGNAL_LAKE_DATA={place.data}: {_one_line(error)[:300]}") from None
@@ -215,13 +215,18 @@ def attached(
     read_only: bool = False,
     at_snapshot: int | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """Return a connection with lakes attached under their names, the last as the default database.
+    """Return a connection with lakes attached under their names; the last one is the default database.
 
     Args:
-        at_snapshot: attach them as they were; for one lake, read-only.
+        place: location of the lake.
+        config: DuckDB configuration.
+        database: DuckDB database of the connection.
+        lakes: names of the lakes to attach.
+        read_only: attach read-only.
+        at_snapshot: attach at this snapshot, read-only; for a single lake.
 
     Raises:
-        LakeError: if the catalog does not answer for a minute, or refuses.
+        LakeError: the catalog refuses, or does not respond for a minute.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -259,7 +264,7 @@ def _make_ready(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def attach_statement(place: LakeSettings, lake: str, *, read_only: bool = False, at_snapshot: int | None = None) -> str:
-    """Return the SQL that attaches a lake under its name; a password is left to the environment."""
+    """Return the SQL that attaches a lake under its name; the password comes from the environment."""
     options = [f"data_path '{_quoted(place.data)}/{lake}'", f"metadata_schema '{lake}'"]
     if read_only or at_snapshot is not None:
         options.append("read_only")
@@ -269,14 +274,14 @@ def attach_statement(place: LakeSettings, lake: str, *, read_only: bool = False,
 
 
 def snapshot(connection: duckdb.DuckDBPyConnection, lake: str) -> int:
-    """Return the number of a lake's newest snapshot, or of the one that the open transaction sees."""
+    """Return the id of a lake's newest snapshot, or of the snapshot of the open transaction."""
     row = connection.execute(f"select id from {lake}.current_snapshot()").fetchone()
     assert row
     return int(row[0])
 
 
 def newest_release(connection: duckdb.DuckDBPyConnection) -> tuple[str, int] | None:
-    """Return name and snapshot of what was published last; None if nothing was."""
+    """Return (name, snapshot id) of the last release; None if there is none."""
     row = connection.execute(
         f"select max_by(release, snapshot_id), max(snapshot_id) from {REPOSIGNAL}.{RELEASES}"
     ).fetchone()
@@ -284,7 +289,7 @@ def newest_release(connection: duckdb.DuckDBPyConnection) -> tuple[str, int] | N
 
 
 def _renew(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring the attached copy to the marts' state: of each table what changed, of monthly ones by months."""
+    """Update the attached copy to the state of the marts; only changed tables and months are copied."""
     connection.execute(f"create schema if not exists {COPY}.{BUILD_SCHEMA}")
     stamp = f"{COPY}.{BUILD_SCHEMA}.copied"
     connection.execute(f"create table if not exists {stamp} (snapshot_id bigint, snapshot_us bigint)")
@@ -293,7 +298,7 @@ def _renew(connection: duckdb.DuckDBPyConnection) -> None:
     copied = connection.execute(f"from {stamp}").fetchone()
     changed = _changed_since(connection, *copied) if copied else None
     release = newest_release(connection)
-    # changes are counted from the newest release
+    # changes are relative to the newest release
     months = f"where {changes(connection).condition}" if copied and release and copied[0] >= release[1] else ""
     standing, wanted = (_tables(connection, database) for database in (COPY, REPOSIGNAL))
     for table, shape in wanted.items():
@@ -315,9 +320,9 @@ def _renew(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _changed_since(connection: duckdb.DuckDBPyConnection, snapshot_id: int, snapshot_us: int) -> set[str] | None:
-    """Return the tables of the marts into which anything was written since a snapshot.
+    """Return the tables of the marts that were written since a snapshot.
 
-    None if the catalog cannot tell: it has no such snapshot (any more), or not all that followed.
+    None if this is unknown, because the catalog no longer has the snapshot or one that followed it.
     """
     rows = connection.execute(
         f"""
@@ -334,19 +339,19 @@ def _changed_since(connection: duckdb.DuckDBPyConnection, snapshot_id: int, snap
 
 
 def make_functions(connection: duckdb.DuckDBPyConnection, database: str) -> None:
-    """Make the table functions of the marts in a database that has the tables, as dbt does."""
+    """Create the table functions of the marts, as dbt does, in a database that has the tables."""
     if "fct_language_vertical_day" in _tables(connection, database):
         _execute_in(connection, database, "language_functions")
 
 
 def comment_functions(connection: duckdb.DuckDBPyConnection, database: str) -> None:
-    """Say in a DuckDB file what its table functions are: those of a lake have no comments."""
+    """Add comments to the table functions of a DuckDB file; functions of a lake cannot have comments."""
     if _has_functions(connection, database):
         _execute_in(connection, database, "language_function_comments")
 
 
 def _execute_in(connection: duckdb.DuckDBPyConnection, database: str, macro: str) -> None:
-    """Execute the SQL of a macro of dbt that has no other Jinja in it, in the schema `main` of a database."""
+    """Execute the SQL of a dbt macro without other Jinja in the schema `main` of a database."""
     text = (DBT_PROJECT_DIR / "macros" / "languages.sql").read_text()
     body = text.split(f"{{% macro {macro}() -%}}")[1].split("{%- endmacro %}")[0]
     connection.execute(f"use {database}.main")
@@ -355,7 +360,7 @@ def _execute_in(connection: duckdb.DuckDBPyConnection, database: str, macro: str
 
 
 def _tables(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, tuple[Any, ...]]:
-    """Return the tables in the schema `main` of a database: name -> comment, columns with types and comments."""
+    """Return the tables in the schema `main` of a database: name -> (comment, columns with types and comments)."""
     rows = connection.execute(
         """
         select
@@ -390,7 +395,7 @@ def _has_functions(connection: duckdb.DuckDBPyConnection, database: str) -> bool
 
 
 def lake_environment(place: LakeSettings) -> dict[str, str]:
-    """Return what the profile `lake` of dbt reads from the environment."""
+    """Return the environment variables of dbt's profile `lake`."""
     return {
         "REPOSIGNAL_DBT_TARGET": "lake",
         "REPOSIGNAL_LAKE_ATTACH": f"ducklake:postgres:{place.catalog}{'&' if '?' in place.catalog else '?'}"
@@ -402,7 +407,7 @@ def lake_environment(place: LakeSettings) -> dict[str, str]:
 
 
 def retried(action: Callable[[], T]) -> T:
-    """Return what an action returns, done again if the lake refused its commit because another changed the same."""
+    """Return the result of an action; repeat it if its commit conflicts with another one."""
     for attempt in range(CONFLICT_ATTEMPTS):
         try:
             return action()
@@ -414,40 +419,40 @@ def retried(action: Callable[[], T]) -> T:
 
 
 def is_passing(error: Exception) -> bool:
-    """Return whether an error is of a catalog that is starting, stopping or not to be reached."""
+    """Return whether an error is temporary: the catalog is starting, stopping or not reachable."""
     text = str(error)
     return any(sign in text for sign in ("Connection refused", "starting up", "shutting down", "closed the connection"))
 
 
 @contextmanager
 def _locked(place: LakeSettings, of: str, what: str, log: logging.Logger | None) -> Iterator[None]:
-    """Hold an advisory lock of the catalog's database; its server frees it when the connection ends."""
+    """Hold an advisory lock in the catalog's database; the server releases it when the connection ends."""
     import psycopg2
 
     session = _session(place, what)
     try:
         with session.cursor() as cursor:
-            begun, is_told = time.monotonic(), False
+            begun, is_logged = time.monotonic(), False
             while True:
                 cursor.execute("select pg_try_advisory_lock(hashtext('reposignal'), hashtext(%s))", [of])
                 if (cursor.fetchone() or [False])[0]:
                     break
-                if not is_told and time.monotonic() - begun > SAY_AFTER_SECONDS:
-                    tell_waiting(_holder(cursor, of), log)
-                    is_told = True
+                if not is_logged and time.monotonic() - begun > SAY_AFTER_SECONDS:
+                    log_waiting(_holder(cursor, of), log)
+                    is_logged = True
                 time.sleep(POLL_SECONDS)
         yield
         try:
             with session.cursor() as cursor:
                 cursor.execute("select 1")
         except psycopg2.Error:
-            raise LakeError(f"the catalog was restarted while {what} held the lock of {of}: do it again") from None
+            raise LakeError(f"the catalog was restarted while {what} held the lock of {of}: run it again") from None
     finally:
         session.close()
 
 
 def _session(place: LakeSettings, what: str) -> Any:
-    """Return a session of the catalog's database in which each statement is a transaction; a restart is waited for."""
+    """Return an autocommit session in the catalog's database, after waiting for a restart if necessary."""
     import psycopg2
 
     deadline = time.monotonic() + PATIENCE_SECONDS

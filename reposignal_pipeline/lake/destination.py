@@ -1,9 +1,8 @@
-"""dlt's way into the lake.
+"""The dlt destination for the lake.
 
-Here: dlt's own `ducklake` destination, its connections drawn from one database in memory. Not here: what is loaded.
-
-dlt opens some ten connections a load, and loads and attaches all that a lake needs for each: 0.35 s every time. While
-`attached(..., database=LOADS)` holds that database open, they find it ready.
+This is dlt's `ducklake` destination with connections to one shared in-memory database. dlt opens about ten connections
+per load, and for each it loads extensions and attaches the lake, which takes 0.35 s. While
+`attached(..., database=LOADS)` keeps the shared database open, the connections find the lake already attached.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from reposignal_pipeline.lake.catalog import LOADS, PIPELINE, SESSION
 
 
 def lake_destination(place: LakeSettings) -> ducklake:
-    """Return where dlt loads to: the pipeline's lake."""
+    """Return the dlt destination that loads into the `pipeline` lake."""
     storage = FilesystemConfiguration(bucket_url=f"{place.data}/{PIPELINE}")
     if place.s3:
         keys: dict[str, Any] = dict(place.s3)
@@ -41,23 +40,23 @@ class _Credentials(DuckLakeCredentials):
 
 class _SqlClient(DuckLakeSqlClient):
     def close_connection(self) -> None:
-        """Leave the lake attached: other connections of the same database use it."""
+        """Close the connection but leave the lake attached, because other connections of the database use it."""
         DuckDbSqlClient.close_connection(self)
 
     def create_secret(
         self, scope: str, credentials: Any, secret_name: str | None = None, persist_secrets: bool = False
     ) -> Any:
-        """Make none: httpfs has the keys from the environment, and connections of one database collide making it."""
+        """Create no secret: httpfs reads the keys from the environment, and concurrent connections would collide."""
         return True
 
 
 class _Client(DuckLakeClient):
     def __init__(self, schema: Schema, config: DuckLakeClientConfiguration, capabilities: Any) -> None:
         super().__init__(schema, config, capabilities)
-        # dlt makes both itself, of its own classes
+        # dlt creates both objects itself, with its own classes
         config.credentials.__class__ = _Credentials
         self.sql_client.__class__ = _SqlClient
-        # else what replaces a day is two commits: without its rows, and with them
+        # otherwise replacing a day takes two commits, the first of which leaves the day without rows
         self.capabilities.supports_transactions = self.capabilities.supports_ddl_transactions = True
 
 

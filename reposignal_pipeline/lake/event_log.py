@@ -1,9 +1,9 @@
-"""Dagster's event log in PostgreSQL with its connections kept open, for runs over thousands of partitions.
+"""Dagster's event log in PostgreSQL with pooled connections, for runs over thousands of partitions.
 
-Here: how connections are made. Not here: what is stored; tables are Dagster's own, and so is the rest of its storage.
+This module only changes how connections are opened; tables and storage are Dagster's own.
 
-Dagster opens up to three connections for each event, and a run over a range logs two events a partition: 23 ms an
-event, 4 with connections that stay open.
+Dagster opens up to three connections per event, and a run for a range of partitions logs two events per partition. An
+event takes 23 ms, and 4 ms with pooled connections.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dagster_postgres.utils import pg_url_from_config
 
 
 class PooledPostgresEventLogStorage(PostgresEventLogStorage):
-    """A connection is looked at before each use: a server that was restarted costs no event."""
+    """Event log storage with a connection pool; connections are tested before use, so restarts lose no event."""
 
     def __init__(
         self, postgres_url: str, should_autocreate_tables: bool = True, inst_data: ConfigurableClassData | None = None

@@ -1,9 +1,7 @@
-"""From files into a lake and back, table by table, each verified by its number of rows and a checksum.
+"""Copies a warehouse from files into a lake and back, and verifies each table by row count and checksum.
 
-Here: the copy and its proof. Not here: views, which every build makes anew, and the published copy.
-
-What is copied is what the pipeline knows: raw tables, intermediate tables, marts, the record of what was built, and the
-key under which accounts are hashed. Runs that Dagster remembers stay where they were.
+The copy contains raw tables, intermediate tables, marts, the build record, and the key that hashes accounts. It does
+not contain views, which every build recreates, the published copy, or Dagster's record of runs.
 """
 
 from __future__ import annotations
@@ -35,34 +33,37 @@ LAKE_OF_FILES = {Profile.LOCAL: Profile.LAKE, Profile.DEMO: Profile.LAKE_DEMO}
 
 @dataclass(frozen=True)
 class Moved:
-    """What was copied and proved to be the same."""
+    """The number of tables and rows that were copied and verified."""
 
     tables: int
     rows: int
 
 
-def import_home(lake: Lake, home: Path, told: Callable[[str], None]) -> Moved:
-    """Copy the warehouse of a home with files into a lake that has none.
+def import_home(lake: Lake, home: Path, report: Callable[[str], None]) -> Moved:
+    """Copy the warehouse files of a home into an empty lake.
 
     Args:
-        told: is given a line a table.
+        lake: the lake.
+        home: the home with warehouse files.
+        report: receives one line per table.
 
     Raises:
-        LakeError: if the home has no warehouse, is of other sources, the lake is not empty, or a copy is not the same.
+        LakeError: the home has no warehouse or another kind of profile, the lake is not empty, or a copy differs.
     """
     source = _files(home)
     if LAKE_OF_FILES.get(source.profile) != lake.settings.profile:
         raise LakeError(
-            f"{home} holds data of profile {source.profile.value!r}, the lake is for {lake.settings.profile.value!r}"
+            f"{home} has profile {source.profile.value!r}, which cannot be imported into a lake of profile"
+            f" {lake.settings.profile.value!r}"
         )
     with lake.writing("import", of=MARTS), lake.connected() as connection:
         begun = connection.execute("select 1 from duckdb_tables() where table_name = 'importing'").fetchone()
         if not begun and (_rows(connection, PIPELINE) or _rows(connection, REPOSIGNAL)):
-            raise LakeError("the lake holds rows already: import into one that has none")
-        connection.execute(f"create table if not exists {IMPORTING} (home varchar)")  # one that is killed goes on
+            raise LakeError("the lake already has rows: import into an empty lake")
+        connection.execute(f"create table if not exists {IMPORTING} (home varchar)")  # lets a killed import continue
         for lake_name, file in ((PIPELINE, source.pipeline_db), (REPOSIGNAL, source.marts_db)):
             connection.execute(f"attach '{_quoted(str(file))}' as from_{lake_name} (read_only)")
-        moved = [_copied(connection, f"from_{name}", name, told) for name in LAKES]
+        moved = [_copied(connection, f"from_{name}", name, report) for name in LAKES]
         make_functions(connection, REPOSIGNAL)
         connection.execute(f"drop table {IMPORTING}")
     if source.actor_key_file.exists():
@@ -71,23 +72,28 @@ def import_home(lake: Lake, home: Path, told: Callable[[str], None]) -> Moved:
     return Moved(sum(part.tables for part in moved), sum(part.rows for part in moved))
 
 
-def export_home(lake: Lake, home: Path, told: Callable[[str], None]) -> Moved:
-    """Copy the lake's warehouse, of one snapshot each, into a new home with files.
+def export_home(lake: Lake, home: Path, report: Callable[[str], None]) -> Moved:
+    """Copy one snapshot of each of the two lakes into the warehouse files of a new home.
+
+    Args:
+        lake: the lake.
+        home: the new home.
+        report: receives one line per table.
 
     Raises:
-        LakeError: if the home has a warehouse already, or a copy is not the same.
+        LakeError: the home already has a warehouse, or a copy differs.
     """
     files_profile = next(files for files, profile in LAKE_OF_FILES.items() if profile == lake.settings.profile)
     target = load_settings({"REPOSIGNAL_HOME": str(home), "REPOSIGNAL_PROFILE": files_profile.value})
     if target.pipeline_db.exists() or target.marts_db.exists():
-        raise LakeError(f"{home} has a warehouse already: export into a new home")
+        raise LakeError(f"{home} already has a warehouse: export into a new home")
     making = target.home / "warehouse.making"
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     with lake.writing("export", of=MARTS), lake.connected() as connection:
         for lake_name, file in ((PIPELINE, target.pipeline_db), (REPOSIGNAL, target.marts_db)):
             connection.execute(f"attach '{_quoted(str(making / file.name))}' as to_{lake_name}")
-        moved = [_copied(connection, name, f"to_{name}", told) for name in LAKES]
+        moved = [_copied(connection, name, f"to_{name}", report) for name in LAKES]
         make_functions(connection, f"to_{REPOSIGNAL}")
         comment_functions(connection, f"to_{REPOSIGNAL}")
         for name in LAKES:
@@ -104,12 +110,12 @@ def _files(home: Path) -> Settings:
     settings = load_settings({"REPOSIGNAL_HOME": str(home)})
     for file in (settings.pipeline_db, settings.marts_db):
         if not file.exists():
-            raise LakeError(f"{home} has no warehouse: {file} is not there")
+            raise LakeError(f"{home} has no warehouse: {file} does not exist")
     return settings
 
 
-def _copied(connection: duckdb.DuckDBPyConnection, source: str, target: str, told: Callable[[str], None]) -> Moved:
-    """Copy every table of a database in one transaction, and compare: rows, and the sum of the hashes of rows."""
+def _copied(connection: duckdb.DuckDBPyConnection, source: str, target: str, report: Callable[[str], None]) -> Moved:
+    """Copy all tables of a database in one transaction; compare the row counts and the sums of the row hashes."""
     tables = [
         (schema, table)
         for schema, table in connection.execute(
@@ -129,8 +135,8 @@ def _copied(connection: duckdb.DuckDBPyConnection, source: str, target: str, tol
         before, after = (_sum(connection, f"{database}.{name}") for database in (source, target))
         if before != after:
             connection.rollback()
-            raise LakeError(f"{name} is not the same after the copy: rows and checksum {before}, then {after}")
-        told(f"{target}.{schema}.{table}  {before[0]:,} rows, checksum {before[1]}")
+            raise LakeError(f"{name} differs after the copy: rows and checksum {before} before, {after} after")
+        report(f"{target}.{schema}.{table}  {before[0]:,} rows, checksum {before[1]}")
         rows += before[0]
     connection.commit()
     return Moved(len(tables), rows)

@@ -1,10 +1,10 @@
-"""The lake's upkeep: small files into larger ones, old snapshots and orphaned files away, and how it stands.
+"""Maintenance of the lake: compaction, expiry of snapshots, deletion of unused files, and its status.
 
-Here: what DuckLake offers for it, under the locks of who writes the same tables, so that neither aborts the other.
-Not here: when it is done (`defs.housekeeping`).
+The functions use DuckLake's maintenance functions under the locks of the writers of the same tables, so that neither
+aborts the other. `defs.housekeeping` schedules them.
 
-Readers are never disturbed: a file that no snapshot needs any more is deleted a day after it was let go, and one that
-the catalog does not know only if it is older than any commit on its way.
+Readers are never disturbed: a file that no snapshot needs is deleted a day after it was released, and a file unknown to
+the catalog only if it is older than any commit in progress.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from reposignal_pipeline.lake.catalog import (
 from reposignal_pipeline.warehouse import MARTS
 
 DATASETS = ("rankings", "repositories", "star_history", "gh_archive")
-"""schemas of the pipeline's lake with a writer of their own; the marts' writer has the others"""
+"""schemas of the `pipeline` lake with a separate writer; the writer of the marts writes all others"""
 KEEP_DAYS = 7.0
-"""of every snapshot, for time travel"""
+"""retention of every snapshot, for time travel"""
 KEEP_RELEASE_DAYS = 90.0
-"""of what was published: "what did the table say last Monday" """
+"""retention of published snapshots, for questions such as "what did the table contain last Monday" """
 GRACE_HOURS = 24.0
-"""a query that reads longer than that is none of ours"""
+"""age from which unused files are deleted; no query of the pipeline reads for that long"""
 MOST_DELETED = 0.25
-"""a file with more of its rows deleted is written anew"""
+"""a file with a larger share of deleted rows is rewritten"""
 CLEANERS = {"expired": "ducklake_cleanup_old_files", "orphaned": "ducklake_delete_orphaned_files"}
 SMALL_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How one of the two lakes stands."""
+    """The status of one of the two lakes."""
 
     lake: str
     snapshots: int
@@ -56,14 +56,14 @@ class Standing:
     size_bytes: int
     delete_files: int
     waiting_files: int
-    """let go by every snapshot, not deleted yet"""
+    """files that no snapshot needs but that are not deleted yet"""
 
 
 def compact(lake: Lake, log: logging.Logger) -> dict[str, int]:
-    """Write rows that stand in the catalog out, files with many deleted rows anew, and small files as one.
+    """Flush rows from the catalog to files, rewrite files with many deleted rows, and merge small files.
 
     Returns:
-        By lake, how many files took part.
+        lake -> number of files processed.
     """
     done = dict.fromkeys(LAKES, 0)
     with lake.connected() as connection:
@@ -78,10 +78,10 @@ def compact(lake: Lake, log: logging.Logger) -> dict[str, int]:
 def expire(
     lake: Lake, log: logging.Logger, keep_days: float = KEEP_DAYS, keep_release_days: float = KEEP_RELEASE_DAYS
 ) -> dict[str, int]:
-    """Forget old snapshots but the newest and those that were published lately.
+    """Expire old snapshots, except the newest one and recently published ones.
 
     Returns:
-        By lake, how many were forgotten.
+        lake -> number of snapshots expired.
     """
     expired = {}
     with lake.connected() as connection, lake.writing("expiry of snapshots", log):
@@ -116,10 +116,10 @@ def expire(
 
 
 def clean(lake: Lake, grace_hours: float = GRACE_HOURS) -> dict[str, list[str]]:
-    """Delete files that no snapshot needs and files that no commit ever named, if they are older than the grace.
+    """Delete files that no snapshot needs, and files unknown to the catalog, if they are older than the grace period.
 
     Returns:
-        `expired` and `orphaned` -> paths.
+        `expired` and `orphaned` -> paths of deleted files.
     """
     deleted: dict[str, list[str]] = {"expired": [], "orphaned": []}
     with lake.connected() as connection:
@@ -133,7 +133,7 @@ def clean(lake: Lake, grace_hours: float = GRACE_HOURS) -> dict[str, list[str]]:
 
 
 def orphans(lake: Lake, grace_hours: float = GRACE_HOURS) -> list[str]:
-    """Return the files that no commit ever named and that are older than the grace."""
+    """Return the files unknown to the catalog that are older than the grace period."""
     with lake.connected() as connection:
         return [
             row[0]
@@ -146,13 +146,13 @@ def orphans(lake: Lake, grace_hours: float = GRACE_HOURS) -> list[str]:
 
 
 def standing(lake: Lake) -> list[Standing]:
-    """Return how each of the two lakes stands."""
+    """Return the status of each of the two lakes."""
     with lake.connected() as connection:
         return [_standing(connection, name) for name in LAKES]
 
 
 def status(lake: Lake) -> list[str]:
-    """Return how the lake stands, in lines for a terminal, with the SQL that attaches what was published last."""
+    """Return the status of the lake as lines for a terminal, with the SQL that attaches the last release."""
     lines = [f"catalog  {lake.place.catalog}", f"data     {lake.place.data}"]
     for state in standing(lake):
         lines.append(

@@ -1,1 +1,1 @@
-"""What leaves the pipeline: the read-only copy, its Parquet files, and questions to them. No Dagster here."""
+"""Output of the pipeline: the published read-only copy, its Parquet files and site, and queries on them. No Dagster."""

@@ -1,7 +1,7 @@
-"""Questions to the published copy: SQL, one repository's score, the week in a table.
+"""Queries on the published copy: SQL, the score of one repository, the trends of a week.
 
-Here: opening the copy read-only and showing what comes back, safely whatever strangers wrote into it.
-Not here: how the numbers come about.
+This module opens the copy read-only and prints results safely, even if strangers wrote control characters into names
+or descriptions. The numbers are computed in dbt.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from reposignal_pipeline.trouble import line_of
 if TYPE_CHECKING:
     from reposignal_pipeline.config import Settings
 
-# Control characters and bidirectional overrides: what could move a terminal's cursor or reverse a line.
+# Control characters and bidirectional overrides, which could move a terminal's cursor or reverse a line.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _JSON_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-# types whose text cannot be a formula, whatever it begins with; lists, blobs and unions can hold what strangers wrote
+# types whose text is never a formula, even if it begins with "-"; lists, blobs and unions may contain strangers' text
 _INTEGERS = ("tinyint", "smallint", "integer", "bigint", "hugeint")
 _NO_FORMULA = {
     *_INTEGERS,
@@ -38,49 +38,55 @@ _NO_FORMULA = {
 }
 
 NEAR = 3
-"""names that are suggested for one that is unknown"""
+"""number of similar names that are suggested for an unknown one"""
 NEAR_ENOUGH = 0.9
-"""Jaro-Winkler similarity of names that are suggested, 0-1"""
+"""least Jaro-Winkler similarity of a suggested name, 0-1"""
 
 BATCH_ROWS = 2_000
-"""of an answer that are in memory at the same time"""
+"""rows of a result that are in memory at the same time"""
 
 
 class AnswerError(Exception):
-    """A question without an answer; the message is one line."""
+    """A query cannot be answered. The message is one line."""
 
 
 def opened(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """Return a connection to the published copy, read-only and without a way to other files.
+    """Return a read-only connection to the published copy without access to other files.
 
     Raises:
-        AnswerError: if nothing was published yet.
+        AnswerError: nothing is published yet, or the file cannot be opened.
     """
     path = settings.published_db.resolve()
     if not path.exists():
         raise AnswerError(f"nothing is published yet below {settings.home}: run {_fillers(settings)}")
     try:
         connection = duckdb.connect(str(path), read_only=True, config={"enable_external_access": "false"})
-        connection.execute("set enable_progress_bar = false")  # it is drawn into standard output, among the rows
+        connection.execute("set enable_progress_bar = false")  # DuckDB would draw it into standard output
         return connection
     except duckdb.Error as error:
         raise AnswerError(line_of(error, settings.home)) from None
 
 
 def _fillers(settings: Settings) -> str:
-    """Return the commands that fill a home: of one that a profile has begun to fill, that of the profile alone."""
+    """Return the commands that fill a home; for a home that is in use, only the one of its profile."""
     fillers = {True: f"`reposignal demo{' --lake' if settings.lake else ''}`", False: "`reposignal run`"}
     return fillers[settings.profile.is_sample] if settings.is_begun else " or ".join(fillers.values())
 
 
 def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
-    """Write the rows of a query as `table`, `csv` or `json`, some at a time: the result is never in memory as a whole.
+    """Write the rows of a query as `table`, `csv` or `json` in batches, so that memory stays small.
 
-    Several statements run in order. Only the last may return rows, because two results in one output are neither CSV
-    nor JSON; what comes before it can be a `set` or a `create temp macro`.
+    Several statements run in order. Only the last may return rows, because two results in one output are neither valid
+    CSV nor valid JSON; the statements before it can be `set` or `create temp macro`.
+
+    Args:
+        settings: settings of the home.
+        query: one or more SQL statements.
+        form: `table`, `csv` or `json`.
+        out: text stream for the result.
 
     Raises:
-        AnswerError: if the query cannot be answered.
+        AnswerError: the query is empty or fails, or another statement than the last returns rows.
     """
     with _closed_unless_interrupted(opened(settings)) as connection:
         try:
@@ -89,12 +95,12 @@ def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
                 raise AnswerError("the query is empty")
             *before, last = statements
             if any(statement.expected_result_type == [duckdb.ExpectedResultType.QUERY_RESULT] for statement in before):
-                raise AnswerError("only the last statement may return rows: ask each query with a command of its own")
+                raise AnswerError("only the last statement may return rows: run each query in a separate command")
             for statement in before:
                 connection.execute(statement)
             relation = connection.sql(last)
             if relation is None:  # `set`, `create temp table`
-                raise AnswerError("the last statement returns no rows, and what it sets ends with this command")
+                raise AnswerError("the last statement returns no rows, and its settings end with this command")
             write: dict[str, Callable[[duckdb.DuckDBPyRelation, TextIO], None]]
             write = {"csv": write_csv, "json": write_json, "table": write_table}
             write[form](relation, out)
@@ -106,7 +112,8 @@ def answer(settings: Settings, query: str, form: str, out: TextIO) -> None:
 def _closed_unless_interrupted(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
     """Close a connection after use, unless an interrupt ended its query.
 
-    DuckDB 1.5.5 can then wait forever for the threads of the query. The file is open to read, so nothing is lost.
+    After an interrupt, DuckDB 1.5.5 can wait forever for the threads of the query. The file is only open for reading,
+    so nothing is lost.
     """
     try:
         yield connection
@@ -118,10 +125,10 @@ def _closed_unless_interrupted(connection: duckdb.DuckDBPyConnection) -> Iterato
 
 
 def write_json(relation: duckdb.DuckDBPyRelation, out: TextIO) -> None:
-    """Write rows as a JSON array of objects, one a line.
+    """Write rows as a JSON array of objects, one per line.
 
-    DuckDB writes the values: numbers with every digit, everything else that JSON has no type for as DuckDB's text. JSON
-    knows neither NaN nor infinity: both are null.
+    DuckDB formats the values: numbers with all digits, values without a JSON type as text. NaN and infinity, which JSON
+    does not have, become null.
     """
     pairs = ", ".join(f"'{_quoted(name)}', #{n}" for n, name in enumerate(_distinct(relation.columns), start=1))
     lead = "[\n"
@@ -136,9 +143,11 @@ def write_csv(
 ) -> None:
     """Write rows as CSV, each value as DuckDB's text.
 
-    A text that a spreadsheet would take for a formula is written with an apostrophe before it.
+    Text that a spreadsheet would interpret as a formula is prefixed with an apostrophe.
 
     Args:
+        relation: the rows.
+        out: text stream for the CSV.
         clean: applied to every text that strangers may have written.
     """
     writer = csv.writer(_Lines(out))
@@ -158,7 +167,7 @@ def write_csv(
 
 
 def write_table(relation: duckdb.DuckDBPyRelation, out: TextIO) -> None:
-    """Write rows as a table that is aligned by what the first of them need; later ones only make a column wider."""
+    """Write rows as a table aligned by the first batch; later batches can only widen a column."""
     columns = ", ".join(
         f"#{n}" if kind.id in ("float", "double") else f"#{n}::varchar" for n, kind in enumerate(relation.types, 1)
     )
@@ -168,7 +177,7 @@ def write_table(relation: duckdb.DuckDBPyRelation, out: TextIO) -> None:
 
 
 def table(names: list[str], rows: list[tuple[Any, ...]]) -> str:
-    """Return rows as an aligned table, as wide as the terminal at most; text made safe to show."""
+    """Return rows as an aligned table, at most as wide as the terminal, with control characters replaced."""
     is_right = [all(isinstance(row[n], int | float | None) for row in rows) for n in range(len(names))]
     return "\n".join(_table_lines(names, [rows] if rows else [], is_right))
 
@@ -192,7 +201,7 @@ def _table_lines(names: list[str], batches: Iterable[list[tuple[Any, ...]]], is_
 
 
 def _fitted(needed: list[int], room: int) -> list[int]:
-    """Return the widths of columns after the widest were cut until all fit."""
+    """Return the column widths, with the widest columns reduced until all fit."""
     widths = list(needed)
     while sum(widths) > room:
         widest = widths.index(max(widths))
@@ -206,7 +215,7 @@ def _batches(relation: duckdb.DuckDBPyRelation) -> Iterator[list[tuple[Any, ...]
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
-    """Return names of which none is there twice: a repeated one gets a number, as DuckDB does it in subqueries."""
+    """Return unique names: a repeated name gets a number, as in DuckDB's subqueries."""
     names, used = list(names), set[str]()
     taken = set(names)
     for n, name in enumerate(names):
@@ -219,20 +228,22 @@ def _distinct(names: Iterable[str]) -> list[str]:
 
 
 def _finite(text: str) -> str:
-    """Return JSON text with null for NaN and infinities, which DuckDB writes as bare words."""
+    """Return JSON text with null in place of NaN and infinity, which DuckDB writes as bare words."""
     if "NaN" not in text and "Infinity" not in text:
         return text
     return _JSON_WORD.sub(lambda found: found[0] if found[0].startswith('"') else "null", text)
 
 
 def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
-    """Return the score of a repository on a day, component by component, with the inputs.
+    """Return a text that explains the score of a repository on a day by its components and their inputs.
 
     Args:
+        settings: settings of the home.
         full_name: owner/name, or a name that only one owner has.
+        day: the day; None for the last observed day.
 
     Raises:
-        AnswerError: if the repository is unknown, or was not observed that day.
+        AnswerError: the repository is unknown or ambiguous, or was not observed on the day.
     """
     with opened(settings) as connection:
         full_name = full_name if "/" in full_name else _full_name(connection, full_name)
@@ -256,12 +267,12 @@ def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
                 raise AnswerError(f"{_cell(full_name)} was not observed by {day}")
             raise AnswerError(
                 f"{_cell(full_name)} has no score: its name was seen from {bearer.seen_from} to {bearer.seen_to},"
-                " but no source has read its total of stars"
+                " but no source has read its star total"
             )
         fact = dict(zip(names, row, strict=True))
         if day and fact["day"] != day:
             raise AnswerError(
-                f"{_cell(full_name)} was not observed on {day}; its last reading before is of {fact['day']}"
+                f"{_cell(full_name)} was not observed on {day}; its last reading before that day is from {fact['day']}"
             )
         (flags,) = _first(
             connection,
@@ -277,14 +288,14 @@ def explanation(settings: Settings, full_name: str, day: dt.date | None) -> str:
         forecast = _forecast(connection, fact["repo_key"], fact["day"])
     notes = [
         f"{_cell(full_name)} was also the name of another repository, from {other.seen_from} to {other.seen_to};"
-        f" that one was last seen as {_cell(other.last_name)}"
+        f" that repository was last seen as {_cell(other.last_name)}"
         for other in others
     ]
     return "\n".join([_explained(fact, flags, ranked, weights, forecast), *notes])
 
 
 class _Bearer(NamedTuple):
-    """A repository that had a name, and the days on which it was seen under it."""
+    """A repository that had a name, and the days on which it was seen under that name."""
 
     repo_key: int
     seen_from: dt.date
@@ -295,9 +306,9 @@ class _Bearer(NamedTuple):
 def _bearers(
     connection: duckdb.DuckDBPyConnection, full_name: str, day: dt.date | None
 ) -> tuple[_Bearer, list[_Bearer]]:
-    """Return the repository that a name meant on a day, or means now, and the others that had the name.
+    """Return (the repository that a name referred to on a day or refers to now, the others that had the name).
 
-    The last to be seen under the name by that day bears it; before anybody was, the first to be seen later.
+    A name refers to the last repository seen under it by that day, or else to the first one seen later.
     """
     rows = connection.execute(
         """
@@ -312,7 +323,7 @@ def _bearers(
             group by repo_key
             having seen_from is not null
         ),
-        -- the days of an alias have gaps, in which the name can have been another's
+        -- the days of an alias have gaps, in which another repository can have had the name
         last_seen as (
             select repo_key, max(day) filter (where day <= $day) as day
             from fct_repo_signal_day
@@ -334,7 +345,11 @@ def _bearers(
 
 
 def _full_name(connection: duckdb.DuckDBPyConnection, name: str) -> str:
-    """Return the only owner/name ever seen that ends with a name."""
+    """Return the full name of the only repository with a name.
+
+    Raises:
+        AnswerError: no repository, or more than one, ever had the name.
+    """
     rows = connection.execute(
         """
         select any_value(full_name) from dim_repo_alias
@@ -347,7 +362,8 @@ def _full_name(connection: duckdb.DuckDBPyConnection, name: str) -> str:
     if len(rows) > 1:
         owners = ", ".join(_cell(found) for (found,) in rows[:NEAR])
         raise AnswerError(
-            f"{len(rows):,} repositories have the name {_cell(name)!r}: {owners}{'' if len(rows) <= NEAR else ', ...'}"
+            f"{len(rows):,} repositories are named {_cell(name)!r}: {owners}{'' if len(rows) <= NEAR else ', ...'};"
+            " give owner/name"
         )
     return str(rows[0][0])
 
@@ -363,14 +379,14 @@ def _unknown(connection: duckdb.DuckDBPyConnection, name: str) -> str:
         """,
         [name],
     ).fetchall()
-    near = f"; near to it: {', '.join(_cell(found) for (found,) in rows)}" if rows else ""
+    near = f"; similar names: {', '.join(_cell(found) for (found,) in rows)}" if rows else ""
     return f"no repository was ever seen under the name {_cell(name)!r}{near}"
 
 
 def _forecast(connection: duckdb.DuckDBPyConnection, repo_key: int, day: dt.date) -> tuple[Any, ...] | None:
-    """Return threshold, probability, due day, issue day, reading and model of the last forecast from what `day` knows.
+    """Return threshold, probability, due day, issue day, reading day and model of the last forecast known on `day`.
 
-    The Monday after a week issues them from the last reading of that week, which its article tells of, too.
+    Forecasts are issued on the Monday after a week, from the last reading of that week.
     """
     if _first(connection, "select 1 from duckdb_tables() where table_name = 'fct_forecast'", []) == (None,):
         return None
@@ -388,7 +404,7 @@ _INPUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "growth_year": lambda fact: _percent(fact["growth_year"], "in 28 days, mean of up to a year"),
     "growth_7d": lambda fact: _percent(fact["growth_7d"], "in 7 days"),
     "breadth": lambda fact: _percent(fact["fork_growth_28d"], "more forks in 28 days"),
-    "surprise": lambda fact: "" if fact["surprise"] is None else f"{fact['surprise']:+.1f} sd from what was expected",
+    "surprise": lambda fact: "" if fact["surprise"] is None else f"{fact['surprise']:+.1f} sd from the expected change",
 }
 
 
@@ -403,9 +419,9 @@ def _explained(
     is_scored = fact["signal_score"] is not None
     if not is_scored:
         if "below_former_level" in flags:
-            why = "it is on its way back to a former level"
+            why = "its total is still below a former level"
         elif fact["velocity_28d"] is not None:
-            why = "its level broke within the last 28 days"
+            why = "its total had a level break within the last 28 days"
         else:
             why = "less than 28 days of history"
         score = f"no signal score: {why}"
@@ -414,8 +430,8 @@ def _explained(
         score = f"signal score {fact['signal_score']:.2f} of 100, {rank}"
     rows: list[tuple[Any, ...]] = []
     for component, weight, reason in weights:
-        stands_in = "" if not is_scored or component == "surprise" else "; counts as the growth in 28 days"
-        source = _INPUTS[component](fact) or f"not known{stands_in}"
+        substitute = "" if not is_scored or component == "surprise" else "; the growth in 28 days is used instead"
+        source = _INPUTS[component](fact) or f"not known{substitute}"
         rows.append((component, fact[f"{component}_points"], weight, source, reason))
     rows.append(("authenticity", fact["authenticity_points"], 0.0, _authenticity(fact), "review halves the score"))
     rows.append(("sum", fact["signal_score"], sum(weight for _, weight, _ in weights), "", ""))
@@ -424,61 +440,59 @@ def _explained(
     shown = (
         table(["component", "points", "of", "from", "why it counts"], rows).rsplit("\n", 1)[0].replace("NULL", "    ")
     )
-    told = [flag for flag in flags if flag != "stars_gained_not_observed"]
-    notes = (
-        f"notes on how the total was read: {', '.join(told)}" if told else "nothing odd about how the total was read"
-    )
-    beside = "\n".join(f"  {name:<12} {text}" for name, text in _beside(fact, forecast))
-    return f"{head}\n{score}\n{breakout}\n\n{shown}\n\nbeside the score\n{beside}\n\n{notes}"
+    notable = [flag for flag in flags if flag != "stars_gained_not_observed"]
+    notes = f"quality flags of the total: {', '.join(notable)}" if notable else "no quality flags of the total"
+    context = "\n".join(f"  {name:<12} {text}" for name, text in _context(fact, forecast))
+    return f"{head}\n{score}\n{breakout}\n\n{shown}\n\nnot part of the score\n{context}\n\n{notes}"
 
 
 def _authenticity(fact: dict[str, Any]) -> str:
     reasons = ", ".join(fact["authenticity_reasons"] or []).replace("_", " ")
     return {
-        "ok": "ok: nothing odd about its stars",
-        "review": f"worth a look: {reasons}",
-        None: f"cannot be told{': ' * bool(reasons)}{reasons}",
+        "ok": "ok: nothing suspicious about its stars",
+        "review": f"under review: {reasons}",
+        None: f"not known{': ' * bool(reasons)}{reasons}",
     }[fact["authenticity"]]
 
 
-def _beside(fact: dict[str, Any], forecast: tuple[Any, ...] | None) -> list[tuple[str, str]]:
-    """Return what is known besides the components: as name and words."""
-    over = {"24h": "over the last night", "7d": "this week", "28d": "this month"}
+def _context(fact: dict[str, Any], forecast: tuple[Any, ...] | None) -> list[tuple[str, str]]:
+    """Return (name, text) pairs of facts that are not components of the score."""
+    over = {"24h": "in the last 24 h", "7d": "in the last 7 days", "28d": "in the last 28 days"}
     if days := fact.get("velocity_7d_days"):
-        over["7d"] += f" ({fact['velocity_7d'] * days:,.0f} in {days:.1f} days)"
+        over["7d"] += f" ({fact['velocity_7d'] * days:,.0f} stars in {days:.1f} days)"
     paces = [
         f"{fact[f'velocity_{span}']:,.1f} {words}"
         for span, words in over.items()
         if fact[f"velocity_{span}"] is not None
     ]
-    told = [("pace", f"stars/day: {', '.join(paces)}" if paces else "not known")]
+    context = [("pace", f"stars/day: {', '.join(paces)}" if paces else "not known")]
     if fact["surprise"] is None:
-        told.append(("expected", "not known: what is usual takes 14 readings of the eight weeks before this one"))
+        context.append(("expected", "not known: this takes 14 readings in the preceding eight weeks"))
     else:
-        told.append(
+        context.append(
             (
                 "expected",
-                f"{fact['expected_change']:,.1f} stars in 24 h where {fact['velocity_24h']:,.0f} came"
-                f" (the day brought everyone {fact['day_index']:.2f} of the usual)",
+                f"{fact['expected_change']:,.1f} stars in 24 h; observed {fact['velocity_24h']:,.0f}"
+                f" (all repositories gained {fact['day_index']:.2f} times their usual number on this day)",
             )
         )
     if fact["persistence"] is not None:
-        told.append(
+        context.append(
             (
                 "persistence",
-                f"above what was expected on {fact['persistence']:.0%} of the days of the four weeks before this one",
+                f"above the expected change on {fact['persistence']:.0%} of the days of the preceding four weeks",
             )
         )
     if forecast:
         threshold, probability, due_on, issued_on, as_of, model = forecast
-        told.append(
+        context.append(
             (
                 "forecast",
                 f"{threshold:,} stars by {due_on}: {numbers.probability(probability)}"
                 f" (issued on {issued_on} from the reading of {as_of}, by {_cell(model)})",
             )
         )
-    return told
+    return context
 
 
 def _percent(value: float | None, what: str) -> str:
@@ -486,7 +500,7 @@ def _percent(value: float | None, what: str) -> str:
 
 
 def week_in_words(settings: Settings, day: dt.date, command: str) -> str:
-    """Return the trends of the week of `day` as tables, where everything lies, and what `command` can tell next."""
+    """Return the trends of the week of `day` as tables, the paths of the results, and commands to try next."""
     week = day - dt.timedelta(days=day.weekday())
     with opened(settings) as connection:
         repos = connection.execute(
@@ -517,7 +531,7 @@ def week_in_words(settings: Settings, day: dt.date, command: str) -> str:
             table(repo_names, repo_rows),
             f"\nLanguages of the week of {week}, by stars gained\n",
             table(language_names, language_rows),
-            "\nWhere things lie",
+            "\nResults",
             f"  warehouse  {settings.published_db}   (open it read-only with any DuckDB client)",
             f"  parquet    {published / 'parquet'}",
             f"  site       {published / 'site' / 'index.html'}   (open it in a browser)",
@@ -540,7 +554,7 @@ def _cell(value: Any) -> str:
 
 
 def without_controls(text: str) -> str:
-    """Return a text in which what could move a cursor or reverse a line is a replacement character."""
+    """Return a text with replacement characters for controls that could move a cursor or reverse a line."""
     return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
@@ -549,7 +563,7 @@ def _clipped(text: str, width: int) -> str:
 
 
 class _Lines:
-    """Rows for a CSV writer that ends them with CR LF, and so quotes a lone CR in a text, as lines that end with LF."""
+    """Converts the CR LF line ends of a CSV writer to LF; with CR LF the writer also quotes a lone CR in a text."""
 
     def __init__(self, out: TextIO) -> None:
         self.out = out

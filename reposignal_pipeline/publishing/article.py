@@ -1,10 +1,10 @@
-"""The week's article: prose of a template into a document, Markdown and claims.
+"""Turns the rendered template of the weekly article into a document, Markdown and claims.
 
-Here: what a number is, how the rendered template becomes sections, sentences and parts, and what claims follow.
-Not here: which facts are worth telling (`publishing.findings`), the words (`templates/article.j2`), HTML (the site).
+This module parses the rendered template into sections, sentences and parts, and derives a claim from each number. The
+facts come from `publishing.findings`, the wording from `templates/article.j2`, and HTML is made by the site.
 
-A number enters the prose only as an object that carries its query: what is rendered is one private-use character for
-each object, and a digit anywhere else is an error. So no sentence can tell a number that nobody can check.
+A number enters the text only as an object that carries its query. The template renders each object as one private-use
+character, and a digit anywhere else is an error. So readers can check every number in every sentence.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from reposignal_pipeline.publishing.answers import without_controls
 
 TEMPLATES = Path(__file__).parent / "templates"
 FIRST_MARKER = 0xF0000
-"""Plane 15, private use: one character stands for one object."""
+"""first character of plane 15 (private use); each object is rendered as one character"""
 LONGEST_NAME = 140
-"""GitHub's longest owner/name; what is longer is clipped."""
+"""GitHub's longest owner/name; longer names are clipped"""
 
 _CONSTANT = re.compile(f"[A-Za-z ,.:;'()\\n{chr(FIRST_MARKER)}-\U000ffffd-]*")
-"""words of the template, and what was rendered before"""
-# What Markdown interprets within a line; in strangers' text mentions, shortcodes and bare links, too.
+"""words of the template, and already rendered markers"""
+# Characters that Markdown interprets within a line; in strangers' text also mentions, shortcodes and bare links.
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~&])")
 _MARKDOWN_AND_MORE = re.compile(r"([\\`*_\[\]<>#|~&!@]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)
 _LINE_START = re.compile(r"([0-9]*)([-+.)])(?=\s)")
@@ -43,38 +43,41 @@ _RUN = ("VARCHAR", "Run that wrote the row, see ops_run.")
 
 ARTICLES = WeeklyTable(
     "weekly_article",
-    "Grain: week, from the first week with a reading on. The article as it was written from the tables of this file; "
-    "each of its numbers is a row of fct_article_claim. Source: the weekly tables, forecasts and daily marts.",
+    "Grain: week, from the first week with a reading on. The article of the week, generated from the tables of this "
+    "file; each of its numbers is a row of fct_article_claim. Source: the weekly tables, forecasts and daily marts.",
     {
         "week": _WEEK,
         "title": ("VARCHAR", "Headline, plain text; may hold names by strangers."),
         "summary": ("VARCHAR", "The first section as plain text; may hold names by strangers."),
-        "as_of_date": ("DATE", "UTC day of the last reading of the week, nothing later is used; NULL: nothing read."),
+        "as_of_date": (
+            "DATE",
+            "UTC day of the last reading of the week; nothing later is used. NULL if nothing was read.",
+        ),
         "sentences": ("BIGINT", "Sentences of the article."),
         "numbers": ("BIGINT", "Numbers in them, each with its query: rows of fct_article_claim."),
         "document": (
             "JSON",
             "The article as sections > blocks > sentences > parts: text, number (claim and shown), repo, cluster, "
-            "language or day. Text by strangers is in parts of its own.",
+            "language or day. Text by strangers is always in separate parts.",
         ),
-        "markdown": ("VARCHAR", "The article as Markdown with its queries below; what strangers wrote is escaped."),
+        "markdown": ("VARCHAR", "The article as Markdown, followed by its queries; text by strangers is escaped."),
         "run_id": _RUN,
     },
 )
 
 CLAIMS = WeeklyTable(
     "fct_article_claim",
-    "Grain: week x claim. A number in a sentence of the week's article, with the query that returns it from this file. "
+    "Grain: week x claim. A number in a sentence of the weekly article, with the query on this file that returns it. "
     "Source: weekly_article and the tables that sql_text names.",
     {
         "week": _WEEK,
-        "claim": ("VARCHAR", "section.place of the sentence in it.quantity, as in languages.2.share."),
+        "claim": ("VARCHAR", "section.number of the sentence in the section.quantity, such as languages.2.share."),
         "section": ("VARCHAR", "Section of the article."),
         "sentence": ("INTEGER", "Place of the sentence in the article, from 1."),
         "text": ("VARCHAR", "The sentence as a reader sees it; may hold names by strangers."),
         "sql_text": ("VARCHAR", "Query that returns value: one row, one column; runs on this file, read-only."),
-        "value": ("DOUBLE", "What it returned when the article was written."),
-        "shown": ("VARCHAR", "The number as the sentence writes it, rounded, with its unit if it has one."),
+        "value": ("DOUBLE", "Result of the query when the article was written."),
+        "shown": ("VARCHAR", "The number as shown in the sentence: rounded, with its unit if it has one."),
         "as_of": ("DATE", "UTC day of the last reading that the article uses; NULL if nothing was read in the week."),
         "run_id": _RUN,
     },
@@ -82,12 +85,12 @@ CLAIMS = WeeklyTable(
 
 
 class ProseError(Exception):
-    """Prose that cannot be checked: a number without a query, or text that does not come from the template."""
+    """The text cannot be checked: it has a number without a query, or text that is not from the template."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a sentence tells: what it is called, the query, what it returned, how it is written."""
+    """A number in a sentence: its name, its query, the value returned and the text shown."""
 
     name: str
     sql_text: str
@@ -97,7 +100,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Repo:
-    """A repository that a sentence names."""
+    """A repository named in a sentence."""
 
     repo_key: int
     full_name: str
@@ -105,7 +108,7 @@ class Repo:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that a sentence names."""
+    """A cluster named in a sentence."""
 
     cluster: int
     label: str
@@ -113,14 +116,14 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Language:
-    """A language that a sentence names."""
+    """A language named in a sentence."""
 
     language: str
 
 
 @dataclass(frozen=True)
 class Term:
-    """A word of the tables: a vertical, a model, a source."""
+    """A word from the tables: a vertical, a model, a source."""
 
     text: str
 
@@ -129,14 +132,14 @@ Part = Number | Repo | Cluster | Language | Term | dt.date
 
 
 class Marked(str):
-    """Rendered text in which every object is a marker."""
+    """Rendered text in which each object is a marker character."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True)
 class Article:
-    """An article of a week, ready for its tables."""
+    """The article of a week, with its claims."""
 
     title: str
     summary: str
@@ -150,19 +153,21 @@ class Article:
 
 
 def written(week: dt.date, as_of: dt.date | None, facts: dict[str, Any]) -> Article:
-    """Return the article of a week, written by the template from facts.
+    """Return the article of a week, rendered by the template from facts.
 
     Args:
-        facts: what the template names, as `findings.findings` makes it.
+        week: Monday that begins the week.
+        as_of: day of the last reading; None if nothing was read.
+        facts: variables of the template, as returned by `findings.findings`.
 
     Raises:
-        ProseError: if the prose holds a digit that is no `Number`.
+        ProseError: the text contains a digit that is not a `Number`, or a headline with a number.
     """
     markers = _Markers()
     text = markers.environment().get_template("article.j2").render(facts)
     headline, parsed = _parsed(text, markers.parts)
     if any(isinstance(part, Number) for part in headline):
-        raise ProseError("a headline tells no number: it has no place for the query")
+        raise ProseError("a headline must not contain a number, because it has no place for the query")
     claims: list[dict[str, Any]] = []
     sections: list[dict[str, Any]] = []
     place = 0
@@ -196,23 +201,23 @@ def written(week: dt.date, as_of: dt.date | None, facts: dict[str, Any]) -> Arti
 
 
 def plain(parts: Iterable[dict[str, Any]]) -> str:
-    """Return the parts of a sentence as a reader sees them, without markup."""
+    """Return the parts of a sentence as plain text."""
     return "".join(_in_words(part) for part in parts)
 
 
 def day_in_words(day: dt.date) -> str:
-    """Return a day as prose writes it."""
+    """Return a day in words, such as 2 January 2024."""
     return f"{day.day} {day:%B %Y}"
 
 
 def safe(text: str) -> str:
-    """Return text by strangers on one line, without control characters and overrides, clipped to a name's length."""
+    """Return text by strangers on one line, without control characters and overrides, clipped to `LONGEST_NAME`."""
     clean = " ".join(without_controls(text).split())
     return clean if len(clean) <= LONGEST_NAME else clean[: LONGEST_NAME - 1] + "…"
 
 
 def markdown(document: dict[str, Any], claims: list[dict[str, Any]]) -> str:
-    """Return a document as Markdown, with the queries of its claims below."""
+    """Return a document as Markdown, followed by the queries of its claims."""
     environment = _environment(lambda value: value)
     environment.filters |= {
         "escaped": _escaped,
@@ -227,12 +232,12 @@ def markdown(document: dict[str, Any], claims: list[dict[str, Any]]) -> str:
 
 
 def as_json(document: dict[str, Any]) -> str:
-    """Return a document as the text that its table holds."""
+    """Return a document as compact JSON text, as stored in its table."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
 class _Markers:
-    """The objects of a rendering, in the order in which they came."""
+    """The objects of a rendering, in order of appearance."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
@@ -243,7 +248,7 @@ class _Markers:
         return environment
 
     def marked(self, value: object) -> Marked:
-        """Return what stands for a value in the rendered text."""
+        """Return the marker of a value in the rendered text."""
         if isinstance(value, Marked):
             return value
         if isinstance(value, Number | Repo | Cluster | Language | Term | dt.date):
@@ -251,7 +256,7 @@ class _Markers:
             return Marked(chr(FIRST_MARKER + len(self.parts) - 1))
         if isinstance(value, str) and _CONSTANT.fullmatch(value):  # a word of the template
             return Marked(value)
-        raise ProseError(f"neither a word of the template nor something with a query: {value!r}")
+        raise ProseError(f"neither a word of the template nor an object with a query: {value!r}")
 
     def listed(self, values: Iterable[object], conjunction: str = "and") -> Marked:
         """Return values as "a, b and c"."""
@@ -260,7 +265,7 @@ class _Markers:
 
 
 class _Compiled(jinja2.BytecodeCache):
-    """Templates as this process compiled them: the environment of the next article compiles none again."""
+    """In-memory cache of compiled templates, shared by the environments of all articles of a process."""
 
     def __init__(self) -> None:
         self._code: dict[str, bytes] = {}
@@ -277,7 +282,7 @@ _COMPILED = _Compiled()
 
 
 def _environment(finalize: Callable[[object], object]) -> jinja2.Environment:
-    # no autoescaping: strangers' text never enters the rendered prose, and Markdown has its own escapes
+    # no autoescaping: text by strangers never enters the rendered text, and Markdown has its own escapes
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -293,7 +298,7 @@ def _plural(number: Number, one: str, many: str) -> str:
 
 
 def _opening(term: Term | Language) -> Term | Language:
-    """Return a term as a sentence begins with it."""
+    """Return a term capitalised for the beginning of a sentence."""
     return Term(term.text[:1].upper() + term.text[1:]) if isinstance(term, Term) else term
 
 
@@ -301,7 +306,7 @@ _Parsed = list[tuple[str, str, list[tuple[str, list[list[str | Part]]]]]]
 
 
 def _parsed(text: str, objects: list[Part]) -> tuple[list[str | Part], _Parsed]:
-    """Return title and sections of rendered prose: `# title`, `## key | Title`, a sentence a line, `- ` an item."""
+    """Return (title, sections) of rendered text: `# title`, `## key | Title`, one sentence per line, `- ` for items."""
     title: list[str | Part] = []
     sections: _Parsed = []
     joins = False
@@ -332,13 +337,13 @@ def _parts(line: str, objects: list[Part]) -> list[str | Part]:
             text = " ".join(piece.split())
             if any(unicodedata.category(character)[0] == "N" for character in text):
                 raise ProseError(f"a number without a query: {text!r}")
-            # a space beside an object is part of the text
+            # a space next to an object is part of the text
             parts.append(" " * piece[0].isspace() + text + " " * (piece[-1].isspace() and bool(text)))
     return parts
 
 
 def _shown(parts: list[str | Part], prefix: str) -> tuple[list[dict[str, Any]], list[tuple[str, Number]]]:
-    """Return parts as a document has them, and the numbers among them by claim."""
+    """Return (parts in the form of a document, (claim, number) for each number)."""
     shown: list[dict[str, Any]] = []
     numbers: dict[str, Number] = {}
     for part in parts:
@@ -373,7 +378,7 @@ def _in_words(part: dict[str, Any]) -> str:
 
 
 def _sentence(parts: list[dict[str, Any]]) -> str:
-    """Return a sentence as Markdown that begins neither a list nor a heading."""
+    """Return a sentence as Markdown, escaped so that it does not begin a list or a heading."""
     line = "".join(
         (_escaped if part.keys() & {"text", "shown", "day"} else _escaped_strictly)(_in_words(part)) for part in parts
     )
@@ -382,7 +387,7 @@ def _sentence(parts: list[dict[str, Any]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return text of ours in which Markdown finds nothing to interpret."""
+    """Return trusted text with all Markdown characters escaped."""
     return _MARKDOWN.sub(r"\\\1", text)
 
 
@@ -412,7 +417,7 @@ def count_or_none(value: float) -> str:
 
 
 def decimal(value: float) -> str:
-    """Return a number with the decimals that matter: 28.4, 0.83, 2,045."""
+    """Return a number with significant decimals only: 28.4, 0.83, 2,045."""
     places = 0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 2
     return f"{value:,.{places}f}".replace("-", MINUS)
 
@@ -425,7 +430,7 @@ def percent(value: float) -> str:
 
 
 def bare_percent(value: float) -> str:
-    """Return a share as percent without its sign, as the first of an interval."""
+    """Return a share as whole percent without the sign, for the lower end of an interval."""
     return f"{value * 100:.0f}"
 
 

@@ -1,6 +1,6 @@
-"""Is everything well: configuration, reachability, freshness and coverage of each source, the published copy.
+"""Health checks: configuration, reachability, freshness and coverage of each source, and the published copy.
 
-Here: the examination and its thresholds. Not here: mending.
+This module defines the checks and their thresholds. It repairs nothing.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from reposignal_pipeline.sources.transport import Upstream, UpstreamError, shown
 from reposignal_pipeline.trouble import damaged_database, damaged_record, holder_of, line_of
 
 STALE_AFTER_DAYS = 3
-"""The upstream has skipped up to three days now and then without being ill."""
+"""The upstream sometimes skips up to three days in normal operation."""
 LOOK_BACK_DAYS = 28
 LEAST_COVERAGE = 0.95
 LEAST_ARCHIVE_COVERAGE = 0.8
-"""as `low_coverage` in the models: weekends and bursts of pushes lower the share of stars, too"""
+"""same threshold as `low_coverage` in the models; weekends and bursts of pushes also lower the share of stars"""
 
 HEADERS_BYTES = 3 * 4096
-"""of a DuckDB file, before its blocks"""
+"""size of the headers of a DuckDB file, which precede its blocks"""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     subject: str
     is_well: bool
@@ -43,7 +43,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Return what was found, well or not, in the order in which trouble would arise."""
+    """Return the results of all checks, in the order in which problems would arise."""
     today = dt.datetime.now(dt.UTC).date()
     newest = SAMPLE_LAST_DAY if settings.profile.is_sample else today - dt.timedelta(days=1)
     findings = [
@@ -66,7 +66,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _files(settings: Settings) -> list[Finding]:
-    """Return whether the files of the warehouse, the published one, and the record of runs can be opened."""
+    """Return whether the warehouse files, the published file and the record of runs can be opened."""
     findings = []
     files = {
         "raw tables": settings.pipeline_db,
@@ -84,7 +84,7 @@ def _files(settings: Settings) -> list[Finding]:
 
 
 def _opens(path: Path, settings: Settings) -> tuple[bool, str]:
-    """Return whether a DuckDB file can be opened and has all its blocks, and what to tell of it."""
+    """Return (whether a DuckDB file can be opened and has all its blocks, a description)."""
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
             (tables,) = connection.execute("select count(*) from duckdb_tables()").fetchone() or (0,)
@@ -93,7 +93,7 @@ def _opens(path: Path, settings: Settings) -> tuple[bool, str]:
             ).fetchone() or (0,)
     except duckdb.Error as error:
         if holder := holder_of(str(error)):
-            return True, f"in use by {holder}: not examined"
+            return True, f"in use by {holder}, not checked"
         return False, line_of(error, settings.home)
     if path.stat().st_size < HEADERS_BYTES + blocks:
         return False, damaged_database(str(path), settings.home)
@@ -101,10 +101,10 @@ def _opens(path: Path, settings: Settings) -> tuple[bool, str]:
 
 
 def unreached(settings: Settings, day: dt.date) -> list[str]:
-    """Return what the cycle of `day` did not reach, as the published copy has it; empty if nothing is to catch up.
+    """Return, from the published copy, what the cycle of `day` did not reach; empty if nothing is missing.
 
     Raises:
-        AnswerError: if nothing was published yet.
+        AnswerError: nothing is published yet.
     """
     with opened(settings) as connection:
         rows = connection.execute(
@@ -132,10 +132,10 @@ def _reachability(settings: Settings, newest: dt.date) -> Finding:
 
 
 def _archive_reachability(settings: Settings, newest: dt.date) -> list[Finding]:
-    """Return whether a recent hour of the archive is there; it is asked only where it is read daily."""
+    """Return whether a recent hour of the archive exists; checked only if the archive is read daily."""
     if settings.gh_archive_base is None:
-        said = "the sample has none" if settings.profile.is_sample else "not read daily: for backfills"
-        return [Finding("gh_archive", True, f"{said}, unless REPOSIGNAL_GH_ARCHIVE_URL is set")]
+        use = "the sample has none" if settings.profile.is_sample else "not read daily, only for backfills"
+        return [Finding("gh_archive", True, f"{use}, unless REPOSIGNAL_GH_ARCHIVE_URL is set")]
     base = shown(settings.gh_archive_base)
     try:
         upstream = Upstream(settings.gh_archive_base)
@@ -155,7 +155,7 @@ def _configuration(settings: Settings) -> str:
 
 
 def _lake(settings: Settings) -> list[Finding]:
-    """Return whether catalog and data of the lake answer, and how the lake stands."""
+    """Return whether the catalog and the data of the lake can be read, with the size of each lake."""
     if settings.lake is None:
         return []
     from reposignal_pipeline.lake.catalog import Lake, LakeError, check
@@ -167,20 +167,21 @@ def _lake(settings: Settings) -> list[Finding]:
         states = standing(lake)
     except (LakeError, duckdb.Error) as error:
         return [Finding("lake", False, " ".join(str(error).split())[:300])]
-    told = "; ".join(f"{state.lake} {state.files:,} files, {state.size_bytes / 1e6:,.0f} MB" for state in states)
-    return [Finding("lake", True, f"{lake.place.catalog}, {lake.place.data}: {told}")]
+    sizes = "; ".join(f"{state.lake} {state.files:,} files, {state.size_bytes / 1e6:,.0f} MB" for state in states)
+    return [Finding("lake", True, f"{lake.place.catalog}, {lake.place.data}: {sizes}")]
 
 
 def _watchlist(settings: Settings) -> list[Finding]:
     if settings.watchlist is None:
         return []
     names, complaints = read_watchlist(settings.watchlist)
-    said = "; ".join(complaints[:3]) + (f"; {len(complaints) - 3:,} more" if len(complaints) > 3 else "")
-    return [Finding("watchlist", not complaints, f"{settings.watchlist}: {len(names):,} names; {said or 'all good'}")]
+    invalid = "; ".join(complaints[:3]) + (f"; {len(complaints) - 3:,} more" if len(complaints) > 3 else "")
+    text = f"{settings.watchlist}: {len(names):,} names; {invalid or 'all valid'}"
+    return [Finding("watchlist", not complaints, text)]
 
 
 def _github(settings: Settings) -> list[Finding]:
-    """Return what the API says of each token's limits, which costs none of them."""
+    """Return whether the API responds and each token has quota left; this costs no quota."""
     if "repositories" not in settings.sources:
         return [Finding("github", True, "not configured: set GITHUB_TOKEN (README)")]
     if settings.github_api_base is None:
@@ -192,7 +193,7 @@ def _github(settings: Settings) -> list[Finding]:
         return [Finding("github upstream", False, str(error))]
     return [
         Finding("github upstream", True, base),
-        *(Finding(f"github {token.name}", _has_some_left(token), _said(token)) for token in limits),
+        *(Finding(f"github {token.name}", _has_some_left(token), _limits_text(token)) for token in limits),
     ]
 
 
@@ -206,7 +207,7 @@ def _has_some_left(token: TokenLimits) -> bool:
     return not token.is_refused and all(limit.remaining > 0 for limit in token.limits.values())
 
 
-def _said(token: TokenLimits) -> str:
+def _limits_text(token: TokenLimits) -> str:
     if token.is_refused:
         return "refused (401): revoked or mistyped"
     return "; ".join(
@@ -226,8 +227,8 @@ def _published(settings: Settings, connection: duckdb.DuckDBPyConnection, newest
     return [
         *findings,
         *_archive(connection),
-        Finding("quarantine", True, f"{set_aside:,} rows or files set aside (ops_quarantine)"),
-        Finding("published copy", True, f"of run ended {last_run} UTC, {status}"),
+        Finding("quarantine", True, f"{set_aside:,} rows or files quarantined (ops_quarantine)"),
+        Finding("published copy", True, f"last run ended {last_run} UTC, {status}"),
     ]
 
 
@@ -246,7 +247,7 @@ def _universe(settings: Settings, connection: duckdb.DuckDBPyConnection) -> list
 
 
 def _newest_cycle(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> list[Finding]:
-    """Return how the last cycle of each GitHub source went, with the plan and what it left out."""
+    """Return how complete the last cycle of each GitHub source was, with its reason if it was not."""
     findings = []
     for source in ("repositories", "star_history"):
         row = connection.execute(
@@ -260,7 +261,7 @@ def _newest_cycle(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> lis
             findings.append(Finding(source, False, "no day was ever observed"))
             continue
         day, status, observed, expected, reason = row
-        # star histories are read by and by: a part of them is a normal day
+        # star histories are read in turn, so a normal day covers only a part of them
         is_well = (newest - day).days <= 1 and (status == "observed" or source == "star_history")
         findings.append(
             Finding(
@@ -271,7 +272,7 @@ def _newest_cycle(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> lis
 
 
 def _archive(connection: duckdb.DuckDBPyConnection) -> list[Finding]:
-    """Return what is loaded of the archive; what it lost since 2025 nobody can load, so it is no fault here."""
+    """Return the loaded days of the archive; always well, because events lost upstream since 2025 cannot be loaded."""
     (days, first, last, low, unjudged) = connection.execute(
         f"""
         select
@@ -283,8 +284,8 @@ def _archive(connection: duckdb.DuckDBPyConnection) -> list[Finding]:
     ).fetchone() or (0, None, None, 0, 0)
     if not days:
         return []
-    said = f"{days:,} days loaded, {first} to {last}: {low:,} below {LEAST_ARCHIVE_COVERAGE:.0%} of their stars"
-    return [Finding("gh_archive coverage", True, f"{said}, {unjudged:,} with too little past to tell")]
+    loaded = f"{days:,} days loaded, {first} to {last}: {low:,} below {LEAST_ARCHIVE_COVERAGE:.0%} of their stars"
+    return [Finding("gh_archive coverage", True, f"{loaded}, {unjudged:,} with too little history to judge")]
 
 
 def _rankings(connection: duckdb.DuckDBPyConnection, newest: dt.date) -> list[Finding]:

@@ -1,10 +1,11 @@
-"""What of a week is worth telling: the rules that pick facts, and the query behind each number.
+"""Selects the facts of the weekly article, with the query behind each number.
 
-Here: the rules, as constants with their reasons and as queries on the published tables. Not here: the words
-(`templates/article.j2`), and what becomes of them (`publishing.article`).
+The selection rules are constants with their reasons, and queries on the published tables. The wording is in
+`templates/article.j2`; `publishing.article` builds the document.
 
-Every number is asked for by the very query that readers are given; nothing is computed beside it. Queries use days up
-to the week's last, outcomes that were settled by then, and literals instead of parameters, so that each runs as it is.
+Every number is the result of the query that readers get; nothing is computed outside of it. Queries use only days up to
+the last day of the week and outcomes settled by then. They contain literals instead of parameters, so readers can run
+them unchanged.
 """
 
 from __future__ import annotations
@@ -23,61 +24,61 @@ from reposignal_pipeline.publishing.article import Cluster, Language, Number, Pr
 Facts = dict[str, Any]
 Form = Callable[[float], str]
 
-TOLD = 3
-"""of each kind where there is more: whoever wants all asks the table"""
+MOST_ITEMS = 3
+"""items of a kind in the article; the tables have all"""
 
 LEAST_REPOS = 2
-"""of the fifty, for a language to have a line of its own: one of fifty may be anything up to a tenth"""
+"""repositories in the top 50 that a language needs for its own line: with one of 50, the share may be up to a tenth"""
 MOST_LINES = 6
-"""languages with a line of their own"""
+"""languages with their own line"""
 NAMED = 8
 """repositories of a language that are named: two lines of print"""
 MOVED = 2
-"""repositories by which a language's part of the fifty has changed, to be told: one more or less is one repository"""
+"""least change of a language's number of repositories in the top 50 that is reported; 1 is a single repository"""
 LEAST_IN_VERTICALS = 3
-"""repositories in verticals, for the reach of a language to be told"""
+"""least number of repositories in verticals for which the reach of a language is reported"""
 MOST_BY_NAME = 6
-"""repositories in verticals up to which a share says little, and their names say more"""
+"""up to this many repositories in verticals are named, because a share of so few means little"""
 
 STEADY = 0.4
-"""share of days above what was expected: noise around a steady pace gives a little less than half"""
+"""least share of days above the expected change; noise around a steady pace gives slightly less than half"""
 BEST_DAY = 0.12
-"""of 28 days' stars on their best day, at most: an even flow has 0.04, with its noise about 0.07; a burst has more"""
+"""largest share of the stars of 28 days on the best day: an even flow has 0.04, with noise about 0.07, a burst more"""
 EVEN = 1.5
-"""this month's growth against the year's, either way: what is quiet goes on as it did"""
+"""largest ratio, either way, of the growth of this month to that of the year"""
 LEAST_READINGS = 20
-"""of 28 days: with fewer, a burst may lie between them"""
+"""least number of readings in 28 days; with fewer, a burst could be missed"""
 SIZES = (
     ("above fifty thousand stars", 50_000, 1_000_000_000),
     ("from ten to fifty thousand stars", 10_000, 50_000),
     ("below ten thousand stars", 0, 10_000),
 )
-"""one list each, else the largest crowd out the rest: stars a day go with size"""
+"""one list per size, because stars a day increase with size and the largest would crowd out the rest"""
 
 CLOSE = 0.03
-"""of a threshold that is still missing: nearer, a forecast is no news; so it is where it is next to certain"""
+"""least missing share of a threshold; closer than that, or almost certain, a forecast is no news"""
 CERTAIN = 0.99
 
 GAINERS = 10
-"""of the week by stars: what a list of trending repositories would show"""
+"""top repositories of the week by stars gained, as in a list of trending repositories"""
 BURST = 0.25
-"""of 28 days' stars on their best day: seven days' worth in one"""
+"""least share of the stars of 28 days on the best day of a burst: the stars of seven days in one"""
 FADING = 0.5
-"""of the week's mean pace that is left on its last day: with a burst before, the end of it"""
+"""largest share of the mean pace of the week that remains on its last day, at the end of a burst"""
 LARGEST = 10
-"""by total: what everybody knows"""
+"""repositories with the highest totals, which are generally known"""
 APART = 0.1
-"""by which a language's shares of the stars gained and of the fifty differ, to be told"""
+"""least difference between a language's shares of the stars gained and of the top 50 that is reported"""
 
 UNSEEN = 0.1
-"""A crossing that was told with less than this was not seen coming."""
+"""a crossing with a lower forecast probability counts as not foreseen"""
 
 STATUSES = ("forming", "growing", "consolidating", "shrinking")
 SOURCES = {
     "rankings": "the ranking files",
     "repositories": "GitHub's own totals",
 }
-"""of totals, on which the article rests; what histories and the archive hold of a day still grows after it"""
+"""sources of totals, on which the article is based; histories and the archive still gain data of a day later"""
 STATES = {
     "partial": "read in part",
     "not_observed": "not observed",
@@ -88,7 +89,7 @@ STATES = {
 
 
 def findings(connection: duckdb.DuckDBPyConnection, week: dt.date) -> tuple[dt.date | None, Facts]:
-    """Return the day up to which a week is known, None if nothing was read in it, and what the template tells."""
+    """Return (day of the last reading of a week or None, the variables of the article template)."""
     desk = Desk(connection, week)
     facts: Facts = {"week": week, "as_of": desk.as_of, "gaps": _gaps(desk)}
     if desk.as_of is None:
@@ -108,13 +109,13 @@ def findings(connection: duckdb.DuckDBPyConnection, week: dt.date) -> tuple[dt.d
 
 
 def first_week(connection: duckdb.DuckDBPyConnection) -> dt.date | None:
-    """Return the first week with a reading."""
+    """Return the first week with a reading; None if there is none."""
     row = connection.execute("select min(week) from weekly_repo_trends").fetchone()
     return row[0] if row else None
 
 
 def literal(value: object) -> str:
-    """Return a value as SQL writes it."""
+    """Return a value as an SQL literal."""
     if isinstance(value, dt.date):
         return f"date '{value}'"
     if isinstance(value, int | float):
@@ -123,7 +124,7 @@ def literal(value: object) -> str:
 
 
 class Desk:
-    """A week and the tables that it is told from."""
+    """Queries on the tables of one week."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, week: dt.date) -> None:
         self.connection = connection
@@ -142,10 +143,10 @@ class Desk:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def number(self, name: str, form: Form, sql: str) -> Number:
-        """Return a number with the query that was asked for it.
+        """Return a number with the query that gave it.
 
         Raises:
-            ProseError: if the query returns none: what is not known must not be told.
+            ProseError: the query returns no finite number; unknown values must not be reported.
         """
         if sql not in self.known:
             rows = self.connection.execute(sql).fetchall()
@@ -155,21 +156,21 @@ class Desk:
         return Number(name, sql, self.known[sql], form(self.known[sql]))
 
     def count_of(self, name: str, source: str) -> Number | None:
-        """Return how many rows `source` has, None if none."""
+        """Return the number of rows of `source`; None if there is none."""
         number = self.number(name, article.count, f"select count(*) {source}")
         return number if number.value else None
 
     def trend(self, repo_key: int, column: str, form: Form) -> Number:
-        """Return a repository's number of the week."""
+        """Return a weekly number of a repository."""
         return self.number(column, form, f"select {column} {self.trends} and repo_key = {repo_key}")
 
     def signal(self, repo_key: int, day: dt.date, column: str, form: Form) -> Number:
-        """Return a repository's number of a day."""
+        """Return a daily number of a repository."""
         of = f"from fct_repo_signal_day where day = {literal(day)} and repo_key = {repo_key}"
         return self.number(column, form, f"select {column} {of}")
 
     def forecast(self, repo_key: int) -> Facts | None:
-        """Return what was told of a repository on the Monday after the week: the next threshold and those beyond."""
+        """Return the forecasts for a repository of the Monday after the week: the next threshold and further ones."""
         found = self.rows(
             f"""
             select repo_key, issued_on, due_on, threshold, full_name from fct_forecast
@@ -179,10 +180,11 @@ class Desk:
         )
         if not found:
             return None
-        return self.told(found[0]) | {"due_on": found[0]["due_on"], "further": [self.told(row) for row in found[1:]]}
+        further = [self.forecast_numbers(row) for row in found[1:]]
+        return self.forecast_numbers(found[0]) | {"due_on": found[0]["due_on"], "further": further}
 
-    def told(self, row: dict[str, Any]) -> Facts:
-        """Return the numbers of a row of the ledger."""
+    def forecast_numbers(self, row: dict[str, Any]) -> Facts:
+        """Return the numbers of a row of `fct_forecast`."""
         of = (
             f"from fct_forecast where issued_on = {literal(row['issued_on'])}"
             f" and repo_key = {row['repo_key']} and threshold = {row['threshold']}"
@@ -208,15 +210,15 @@ def _language(language: str) -> Language | Term:
 
 
 def _languages(desk: Desk) -> Facts:
-    fifty = f"from weekly_language_trends where {desk.of_week}"
-    found = desk.rows(f"select language, top50_repos {fifty} and top50_repos > 0 order by top50_repos desc, language")
+    top = f"from weekly_language_trends where {desk.of_week}"
+    found = desk.rows(f"select language, top50_repos {top} and top50_repos > 0 order by top50_repos desc, language")
     several = [row["language"] for row in found if row["top50_repos"] >= LEAST_REPOS][:MOST_LINES]
     others = [row for row in found if row["language"] not in several]
     names = _names_by_language(desk)
-    of_others = f"{fifty} and language in ({', '.join(literal(row['language']) for row in others)})"
+    of_others = f"{top} and language in ({', '.join(literal(row['language']) for row in others)})"
     is_even = len({row["top50_repos"] for row in others}) == 1
     return {
-        "total": desk.number("total", article.count, f"select sum(top50_repos) {fifty}") if found else None,
+        "total": desk.number("total", article.count, f"select sum(top50_repos) {top}") if found else None,
         "tracked": desk.count_of("tracked", f"{desk.trends} and is_tracked"),
         "lines": [_language_line(desk, language, names[language]) for language in several],
         "others": [_language(row["language"]) for row in others] if len(others) <= NAMED else [],
@@ -254,7 +256,7 @@ def _language_line(desk: Desk, language: str, names: list[Repo]) -> Facts:
 
 
 def _names_by_language(desk: Desk) -> dict[str, list[Repo]]:
-    """Return the repositories of the fifty by language, highest score first."""
+    """Return the top 50 repositories by language, highest score first."""
     names: dict[str, list[Repo]] = {}
     for row in desk.rows(
         f"""
@@ -268,7 +270,7 @@ def _names_by_language(desk: Desk) -> dict[str, list[Repo]]:
 
 
 def _movers(desk: Desk) -> Facts:
-    """Return the languages whose part of the fifty highest scores changed, against one and four weeks before."""
+    """Return the languages whose number in the 50 highest scores changed since one and four weeks before."""
     weeks = {"week": desk.week - dt.timedelta(weeks=1), "month": desk.week - dt.timedelta(weeks=4)}
     among = "from weekly_repo_trends where rank <= 50 and week"
     all_weeks = ", ".join(map(literal, (desk.week, *weeks.values())))
@@ -290,7 +292,7 @@ def _movers(desk: Desk) -> Facts:
         )
         where {largest} >= {MOVED}
         order by {largest} desc, now desc, language
-        limit {TOLD}
+        limit {MOST_ITEMS}
         """
     )
 
@@ -323,9 +325,9 @@ def _movers(desk: Desk) -> Facts:
 
 
 def _gains(desk: Desk) -> Facts | None:
-    """Return which language gained most stars, and of how many."""
+    """Return the language that gained most stars, with its share of all stars gained."""
     of = f"from weekly_language_trends where {desk.of_week}"
-    # where others lost more than they gained, no share can be told
+    # if other languages lost more than they gained, there is no meaningful share
     found = desk.rows(
         f"select language {of} and rank = 1 and stars_gained between 1 and (select sum(stars_gained) {of})"
     )
@@ -342,7 +344,7 @@ def _gains(desk: Desk) -> Facts | None:
 
 
 def _reach(desk: Desk, basis: str) -> list[Facts]:
-    """Return in which verticals languages are stronger than elsewhere; of one with few repositories, which they are."""
+    """Return the verticals in which languages are over-represented; for few repositories, also their names."""
     day = f"day = {literal(desk.as_of)} and vertical_basis = '{basis}'"
     found = desk.rows(
         f"""
@@ -351,7 +353,7 @@ def _reach(desk: Desk, basis: str) -> list[Facts]:
         where {day} and repos_in_verticals >= {LEAST_IN_VERTICALS} and language <> 'none'
             and (verticals_colonised > 0 or (repos_in_verticals <= {MOST_BY_NAME} and vertical_basis = 'curated'))
         order by verticals_colonised desc, repos_in_verticals desc, language
-        limit {TOLD + 1}
+        limit {MOST_ITEMS + 1}
         """
     )
 
@@ -399,11 +401,11 @@ def _verticals_by_name(desk: Desk, language: str) -> list[Facts]:
     verticals: dict[str, list[Repo]] = {}
     for row in rows:
         verticals.setdefault(row["vertical"], []).append(_repo(row))
-    return [{"vertical": _field(vertical), "repos": repos[:TOLD]} for vertical, repos in verticals.items()]
+    return [{"vertical": _field(vertical), "repos": repos[:MOST_ITEMS]} for vertical, repos in verticals.items()]
 
 
 def _valid(desk: Desk) -> str:
-    """Return the condition that a row of dim_repo speaks for the week's last day."""
+    """Return the condition that a row of dim_repo is valid on the last day of the week."""
     day = literal(desk.as_of)
     return f"dim_repo.valid_from <= {day} and coalesce(dim_repo.valid_to > {day}, true)"
 
@@ -450,7 +452,7 @@ def _clusters(desk: Desk) -> Facts:
         {
             "status": status,
             "count": desk.count_of("clusters", f"from fct_cluster_week where {desk.of_week} and status = '{status}'"),
-            "clusters": [_cluster(desk, row) for row in found[:TOLD]],
+            "clusters": [_cluster(desk, row) for row in found[:MOST_ITEMS]],
         }
         for status, found in of_status.items()
         if found
@@ -462,7 +464,7 @@ def _clusters(desk: Desk) -> Facts:
         "clustered": desk.number("clustered", article.count, f"select clustered {of}"),
         "groups": groups,
         "is_first": all(row["status"] is None for row in rows),
-        "others": [_cluster(desk, row) for row in others[: TOLD if groups else 2 * TOLD]],
+        "others": [_cluster(desk, row) for row in others[: MOST_ITEMS if groups else 2 * MOST_ITEMS]],
     }
 
 
@@ -475,7 +477,7 @@ def _cluster(desk: Desk, row: dict[str, Any]) -> Facts:
         inner join weekly_repo_trends as trends using (week, repo_key)
         where members.{desk.of_week} and members.cluster = {row["cluster"]}
         order by trends.rank nulls last, trends.repo_key
-        limit {TOLD}
+        limit {MOST_ITEMS}
         """
     )
     growth: Facts = {"stars": None}
@@ -497,7 +499,7 @@ def _cluster(desk: Desk, row: dict[str, Any]) -> Facts:
 
 
 def _growers(desk: Desk) -> list[Facts]:
-    """Return by size those that have grown as evenly for four weeks as over the year."""
+    """Return, by size, repositories that grew as evenly in the last four weeks as over the year."""
     lists = [(size, _growers_of_size(desk, low, high)) for size, low, high in SIZES]
     return [{"size": Term(size), "repos": repos} for size, repos in lists if repos]
 
@@ -532,7 +534,7 @@ def _growers_of_size(desk: Desk, low: int, high: int) -> list[Facts]:
             and signal.authenticity is distinct from 'review'
             and signal.growth_28d between signal.growth_year / {EVEN} and signal.growth_year * {EVEN}
         order by signal.velocity_28d desc, signal.repo_key
-        limit {TOLD}
+        limit {MOST_ITEMS}
         """
     )
     return [
@@ -584,20 +586,20 @@ def _calls(desk: Desk) -> Facts:
             and repo_key not in (select repo_key {of_breakouts})
         qualify row_number() over (partition by repo_key order by threshold desc) = 1
         order by threshold desc, probability desc, repo_key
-        limit {TOLD + 2}
+        limit {MOST_ITEMS + 2}
         """
     )
     count = desk.count_of("forecasts", issued)
     return {
         "count": desk.count_of("breakouts", of_breakouts),
-        "breakouts": [_breakout(desk, row) for row in rows[: TOLD + 2]],
+        "breakouts": [_breakout(desk, row) for row in rows[: MOST_ITEMS + 2]],
         "leaps": _leaps(desk),
         "issued": count,
         "issued_on": desk.week + dt.timedelta(weeks=1),
         "sure": desk.number("calls", article.count_or_none, f"select count(*) {issued} and probability >= {CALL}")
         if count
         else None,
-        "likely": [desk.told(row) | {"due_on": row["due_on"]} for row in likely],
+        "likely": [desk.forecast_numbers(row) | {"due_on": row["due_on"]} for row in likely],
     }
 
 
@@ -619,7 +621,7 @@ def _breakout(desk: Desk, row: dict[str, Any]) -> Facts:
 
 
 def _leaps(desk: Desk) -> list[Facts]:
-    """Return days that would make a breakout had another followed, of repositories without one this week."""
+    """Return days that a second such day would have made a breakout, of repositories without a breakout this week."""
     rows = desk.rows(
         f"""
         select day, repo_key, full_name, velocity_7d, velocity_7d_days, is_breakout is not null as is_judged
@@ -630,7 +632,7 @@ def _leaps(desk: Desk) -> list[Facts]:
             and repo_key not in (select repo_key from weekly_breakouts where {desk.of_week})
         qualify row_number() over (partition by repo_key order by velocity_24h desc, day) = 1
         order by velocity_24h desc, repo_key
-        limit {TOLD}
+        limit {MOST_ITEMS}
         """
     )
     return [
@@ -655,7 +657,7 @@ def _leaps(desk: Desk) -> list[Facts]:
 
 
 def _is_under_review(desk: Desk, repo_key: int) -> bool:
-    """Return whether a repository is under review on its last reading of the week."""
+    """Return whether a repository is under review at its last reading of the week."""
     found = desk.rows(
         f"""
         select authenticity from fct_repo_signal_day
@@ -671,7 +673,7 @@ def _is_under_review(desk: Desk, repo_key: int) -> bool:
 
 
 def _fading(desk: Desk) -> list[Facts]:
-    """Return gainers of the week that are under review, or whose burst is ending."""
+    """Return the top gainers of the week that are under review, or whose burst is ending."""
     rows = desk.rows(
         f"""
         with gainers as (
@@ -700,7 +702,7 @@ def _fading(desk: Desk) -> list[Facts]:
             signal.authenticity = 'review'
             or (bursts.best_day >= {BURST} and signal.velocity_24h < {FADING} * signal.velocity_7d)
         order by is_under_review desc, gainers.stars_gained desc, gainers.repo_key
-        limit {TOLD}
+        limit {MOST_ITEMS}
         """
     )
 
@@ -731,7 +733,7 @@ def _fading(desk: Desk) -> list[Facts]:
 
 
 def _largest(desk: Desk) -> Facts | None:
-    """Return how the repositories that everybody knows do by score."""
+    """Return how the largest repositories rank by score; None if there are too few."""
     largest = f"(select * {desk.trends} order by stars_total desc, repo_key limit {LARGEST})"
     rows = desk.rows(f"select repo_key, full_name, rank from {largest} order by stars_total desc, repo_key")
     ranked = [row for row in rows if row["rank"]]
@@ -751,7 +753,7 @@ def _largest(desk: Desk) -> Facts | None:
 
 
 def _language_apart(desk: Desk) -> Facts | None:
-    """Return the language whose shares of the stars gained and of the fifty highest scores differ most."""
+    """Return the language whose shares of the stars gained and of the 50 highest scores differ most, or None."""
     rows = desk.rows(
         f"""
         select
@@ -785,7 +787,7 @@ def _language_apart(desk: Desk) -> Facts | None:
 def _grades(desk: Desk) -> Facts:
     due = f"event = '{EVENT}' and due_on {desk.in_week}"
     joined = "from fct_forecast join fct_forecast_outcome using (forecast_id)"
-    # outcomes that were settled later were not known yet
+    # outcomes settled after the week were not known yet
     graded = f"{joined}\nwhere {due} and is_scored and resolved_on {desk.in_week}"
     year = (
         f"{joined}\nwhere event = '{EVENT}' and is_scored and resolved_on <= {literal(desk.last)}"
@@ -810,7 +812,7 @@ def _grades(desk: Desk) -> Facts:
         "skill": desk.number("brier_skill", article.decimal, f"select {skill} {year}")
         if 0 < rate["happened"] < 1
         else None,
-        # the farther it was, the more the call was worth
+        # a call from farther away is worth more
         "hit": _graded(desk, f"{graded} and {is_call} and happened", "threshold / stars_total desc"),
         "missed": _graded(desk, f"{graded} and {is_call} and not happened", "probability desc"),
         "unseen": _graded(desk, f"{graded} and probability < {UNSEEN} and happened", "probability"),
@@ -820,13 +822,14 @@ def _grades(desk: Desk) -> Facts:
 
 def _graded(desk: Desk, graded: str, order: str) -> list[Facts]:
     rows = desk.rows(
-        f"select repo_key, full_name, crossed_on, issued_on, threshold {graded} order by {order}, repo_key limit {TOLD}"
+        f"select repo_key, full_name, crossed_on, issued_on, threshold {graded}"
+        f" order by {order}, repo_key limit {MOST_ITEMS}"
     )
-    return [desk.told(row) | {"crossed_on": row["crossed_on"]} for row in rows]
+    return [desk.forecast_numbers(row) | {"crossed_on": row["crossed_on"]} for row in rows]
 
 
 def _breakouts_graded(desk: Desk) -> list[Facts]:
-    """Return the breakouts whose forecasts were due in this week: what they held then and hold now."""
+    """Return the breakouts whose forecasts were due in this week, with their stars then and now."""
     rows = desk.rows(
         f"""
         select forecasts.repo_key, breakouts.week, trends.full_name, outcomes.happened, forecasts.issued_on,
@@ -837,13 +840,13 @@ def _breakouts_graded(desk: Desk) -> list[Facts]:
         inner join weekly_repo_trends as trends on forecasts.repo_key = trends.repo_key and trends.{desk.of_week}
         where forecasts.due_on {desk.in_week} and outcomes.is_scored and outcomes.resolved_on {desk.in_week}
         order by breakouts.rank
-        limit {TOLD}
+        limit {MOST_ITEMS}
         """
     )
 
     def breakout(row: dict[str, Any]) -> Facts:
         then = f"from weekly_repo_trends where week = {literal(row['week'])} and repo_key = {row['repo_key']}"
-        return desk.told(row) | {
+        return desk.forecast_numbers(row) | {
             "week": row["week"],
             "happened": row["happened"],
             "then": desk.number("stars_then", article.count, f"select stars_total {then}"),
@@ -861,7 +864,7 @@ def _three_places(value: float) -> str:
 
 
 def _gaps(desk: Desk) -> list[Facts]:
-    """Return by source and state the days of the week that were not read whole."""
+    """Return, by source and state, the days of the week that were not fully read."""
     rows = desk.rows(
         f"""
         select source, status, list(day order by day) as days
@@ -882,7 +885,7 @@ def _gaps(desk: Desk) -> list[Facts]:
 
 
 def _spans(days: list[dt.date]) -> list[tuple[dt.date, dt.date]]:
-    """Return first and last of each run of days."""
+    """Return (first, last) of each run of consecutive days."""
     spans: list[tuple[dt.date, dt.date]] = []
     for day in days:
         if spans and (day - spans[-1][1]).days == 1:

@@ -1,10 +1,10 @@
-"""The published copy: made aside, then put in place by one rename.
+"""Publishes a release: builds it in a separate folder, then swaps it in with one rename.
 
-Here: the DuckDB file and the Parquet files of a release, and the swap.
-Not here: what stands in the tables, and the pages of the site (`publishing.site`), which are part of a release.
+This module writes the DuckDB file and the Parquet files of a release and swaps the link. The site, which is part of a
+release, is built in `publishing.site`.
 
-`published` is a symbolic link to a folder below `releases`. A release is whole before the link points at it; a reader
-with a file of the former release open keeps it, and the pipeline never waits for a reader.
+`published` is a symbolic link to a folder below `releases`. A release is complete before the link points at it. Readers
+that have a file of the former release open keep it, and the pipeline never waits for them.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from reposignal_pipeline.publishing.site.shelf import RECORD
 from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, Changes, Warehouse, changes
 
 RELEASED = frozenset({"reposignal.duckdb", "parquet", "site", RECORD})
-"""what a release holds"""
+"""files and folders of a release"""
 FOUND = "found"
-"""name of a release that a copy of the home left in the place of the link"""
+"""name of a release that a copy of the home left as a real folder in place of the link"""
 
 
 class HalfBuiltError(Exception):
-    """The marts are in the making, or the run that made them failed; the message is one line."""
+    """The marts are being rebuilt, or the run that rebuilt them failed. The message is one line."""
 
 
 class OccupiedError(Exception):
-    """Something that is not the pipeline's stands where the link to the release belongs; the message is one line."""
+    """A foreign file or folder occupies the path of the link to the release. The message is one line."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,25 @@ class Release:
 
 
 def publish(warehouse: Warehouse, name: str) -> Release:
-    """Return the release made of the marts as they stand, after it took the place of the former one.
+    """Publish the current marts and return the release, which has replaced the former one.
 
-    Call with the writer's lock held.
+    The caller must hold the writer's lock.
 
     Args:
-        name: of the release's folder, unique.
+        warehouse: the warehouse to publish.
+        name: unique name of the release's folder.
 
     Raises:
-        HalfBuiltError: if the marts are not in a state to be shown.
-        OccupiedError: if `published` is neither a link nor the copy of a release.
+        HalfBuiltError: the marts are incomplete.
+        OccupiedError: `published` is neither a link nor the copy of a release.
     """
     settings = warehouse.settings
     releases = settings.home / "releases"
     releases.mkdir(parents=True, exist_ok=True)
     _clear_link(settings.published_dir, releases)
     former = settings.published_dir.resolve() if settings.published_dir.is_symlink() else None
-    _remove_others(releases, former)  # of runs that were killed or failed
-    # changes are counted from the newest release: another home may have published since, and a found folder may be old
+    _remove_others(releases, former)  # left over from runs that were killed or failed
+    # changes are relative to the newest release: another home may have published since, and a found folder may be old
     is_newest = former is not None and former.name != FOUND and warehouse.is_newest_release(former.name)
     known = former if is_newest else None
     changed = _changes(warehouse)
@@ -87,14 +88,14 @@ def publish(warehouse: Warehouse, name: str) -> Release:
         _flush(making)
         making.rename(path)
         _point(settings.published_dir, path)
-    except BaseException:  # on a full disk a part of a release is what takes the space
+    except BaseException:  # a partial release may be what fills the disk
         shutil.rmtree(making, ignore_errors=True)
-        if settings.published_dir.resolve() != path.resolve():  # else it was put in place just before an interruption
+        if settings.published_dir.resolve() != path.resolve():  # otherwise it was swapped in before an interruption
             shutil.rmtree(path, ignore_errors=True)
         raise
     _forget_changes(warehouse)
     warehouse.released(name)
-    _remove_others(releases, path, former)  # a reader may be between looking at the former one and opening it
+    _remove_others(releases, path, former)  # a reader may have resolved the former release but not opened it yet
     return Release(path, rows, months_written, site)
 
 
@@ -105,17 +106,20 @@ def _remove_others(releases: Path, *kept: Path | None) -> None:
 
 
 def _clear_link(link: Path, releases: Path) -> None:
-    """Make room for the link where a copy of the home put a real folder in its place.
+    """Replace a real folder, which a copy of the home leaves in place of the link, by a link.
 
-    What such a folder holds is a release, and becomes the former one. A folder with anything else is let alone.
+    The release in the folder becomes the former release.
+
+    Raises:
+        OccupiedError: the path is a file, or the folder holds anything that is not part of a release.
     """
     if link.is_symlink() or not link.exists():
         return
     names = {path.name for path in link.iterdir()} if link.is_dir() else None
     if names is None or not names <= RELEASED:
-        foreign = f"holds {sorted(names - RELEASED)[0]}" if names else "is a file"
+        foreign = f"contains {sorted(names - RELEASED)[0]}" if names else "is a file"
         raise OccupiedError(
-            f"{link} {foreign}, which is no part of a release, where the link to the newest release belongs:"
+            f"{link} {foreign}, which is not part of a release; this path must be the link to the newest release:"
             " move it away, then run the same command again"
         )
     found = releases / FOUND
@@ -135,7 +139,7 @@ def _changes(warehouse: Warehouse) -> Changes:
     with warehouse.connected() as connection:
         if _count(connection, f"{BUILD_SCHEMA}.building") or _count(connection, f"{BUILD_SCHEMA}.stale_verticals"):
             raise HalfBuiltError(
-                "the marts are half built: a run that rebuilds them did not end; run the daily job again"
+                "the marts are incomplete because a run that rebuilds them did not finish; run the daily job again"
             )
         return changes(connection)
 
@@ -153,7 +157,10 @@ def _export(
     former: Path | None,
     changed: Changes,
 ) -> int:
-    """Write every table as Parquet below `target`, linking the months that the former release has unchanged."""
+    """Write every table as Parquet below `target`; return how many month files were written, not linked.
+
+    Unchanged months are hard-linked from the former release.
+    """
     target.mkdir()
     written = 0
     for table in tables:
@@ -189,7 +196,7 @@ def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 
 
 def _flush(folder: Path) -> None:
-    """Have the files of a release on disk before its name points at them."""
+    """Flush the files of a release to disk before the link points at them."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
@@ -197,7 +204,7 @@ def _flush(folder: Path) -> None:
 
 
 def _point(link: Path, target: Path) -> None:
-    """Make `link` point at `target` in one step."""
+    """Point `link` at `target` atomically."""
     aside = link.with_name(f"{link.name}.next")
     aside.unlink(missing_ok=True)
     aside.symlink_to(os.path.relpath(target, link.parent))

@@ -1,6 +1,6 @@
-"""`ops_run`: every run that the warehouse has seen, with what it loaded and how it ended.
+"""The table `ops_run`: every run of the pipeline, the rows that it loaded and its final status.
 
-Here: the table and its upkeep. Not here: where runs are known from (`defs.publish`).
+This module defines and updates the table; `defs.publish` reads the runs from Dagster.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OPS_RUN = WeeklyTable(
     "ops_run",
     "Grain: run_id. Runs of the pipeline. Source: the orchestrator.",
     {
-        "run_id": ("VARCHAR", "Run, as Dagster knows it."),
+        "run_id": ("VARCHAR", "Dagster's id of the run."),
         "job": (
             "VARCHAR",
             "Job: daily, weekly, ingest, build, publish, or __ASSET_JOB for a selection made in the UI.",
@@ -29,10 +29,10 @@ OPS_RUN = WeeklyTable(
         "finished_at": ("TIMESTAMP", "UTC; NULL if it had not ended when this copy was made."),
         "rows_per_source": (
             "MAP(VARCHAR, BIGINT)",
-            "Loaded by this run, by source: places of rankings, answers of repositories, pages of star "
+            "Rows that this run loaded, by source: places of rankings, observations of repositories, pages of star "
             "histories, star events of the archive; empty if it loaded nothing.",
         ),
-        "status": ("VARCHAR", "success, failure, canceled, or a state of a run that had not ended."),
+        "status": ("VARCHAR", "success, failure, canceled, or Dagster's state of a run that had not ended."),
     },
 )
 
@@ -42,7 +42,7 @@ LOADED_ROWS = {
     "star_history": ("sum(answered)", "star_history_days"),
     "gh_archive": ("sum(stars)", "gh_archive_hours"),
 }
-"""source -> what a run loaded, and the raw table that says so"""
+"""source -> (expression for the rows that a run loaded, raw table)"""
 
 _LOADED = " union all ".join(
     f"select run_id, '{source}' as source, ({rows})::bigint as loaded_rows from pipeline.{source}.{table} group by all"
@@ -52,7 +52,7 @@ _LOADED = " union all ".join(
 
 @dataclass(frozen=True)
 class RunFact:
-    """What is known of a run; times in UTC without zone."""
+    """One run as recorded by Dagster; times are naive UTC."""
 
     run_id: str
     job: str
@@ -63,7 +63,7 @@ class RunFact:
 
 
 def record_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[RunFact]) -> None:
-    """Enter new runs in `ops_run` and renew the state of known ones; what a run loaded is kept once it is known."""
+    """Insert new runs into `ops_run` and update the state of existing ones; known row counts are never overwritten."""
     append_rows(connection, OPS_RUN)
     connection.begin()
     facts = pd.DataFrame([asdict(run) for run in runs], columns=[field.name for field in fields(RunFact)])

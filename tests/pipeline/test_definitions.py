@@ -127,7 +127,7 @@ def test_schedules_are_off_on_the_sample_and_a_broken_manifest_is_rebuilt(demo: 
 def test_an_unknown_profile_fails_with_its_name(tmp_path: Path) -> None:
     ran = report(Home(tmp_path / "home", profile="prod"))
     assert ran.returncode != 0
-    assert "REPOSIGNAL_PROFILE='prod' is not a profile; there are: demo, local" in ran.stderr
+    assert "REPOSIGNAL_PROFILE='prod' is not a profile; use one of: demo, local" in ran.stderr
 
 
 def test_dbt_builds_a_window_or_everything(local: dict[str, Any]) -> None:

@@ -147,7 +147,7 @@ def test_half_built_marts_are_refused_and_the_former_copy_stays(desk: Desk) -> N
     before = desk.settings.published_db.resolve()
     desk.load(dt.date(2024, 3, 1))
     desk.warehouse.begin_build()
-    with pytest.raises(HalfBuiltError, match="half built"):
+    with pytest.raises(HalfBuiltError, match="the marts are incomplete"):
         desk.publish()
     assert desk.settings.published_db.resolve() == before
     desk.warehouse.end_build()

@@ -302,21 +302,19 @@ def test_a_full_week_covers_everything(world: World) -> None:
     )
     found = world.written()
     assert "owner/repo20 broke out on 10 March 2024: 300 stars in a day" in section(found, "calls")
-    assert "owner/repo7 gained 400 stars in a day, read on 10 March 2024, where 7.0 were expected" in section(
-        found, "calls"
-    )
+    assert "owner/repo7 gained 400 stars in a day, read on 10 March 2024, 7.0 expected" in section(found, "calls")
     assert (
         "the model gives it 20.0 % to pass 10,000 stars within 42 days, by 22 April 2024, and 0.4 % to pass 20,000."
         in section(found, "calls")
     )
-    assert "the model told of 4 repositories" in section(found, "calls")
+    assert "the model forecast the next threshold of 4 repositories" in section(found, "calls")
     assert "x/y21, at 5,000: 70.0 % to pass 10,000 stars by 22 April 2024" in section(found, "calls")
     grades = section(found, "grades")
-    assert "3 forecasts of 22 January 2024 were due: 2 passed their thresholds where 1.8 were expected to" in grades
-    assert "Of 2 calls, at even odds or better, 1 came true" in grades
+    assert "3 forecasts of 22 January 2024 were due: 2 passed their thresholds, 1.8 expected" in grades
+    assert "Of 2 calls, which are forecasts at even odds or better, 1 came true" in grades
     assert "Called and passed, from farthest away: x/y20 (80.0 % for 10,000, passed by 4 March 2024)" in grades
     assert "Called and not passed: x/y21 (90.0 % for 10,000)" in grades
-    assert "Passed and not seen coming: x/y22 (5.0 % for 10,000" in grades
+    assert "Passed and not foreseen: x/y22 (5.0 % for 10,000" in grades
     assert "was breaking out in the week of 15 January 2024" in grades
     assert "owner/repo60 is number 1 by stars gained, with 420, but its stars are under review" in section(
         found, "contrary"
@@ -332,7 +330,7 @@ def test_a_first_week_states_that_it_has_no_scores(world: World) -> None:
     assert "no language leads" in section(found, "languages")
     assert "No forecasts were issued" in section(found, "calls")
     assert "No forecast was due this week" in section(found, "grades")
-    assert "Of 60 repositories none have a score" in section(found, "coverage")
+    assert "Of 60 repositories, none have a score" in section(found, "coverage")
 
 
 def test_a_week_without_readings_states_only_that(world: World) -> None:
@@ -351,7 +349,7 @@ def test_an_unfinished_week_states_it_and_names_its_gaps(world: World) -> None:
     world.connection.execute("delete from weekly_repo_trends")
     world.count_weeks()
     coverage = section(world.written(), "coverage")
-    assert coverage.startswith("The last reading of the week is of Friday, 8 March 2024;")
+    assert coverage.startswith("The last reading of the week is from Friday, 8 March 2024;")
     assert "The ranking files were refused on 5 March 2024." in coverage
 
 
@@ -363,8 +361,8 @@ def test_one_language_and_one_repository_read_well(world: World) -> None:
     world.forecast(10, WEEK, 0.5)
     found = world.written()
     assert "C has 1" in section(found, "languages")
-    assert "the model told of 1 repository how likely" in section(found, "calls")
-    assert "not far apart" in section(found, "contrary")
+    assert "the model forecast the next threshold of 1 repository;" in section(found, "calls")
+    assert "popularity and signal do not differ much" in section(found, "contrary")
 
 
 def test_repositories_without_a_language_are_named_as_such(world: World) -> None:
@@ -392,15 +390,15 @@ def test_tracked_repositories_come_first(world: World) -> None:
         )
     found = world.written()
     languages = section(found, "languages")
-    assert "GitHub itself was asked about 3 tracked repositories" in languages
-    assert "C: 2, which is 67 % (21 to 94 %); by score owner/repo10 and owner/repo20." in languages
+    assert "This section covers the 3 repositories tracked on GitHub" in languages
+    assert "C: 2, which is 67 % (21 to 94 %); by score: owner/repo10 and owner/repo20." in languages
     assert (
-        "it colonises 1 (data platforms), where it was none four weeks before; by name data platforms"
+        "it colonises 1 (data platforms), compared with none four weeks before; by name: data platforms"
         " (owner/repo10 and owner/repo20)" in languages
     )
-    assert "With the last clusters that were known by then for verticals:" in languages
+    assert "The same with clusters instead of verticals, from the last clusters known by then:" in languages
     assert "C: 3 repositories in 2 clusters, of which it colonises 1 (sql · engine)." in languages
-    assert "Topics are known of 3 of 60" in section(found, "coverage")
+    assert "Topics are known for 3 of 60" in section(found, "coverage")
 
 
 @pytest.mark.parametrize(
@@ -431,8 +429,8 @@ def test_clusters_are_described_by_their_status(world: World, status: str | None
     found = world.written()
     text = section(found, "clusters")
     assert (
-        "llm · agents2: 12 repositories, 2 of them new to it, 77 stars gained, 5 % where all repositories have 1 %;"
-        " by score owner/repo9." in text
+        "llm · agents2: 12 repositories, 2 of them new to it, 77 stars gained,"
+        " a growth of 5 % compared with 1 % for all repositories; highest by score: owner/repo9." in text
     )
     assert ("1 cluster is " + str(status) in text) == (status in ("forming", "consolidating"))
     assert ("This is the first week with clusters" in text) == (status is None)

@@ -56,7 +56,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         (
             None,
             "r/tool on 2026-02-04: 536 stars",
-            "from 2026-01-01 to 2026-01-10; that one was last seen as r/tool-next",
+            "from 2026-01-01 to 2026-01-10; that repository was last seen as r/tool-next",
         ),
         ("2026-01-05", "r/tool on 2026-01-05: 9,016 stars", "from 2026-01-21 to 2026-02-04"),
         ("2026-01-15", "r/tool-next on 2026-01-15: 9,056 stars", "from 2026-01-21 to 2026-02-04"),
@@ -82,7 +82,9 @@ def test_a_name_that_one_owner_has_is_enough(settings: Settings, text: str) -> N
 
 @pytest.mark.parametrize(("text", "near"), [("r/tool-nxt", "r/tool-next"), ("archvied", "only/archived")])
 def test_a_mistyped_name_is_reported_with_similar_names(settings: Settings, text: str, near: str) -> None:
-    with pytest.raises(AnswerError, match=f"^no repository was ever seen under the name '{text}'; near to it: {near}"):
+    with pytest.raises(
+        AnswerError, match=f"^no repository was ever seen under the name '{text}'; similar names: {near}"
+    ):
         explanation(settings, text, None)
 
 
@@ -98,5 +100,5 @@ def test_a_day_before_the_first_reading(settings: Settings) -> None:
 
 @pytest.mark.parametrize("day", [None, dt.date(2020, 1, 15)])
 def test_a_repository_that_only_the_archive_has_seen(settings: Settings, day: dt.date | None) -> None:
-    with pytest.raises(AnswerError, match="seen from 2020-01-01 to 2020-02-01, but no source has read its total"):
+    with pytest.raises(AnswerError, match="seen from 2020-01-01 to 2020-02-01, but no source has read its star total"):
         explanation(settings, "only/archived", day)

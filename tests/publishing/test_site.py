@@ -30,7 +30,7 @@ from reposignal_pipeline.publishing.site import charts, figures, numerals
 from reposignal_pipeline.publishing.site.contents import read
 from reposignal_pipeline.publishing.site.pages import CSV_ROWS, Site, build
 from reposignal_pipeline.publishing.site.serving import server
-from reposignal_pipeline.publishing.site.strangers import github_url, slugs, told
+from reposignal_pipeline.publishing.site.strangers import github_url, one_line, slugs
 from reposignal_pipeline.warehouse import Warehouse
 from tests.publishing import made_release as made
 
@@ -192,7 +192,7 @@ def test_ten_kilobytes_of_emoji_are_clipped(site: Path) -> None:
     ],
 )
 def test_text_is_shown_on_one_line_and_short(text: str | None, most: int, shown: str) -> None:
-    assert told(text, most) == shown
+    assert one_line(text, most) == shown
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_identifiers_of_the_feed_stay(site: Path) -> None:
 def test_a_page_of_a_repository_holds_score_forecasts_and_gaps(site: Path) -> None:
     tree = parsed(site / CHITU)
     text = text_of(one(tree, ".//main"))
-    assert "Seen before as old/name." in text
+    assert "Formerly old/name." in text
     assert "89.0 rank 1" in text
     assert "Read in 7 of the 8 weeks" in text
     assert "gap over 36h" in text
@@ -381,8 +381,8 @@ def test_every_chart_lists_its_numbers_and_uses_the_colours_of_the_page(site: Pa
 def test_the_track_record_shows_misses(site: Path) -> None:
     tree = parsed(site / "track-record.html")
     tables = {e.get("aria-label", "").removeprefix("Table: "): text_of(e) for e in with_class(tree, "scroll")}
-    assert "80.0\N{NO-BREAK SPACE}%".replace("\N{NO-BREAK SPACE}", " ") in tables["Called, and did not come"]
-    assert "on 2026-03-02" in tables["Came, and was not called"]
+    assert "80.0\N{NO-BREAK SPACE}%".replace("\N{NO-BREAK SPACE}", " ") in tables["Called but not passed"]
+    assert "on 2026-03-02" in tables["Passed but not called"]
     assert "98 of 100" in tables["Forecasts by week"]
     assert len(list(tree.iter("figure"))) == 2
 
@@ -400,7 +400,7 @@ def test_languages_show_their_intervals(site: Path) -> None:
 
 def test_a_cluster_page_shows_its_origin_and_what_it_absorbed(site: Path) -> None:
     taken, split = (text_of(one(parsed(site / f"clusters/{cluster}.html"), ".//main")) for cluster in (1, 2))
-    assert "growing, took in 1" in taken
+    assert "growing, merged with 1" in taken
     assert "split off" not in taken
     assert "It split off another cluster." in split
 
@@ -532,7 +532,7 @@ def test_a_home_without_weeks_has_an_honest_site(tmp_path: Path, articles: bool)
     for page in pages(tmp_path / "site"):
         parsed(page)
     assert "No week has been built yet" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert "No forecast has come due yet" in (tmp_path / "site" / "track-record.html").read_text(encoding="utf-8")
+    assert "No forecast is due yet" in (tmp_path / "site" / "track-record.html").read_text(encoding="utf-8")
     feed = ET.fromstring((tmp_path / "site" / "feed.xml").read_bytes())
     assert feed.findall(f"{ATOM}entry") == []
 
@@ -545,7 +545,7 @@ def test_a_week_without_an_article_shows_its_tables(tmp_path: Path) -> None:
         build(connection, tmp_path, tmp_path / "charts")
     tree = parsed(tmp_path / "site" / WEEK / "index.html")
     text = text_of(one(tree, ".//main"))
-    assert "No article was written of this week" in text
+    assert "There is no article for this week" in text
     assert "thu-pacman/chitu" in text
     assert not (tmp_path / "site" / WEEK / "article.md").exists()
 
@@ -589,7 +589,7 @@ def test_what_a_chart_shows_is_rounded_alike(built: Path) -> None:
         contents = read(connection)
     chart = figures.of_languages_of(contents.weeks[0])
     assert chart
-    assert chart.text.startswith("Python leads with 74\N{NO-BREAK SPACE}% of the fifty")
+    assert chart.text.startswith("Python leads with 74\N{NO-BREAK SPACE}% of the top 50")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
-"""The site: what the tables say, as pages that open from a folder, without a network and without a script.
+"""The site: static pages of the published tables that open from a folder, without a network or scripts.
 
-`contents` reads the release, `charts` draws, `pages` lays out, `serving` shows it on the loopback; `strangers` makes
-text by others harmless. Not here: what the article says (`publishing.article`), the swap of releases
-(`publishing.release`).
+`contents` queries the release, `charts` draws, `pages` renders, `serving` serves the site on the loopback interface,
+and `strangers` cleans text by others. The article comes from `publishing.article`; `publishing.release` swaps releases.
 """

@@ -1,8 +1,8 @@
-"""Charts as data, and their drawing: Altair says what is shown, vl-convert draws it as SVG without a browser.
+"""Charts as data, and their drawings: Altair defines a chart, and vl-convert draws it as SVG without a browser.
 
-Here: what each kind of chart shows, its text alternative, and a store of drawings by what they show.
-Not here: the numbers (`contents`), the colours (`style.css`: a drawing names variables, so one serves light and dark).
-Altair and vl-convert are imported by what draws: most processes draw nothing.
+This module defines the kinds of charts with their text alternatives, and a store of drawings keyed by their content.
+The numbers come from `contents`. Colours are CSS variables of `style.css`, so one drawing serves light and dark mode.
+Altair and vl-convert are imported only where charts are drawn, because most processes draw none.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     import altair as alt
 
 WIDTH = 440
-"""pixels of a drawing: two stand beside one another on a desktop, and one is shown at 80 % on a phone"""
+"""width of a drawing in pixels: two fit next to each other on a desktop, and one is shown at 80 % on a phone"""
 HEIGHT = 210
 TABLE_WEEKS = 26
-"""weeks in the table beside a chart: the chart shows all"""
+"""weeks in the table of a chart; the chart itself shows all"""
 WORTH_A_POOL = 64
-"""drawings from which on further processes pay: one takes 50 ms, a process a second to start"""
+"""number of drawings from which a process pool is faster: a drawing takes 50 ms, a process a second to start"""
 EDITION = f"1 {version('vl-convert-python')}"
-"""part of a drawing's key: what changes all drawings"""
+"""part of each drawing's key; changing it redraws all charts"""
 
-# attributes of Vega's own: the whole drawing is one picture, named by its page; texts have quotes escaped
+# attributes that Vega adds; the page labels the drawing as one image; quotes in texts are escaped
 _FOR_MACHINES = re.compile(r' (?:xmlns:xlink|version|class|role|aria-[a-z]+)="[^"<>]*"')
 
 Row = dict[str, Any]
@@ -48,18 +48,18 @@ Points = Sequence[tuple[dt.date, float | None]]
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: what is drawn, what is said of it where it is not seen, and its numbers."""
+    """A chart: its specification, its text alternative, and its numbers as a table."""
 
     title: str
     text: str
     """the essential numbers in a sentence"""
     columns: tuple[str, ...]
     cells: Cells
-    """the numbers as a table, words where a number needs them"""
+    """the numbers as a table; a cell may be text"""
     spec: Spec
     """Vega-Lite"""
     note: str = ""
-    """what the table leaves out"""
+    """note on rows that the table leaves out"""
 
     @functools.cached_property
     def key(self) -> str:
@@ -68,11 +68,13 @@ class Chart:
 
 
 def over_time(title: str, text: str, series: Mapping[str, Points], *, form: str) -> Chart:
-    """Return lines over weeks; a week without a number is a gap, a number between two gaps a point.
+    """Return a chart of lines over weeks; a week without a number is a gap, a number between two gaps is a point.
 
     Args:
-        series: name -> week and number, every week from the first to the last.
-        form: of numbers on the axis, as d3 has it.
+        title: title of the chart.
+        text: text alternative.
+        series: name -> (week, number) for every week from the first to the last.
+        form: d3 format of the numbers on the axis.
     """
     rows = [
         {"week": str(week), "series": name, "value": value, "alone": _is_alone(points, place)}
@@ -87,27 +89,30 @@ def over_time(title: str, text: str, series: Mapping[str, Points], *, form: str)
 
 
 def stacked(title: str, text: str, rows: list[Row], parts: Sequence[str]) -> Chart:
-    """Return bars of points that add up, one a week; rows have week, part and points."""
+    """Return a chart of stacked bars, one per week; rows have week, part and points."""
     weeks = sorted({row["week"] for row in rows}, reverse=True)
     found = {(row["week"], row["part"]): row["points"] for row in rows}
     cells = [[week, *(found.get((week, part)) for part in parts)] for week in weeks]
-    # a week without points keeps its place
+    # a week without points keeps its place on the axis
     plain = [row | {"week": str(row["week"]), "points": row["points"] or 0} for row in rows]
     return Chart(title, text, ("week", *parts), cells, _filled(_bars_of_parts(tuple(parts)), plain))
 
 
 def intervals(title: str, text: str, rows: list[Row], name: str) -> Chart:
-    """Return shares with their intervals, one line each; rows have name, share, low and high."""
+    """Return a chart of shares with their intervals, one line each; rows have name, share, low and high."""
     cells = [[row["name"], row["share"], row["low"], row["high"]] for row in rows]
     spec = _filled(_dots_with_intervals(_room(rows)), rows) | {"height": 40 + 24 * len(rows)}
     return Chart(title, text, (name, "share", "from", "to"), cells, spec)
 
 
 def band(title: str, text: str, rows: list[Row], top: float) -> Chart:
-    """Return a share over weeks within its interval; rows have week, share, low and high, None in a gap.
+    """Return a chart of a share over weeks within its interval; rows have week, share, low and high, None in a gap.
 
     Args:
-        top: of the axis, the same for charts that stand beside one another.
+        title: title of the chart.
+        text: text alternative.
+        rows: the rows.
+        top: maximum of the axis, the same for charts that are compared.
     """
     cells = [[row["week"], row["share"], row["low"], row["high"]] for row in reversed(rows)]
     plain = [row | {"week": str(row["week"])} for row in rows]
@@ -119,20 +124,20 @@ def band(title: str, text: str, rows: list[Row], top: float) -> Chart:
 
 
 def signed_bars(title: str, text: str, rows: list[Row], columns: tuple[str, str]) -> Chart:
-    """Return bars to both sides of zero; rows have name and value, a share."""
+    """Return a chart of bars to both sides of zero; rows have name and value, a share."""
     cells = [[row["name"], row["value"]] for row in rows]
     return Chart(title, text, columns, cells, _filled(_bars(_room(rows)), rows) | {"height": 40 + 24 * len(rows)})
 
 
 def reliability(title: str, text: str, rows: list[Row]) -> Chart:
-    """Return what came against what was told; rows have told, came and forecasts."""
-    cells = [[row["told"], row["came"], row["forecasts"]] for row in rows]
-    spec = _filled(_told_and_came(), rows) | {"height": 300}
-    return Chart(title, text, ("told, mean", "came", "forecasts"), cells, spec)
+    """Return a chart of outcomes against forecasts; rows have predicted, happened (shares) and forecasts."""
+    cells = [[row["predicted"], row["happened"], row["forecasts"]] for row in rows]
+    spec = _filled(_predicted_and_happened(), rows) | {"height": 300}
+    return Chart(title, text, ("mean probability", "happened", "forecasts"), cells, spec)
 
 
 class Gallery:
-    """Drawings kept by what they show, so that an unchanged chart is drawn once."""
+    """A folder of drawings keyed by their content, so that an unchanged chart is drawn only once."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +146,7 @@ class Gallery:
         self.drawn = 0
 
     def draw(self, charts: Iterable[Chart]) -> None:
-        """Have a drawing of each chart in the folder."""
+        """Draw the charts that have no drawing in the folder."""
         wanted = {chart.key: chart.spec for chart in charts}
         self.shown |= wanted.keys()
         missing = {key: spec for key, spec in wanted.items() if not self._file(key).exists()}
@@ -152,20 +157,20 @@ class Gallery:
             aside.replace(self._file(key))
 
     def keep(self, keys: Collection[str]) -> bool:
-        """Return whether all these drawings are there; if so, they are kept for pages that show them already."""
+        """Return whether all these drawings exist; if so, `prune` keeps them."""
         if not all(self._file(key).exists() for key in keys):
             return False
         self.shown.update(keys)
         return True
 
     def svg(self, chart: Chart) -> Markup:
-        """Return the drawing of a chart, named for those who do not see it."""
+        """Return the drawing of a chart, with its text alternative as label."""
         drawing = self._file(chart.key).read_text(encoding="utf-8")
         named = Markup('<svg role="img" aria-label="{}"').format(f"{chart.title}. {chart.text}")
-        return Markup(drawing.replace("<svg", named, 1))  # of our own drawing: its texts are escaped
+        return Markup(drawing.replace("<svg", named, 1))  # safe: `drawing` escapes its texts
 
     def prune(self) -> None:
-        """Drop the drawings that no page shows any more."""
+        """Delete the drawings that no page shows any more."""
         for file in self.folder.iterdir():
             if file.stem not in self.shown or file.suffix != ".svg":
                 file.unlink()
@@ -178,15 +183,15 @@ def _drawings(specs: list[Spec]) -> Iterable[str]:
     processes = min(os.cpu_count() or 1, 4)
     if len(specs) < WORTH_A_POOL or processes == 1:
         return map(drawing, specs)
-    # spawned: a fork of a process with DuckDB's threads may hang
+    # spawned, because a fork of a process with DuckDB's threads may hang
     context = multiprocessing.get_context("spawn")
-    # an interruption is this process's to tell
+    # only this process handles interrupts
     with ProcessPoolExecutor(processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         return list(pool.map(drawing, specs, chunksize=8))
 
 
 def drawing(spec: Spec) -> str:
-    """Return a Vega-Lite chart as SVG that scales with its place and holds no names of its own for a screen reader."""
+    """Return a Vega-Lite chart as scalable SVG without labels for screen readers; the page labels it."""
     import vl_convert
 
     form = json.dumps(spec | {"datasets": spec["datasets"] | {"rows": []}})
@@ -197,7 +202,7 @@ def drawing(spec: Spec) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _compiled(form: str) -> Spec:
-    """Return a chart without rows as Vega: to compile it takes 7 ms, which many charts of one form share."""
+    """Return a chart without rows as Vega; compiling takes 7 ms, which charts of the same form share."""
     import altair as alt
     import vl_convert
 
@@ -259,18 +264,18 @@ def _names(room: int) -> alt.Y:
 
 
 def _room(rows: list[Row]) -> int:
-    """Return the pixels that the names take in a wide font: the reader's is not known, and others leave air."""
+    """Return the width of the names in pixels, for a wide font, because the reader's font is unknown."""
     return min(max(round(7.4 * len(row["name"])) for row in rows) + 8, WIDTH // 2)
 
 
 def _dates(weeks: Sequence[dt.date]) -> str:
-    """Return how the days of an axis are written, by how long it is."""
+    """Return the date format of an axis, which depends on its length."""
     days = (max(weeks) - min(weeks)).days
     return "%-d %b" if days < 200 else "%b %Y" if days < 1200 else "%Y"
 
 
 def _template(build: Callable[..., Any]) -> Callable[..., Spec]:
-    """Have a chart's form checked by Altair once; its rows are filled in for each chart."""
+    """Build and validate a chart's form with Altair only once; rows are filled in for each chart."""
 
     @functools.cache
     def built(*arguments: Any) -> Spec:
@@ -302,7 +307,7 @@ def _lines(form: str, series: tuple[str, ...], dates: str) -> Any:
     dashes = alt.StrokeDash(
         "series:N", scale=alt.Scale(domain=list(series), range=[[1, 0], [5, 3], [2, 2]][: len(series)]), legend=None
     )
-    # a line of its own for each series: gaps break it
+    # gaps break the line of a series
     return base.mark_line(invalid="break-paths-show-path-domains").encode(strokeDash=dashes) + base.mark_point(
         filled=True, size=25
     ).transform_filter("datum.alone")
@@ -368,14 +373,15 @@ def _bars(room: int) -> Any:
 
 
 @_template
-def _told_and_came() -> Any:
+def _predicted_and_happened() -> Any:
     import altair as alt
 
-    ends = alt.InlineData(values=[{"told": 0, "came": 0}, {"told": 1, "came": 1}])
-    told = alt.X("told:Q", title="probability told", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
-    came = alt.Y("came:Q", title="share that came", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
-    diagonal = alt.Chart(ends).mark_line(strokeDash=[4, 4], strokeWidth=1, color="var(--muted)").encode(x=told, y=came)
-    points = alt.Chart(_rows()).encode(x=told, y=came)
+    ends = alt.InlineData(values=[{"predicted": 0, "happened": 0}, {"predicted": 1, "happened": 1}])
+    scale, axis = alt.Scale(domain=[0, 1]), alt.Axis(format=".0%")
+    x = alt.X("predicted:Q", title="forecast probability", scale=scale, axis=axis)
+    y = alt.Y("happened:Q", title="share that happened", scale=scale, axis=axis)
+    diagonal = alt.Chart(ends).mark_line(strokeDash=[4, 4], strokeWidth=1, color="var(--muted)").encode(x=x, y=y)
+    points = alt.Chart(_rows()).encode(x=x, y=y)
     size = alt.Size("forecasts:Q", scale=alt.Scale(type="sqrt", range=[30, 300]), legend=None)
     return (
         diagonal

@@ -1,7 +1,7 @@
-"""What the pages say, read from a release: weeks, repositories, clusters, languages, the track record, the tables.
+"""Queries the contents of all pages from a release: weeks, repositories, clusters, languages, track record, tables.
 
-Here: the questions to the release, and which repositories have a page. Not here: how it looks (`pages`, `charts`).
-A home of few days lacks tables: what is asked of them is then empty.
+This module also selects the repositories that get a page. `pages` and `charts` handle the presentation. A home with few
+days lacks some tables; queries on missing tables return no rows.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from reposignal_pipeline.publishing.site.numerals import day
 Row = dict[str, Any]
 
 LEADERS = 15
-"""repositories in a week's table, the number that fits a screen"""
+"""repositories in the table of a week, the number that fits on a screen"""
 REPOSITORIES = 500
-"""pages of repositories: each is 40 kB, and a site fits a release of 100 MB"""
+"""pages of repositories; each has 40 kB, so that a release stays below 100 MB"""
 CLUSTERS = 200
 WEEKS_SHOWN = 52
-"""weeks of languages, clusters and the track record, and as far back as a repository is looked for"""
+"""weeks of languages, clusters and the track record, and look-back for repositories"""
 FORECASTS = 26
-"""forecasts in a repository's table: half a year of Mondays"""
+"""forecasts in the table of a repository: half a year of Mondays"""
 SURPRISES = 15
 
 
 @dataclass(frozen=True)
 class Week:
-    """A week: its article if one was written, and its tables."""
+    """A week: its article, if there is one, and its tables."""
 
     week: dt.date
     as_of_date: dt.date | None
@@ -58,7 +58,7 @@ class Repository:
     """its newest version in dim_repo"""
     former_names: list[str]
     readings: list[Row]
-    """the last of each week, oldest first"""
+    """last reading of each week, oldest first"""
     forecasts: list[Row]
     """newest first"""
     forecasts_made: int
@@ -67,7 +67,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster: its weeks, newest first, and its members in the newest."""
+    """A cluster: its weeks, newest first, and its members in the newest week."""
 
     cluster: int
     weeks: list[Row]
@@ -76,7 +76,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Language:
-    """A language among the 50 highest: its newest week and its shares, oldest first."""
+    """A language: its newest week, and its shares of the top 50, oldest first."""
 
     language: str
     now: Row
@@ -85,7 +85,7 @@ class Language:
 
 @dataclass(frozen=True)
 class TrackRecord:
-    """How forecasts fared: by week, newest first; the bins of a year; and the calls that were furthest off."""
+    """The track record: weeks, newest first; reliability bins of a year; and the worst misses either way."""
 
     weeks: list[Row]
     bins: list[Row]
@@ -105,22 +105,22 @@ class Table:
 
 @dataclass(frozen=True)
 class Contents:
-    """All that the site says."""
+    """The contents of the whole site."""
 
     weeks: list[Week]
     """newest first"""
     repositories: list[Repository]
-    """by when they were last noted, newest first"""
+    """by the week in which they were last notable, newest first"""
     clusters: list[Cluster]
     languages: list[Language]
     track_record: TrackRecord
     tables: list[Table]
     components: list[Row] = field(default_factory=list)
-    """of the score: component, weight, reason"""
+    """components of the score: component, weight, reason"""
 
 
 class Source:
-    """A release that is asked; what it lacks is empty."""
+    """Queries on a release; a query on a missing table returns no rows."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
@@ -130,7 +130,7 @@ class Source:
         return self.tables.issuperset(tables)
 
     def rows(self, sql: str, needs: tuple[str, ...], **parameters: Any) -> list[Row]:
-        """Return the rows of a query, none if a table that it needs is not there."""
+        """Return the rows of a query; none if a table that it needs does not exist."""
         if not self.has(*needs):
             return []
         found = self.connection.execute(sql, parameters)
@@ -139,7 +139,7 @@ class Source:
 
 
 def read(connection: duckdb.DuckDBPyConnection) -> Contents:
-    """Return what the site says of a release."""
+    """Return the contents of the site for a release."""
     source = Source(connection)
     weeks = _weeks(source)
     return Contents(
@@ -157,7 +157,7 @@ def read(connection: duckdb.DuckDBPyConnection) -> Contents:
 
 
 def _weeks(source: Source) -> list[Week]:
-    """Return the weeks of which an article was written; without any, the newest week."""
+    """Return the weeks that have an article; if there is none, the newest week."""
     written = source.rows(
         "select week, as_of_date, title, summary, document::varchar as document, markdown"
         " from weekly_article order by week desc",
@@ -180,7 +180,7 @@ def _weeks(source: Source) -> list[Week]:
             week=row["week"],
             as_of_date=row["as_of_date"],
             title=row.get("title") or f"The week of {day(row['week'])}",
-            summary=row.get("summary") or "No article was written of this week; its tables stand below.",
+            summary=row.get("summary") or "There is no article for this week; its tables are below.",
             document=row["document"],
             markdown=row.get("markdown"),
             **{name: found[row["week"]] for name, found in tables.items()},
@@ -249,7 +249,7 @@ def _repositories(source: Source, weeks: list[Week]) -> list[Repository]:
     readings = _by_key(
         source.rows(
             """
-            -- the two large tables are cut down before they are joined: 1.4 s instead of 5 s on 6.5 million rows
+            -- filtering the two large tables before the join takes 1.4 s instead of 5 s on 6.5 million rows
             with signals as (
                 select *, max(day) filter (where is_breakout) over (partition by repo_key order by day) as last_breakout
                 from fct_repo_signal_day where repo_key in (select unnest($keys))
@@ -341,7 +341,10 @@ def _repositories(source: Source, weeks: list[Week]) -> list[Repository]:
 
 
 def _notable(source: Source, weeks: list[Week]) -> list[int]:
-    """Return the repositories that have a page: named in articles, breakouts, top of the score; newest first."""
+    """Return the repo_key of each repository that gets a page, newest first.
+
+    These are repositories named in articles, breakouts, and the top of the score.
+    """
     noted = [(week.week, 0, place, key) for week in weeks for place, key in enumerate(_parts(week.document, "repo"))]
     noted += [
         (row["week"], 1, row["place"], row["repo_key"])
@@ -366,7 +369,7 @@ def _notable(source: Source, weeks: list[Week]) -> list[int]:
 
 
 def _parts(document: Row | None, kind: str) -> Iterator[Any]:
-    """Yield what an article's parts of a kind name, in its order."""
+    """Yield the values of an article's parts of a kind, in order."""
     for section in (document or {}).get("sections", ()):
         for block in section["blocks"]:
             for sentence in block["sentences"]:
@@ -432,20 +435,20 @@ def _languages(source: Source) -> list[Language]:
             select day, language, repos, share, share_low, share_high from fct_language_day where universe = 'top50'
         ),
 
-        fifty as (
+        whole as (
             select day, sum(repos) as repos from top group by day
         )
 
-        -- a language that has none of a day's fifty has a share of zero, with Wilson's interval of none in so many
+        -- a language without a repository in the top 50 has a share of 0, with the Wilson interval of 0 of that number
         select
             trends.week, trends.language, trends.as_of_date, trends.repos, trends.stars_gained,
-            case when fifty.repos > 0 then coalesce(top.repos, 0) end as top_repos,
-            case when fifty.repos > 0 then coalesce(top.share, 0) end as top_share,
-            case when fifty.repos > 0 then coalesce(top.share_low, 0) end as share_low,
-            case when fifty.repos > 0 then coalesce(top.share_high, 3.8415 / (fifty.repos + 3.8415)) end as share_high,
+            case when whole.repos > 0 then coalesce(top.repos, 0) end as top_repos,
+            case when whole.repos > 0 then coalesce(top.share, 0) end as top_share,
+            case when whole.repos > 0 then coalesce(top.share_low, 0) end as share_low,
+            case when whole.repos > 0 then coalesce(top.share_high, 3.8415 / (whole.repos + 3.8415)) end as share_high,
             trends.week = max(trends.week) over () as is_newest
         from weekly_language_trends as trends
-        left join fifty on fifty.day = trends.as_of_date
+        left join whole on whole.day = trends.as_of_date
         left join top on top.day = trends.as_of_date and top.language = trends.language
         where trends.week > (select max(week) from weekly_language_trends) - 7 * {WEEKS_SHOWN}
         order by trends.week, trends.language
@@ -472,7 +475,7 @@ def _track_record(source: Source) -> TrackRecord:
             inner join fct_forecast using (forecast_id)) - 7 * 26
     """
     needs = ("fct_forecast", "fct_forecast_outcome")
-    # the same threshold is told of six Mondays running: once says it
+    # the same threshold is forecast on six successive Mondays: show it once
     once = "qualify row_number() over (partition by made.repo_key, made.threshold order by made.probability"
     misses = f"{due} and not graded.happened {once} desc, made.issued_on desc) = 1 order by made.probability desc"
     unforeseen = f"{due} and graded.happened {once}, made.issued_on desc) = 1 order by made.probability"

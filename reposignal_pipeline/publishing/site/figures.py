@@ -1,6 +1,6 @@
-"""Which charts stand on which page, and the sentence that says the same.
+"""Builds the charts of each page from its contents, each with a sentence that gives the same information.
 
-Here: from contents to charts. Not here: how a kind of chart is drawn (`charts`).
+`charts` draws them.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from reposignal_pipeline.publishing.site.charts import (
 )
 from reposignal_pipeline.publishing.site.contents import Cluster, Language, Repository, TrackRecord, Week
 from reposignal_pipeline.publishing.site.numerals import day, number, percent, signed
-from reposignal_pipeline.publishing.site.strangers import told
+from reposignal_pipeline.publishing.site.strangers import one_line
 
 Row = dict[str, Any]
 
 SCORES = 16
-"""weeks of the score's bars: four months, wide enough to tell apart"""
+"""weeks in the bar chart of the score: with four months the bars are wide enough to distinguish"""
 BARS = 12
 """languages or clusters in a chart"""
 BANDS = 9
-"""languages with a chart of their own"""
+"""languages with their own chart"""
 
 
 def of_repository(repository: Repository, components: Sequence[Row]) -> list[Chart]:
-    """Return its total, its pace, and its score by component, as far as they are known."""
+    """Return charts of the total, the pace and the score by component, as far as they are known."""
     readings = {row["week"]: row for row in repository.readings}
     weeks = _every_week(min(readings), max(readings))
     first, last = repository.readings[0], repository.readings[-1]
@@ -58,8 +58,8 @@ def of_repository(repository: Repository, components: Sequence[Row]) -> list[Cha
 
 def _pace(last: Row) -> str:
     known = [(span, last[f"velocity_{span}d"]) for span in (7, 28)]
-    told_of = [f"{number(value, 1)} over {span} days" for span, value in known if value is not None]
-    return f"On {day(last['day'])}: {' and '.join(told_of) or 'not known'}."
+    paces = [f"{number(value, 1)} over {span} days" for span, value in known if value is not None]
+    return f"On {day(last['day'])}: {' and '.join(paces) or 'not known'}."
 
 
 def _score(repository: Repository, weeks: list[dt.date], parts: list[str]) -> Chart:
@@ -72,7 +72,7 @@ def _score(repository: Repository, weeks: list[dt.date], parts: list[str]) -> Ch
         if row.get(f"{part}_points") is not None
     ]
     last = repository.readings[-1]
-    # weeks without a score hold their place
+    # weeks without a score keep their place on the axis
     known = {row["week"] for row in rows}
     rows += [{"week": week, "part": parts[0].replace("_", " "), "points": None, "place": 0} for week in shown - known]
     rows.sort(key=lambda row: (row["week"], row["place"]))
@@ -88,15 +88,15 @@ def _score(repository: Repository, weeks: list[dt.date], parts: list[str]) -> Ch
 
 
 def of_week(week: Week) -> dict[str, Chart | None]:
-    """Return the charts of a week, by the sections of its article that they belong to."""
+    """Return the charts of a week by section of its article."""
     return {"languages": of_languages_of(week), "clusters": of_clusters_of(week)}
 
 
 def of_languages_of(week: Week) -> Chart | None:
-    """Return the languages of a week's 50 highest with their intervals."""
+    """Return a chart of the languages of a week's top 50 with their intervals; None without languages."""
     rows = [
         {
-            "name": told(row["language"], 24),
+            "name": one_line(row["language"], 24),
             "share": row["share"],
             "low": row["share_low"],
             "high": row["share_high"],
@@ -108,27 +108,28 @@ def of_languages_of(week: Week) -> Chart | None:
         return None
     first = rows[0]
     text = (
-        f"{first['name']} leads with {percent(first['share'])} of the fifty; with so few repositories the share"
-        f" behind it lies between {percent(first['low'])} and {percent(first['high'])}."
+        f"{first['name']} leads with {percent(first['share'])} of the top 50; with so few repositories the 95 %"
+        f" interval of the share is {percent(first['low'])} to {percent(first['high'])}."
     )
-    return intervals("Languages of the fifty", text, rows, "language")
+    return intervals("Languages of the top 50", text, rows, "language")
 
 
 def of_clusters_of(week: Week) -> Chart | None:
-    """Return the momentum of a week's clusters."""
+    """Return a chart of the momentum of a week's clusters; None without clusters."""
     rows = [
-        {"name": told(row["label"], 40), "value": round(row["momentum"], 6)}
+        {"name": one_line(row["label"], 40), "value": round(row["momentum"], 6)}
         for row in week.clusters
         if row["momentum"] is not None
     ][:BARS]
     if not rows:
         return None
-    text = f"Growth in the week less that of all: {rows[0]['name']} leads with {percent(rows[0]['value'], 1, '+')}."
+    leader = f"{rows[0]['name']} leads with {percent(rows[0]['value'], 1, '+')}"
+    text = f"Growth in the week minus that of all repositories: {leader}."
     return signed_bars("Momentum of the clusters", text, rows, ("cluster", "momentum"))
 
 
 def of_cluster(cluster: Cluster) -> list[Chart]:
-    """Return a cluster's size and its growth beside that of all."""
+    """Return charts of a cluster's size, and of its growth compared with all repositories."""
     found = {row["week"]: row for row in cluster.weeks}
     weeks = _every_week(min(found), max(found))
     if len(weeks) < 2:
@@ -143,12 +144,15 @@ def of_cluster(cluster: Cluster) -> list[Chart]:
     if all(row["growth"] is None for row in cluster.weeks):
         return [sizes]
     growth = "not known" if last["growth"] is None else percent(last["growth"], 2, "+")
-    both = {"this cluster": _series(weeks, found, "growth"), "all": _series(weeks, found, "universe_growth")}
+    both = {
+        "this cluster": _series(weeks, found, "growth"),
+        "all repositories": _series(weeks, found, "universe_growth"),
+    }
     return [sizes, over_time("Growth in a week", f"{growth} on {day(last['as_of_date'])}.", both, form="+.2~%")]
 
 
 def of_languages(languages: Sequence[Language]) -> list[tuple[Language, Chart]]:
-    """Return the share of each of the leading languages among the 50 highest, on one scale."""
+    """Return charts of the share of each leading language in the top 50, on one scale."""
     leading = [one for one in languages if one.now["top_repos"]][:BANDS]
     top = max((row["share_high"] for one in leading for row in one.shares if row["share_high"] is not None), default=1)
     return [(one, _band(one, min(top * 1.05, 1))) for one in leading]
@@ -167,31 +171,31 @@ def _band(language: Language, top: float) -> Chart:
     ]
     now = language.now
     interval = f"{percent(now['share_low'])} to {percent(now['share_high'])}"
-    text = f"{percent(now['top_share'])} on {day(now['as_of_date'])}; with so few repositories {interval}."
-    return band(told(language.language, 24), text, rows, top)
+    text = f"{percent(now['top_share'])} on {day(now['as_of_date'])}; 95 % interval {interval}."
+    return band(one_line(language.language, 24), text, rows, top)
 
 
 def of_track_record(record: TrackRecord) -> list[Chart]:
-    """Return what came against what was told, and the skill over time."""
+    """Return charts of the reliability of forecasts and of their skill over time."""
     charts = []
     if record.bins:
         rows = [
             {
-                "told": round(row["mean_probability"], 4),
-                "came": round(row["happened_share"], 4),
+                "predicted": round(row["mean_probability"], 4),
+                "happened": round(row["happened_share"], 4),
                 "forecasts": row["forecasts"],
             }
             for row in record.bins
             if row["forecasts"]
         ]
         total = sum(row["forecasts"] for row in rows)
-        text = f"{total:,} forecasts due in 52 weeks, by tenths of probability; on the dashed line what was told came."
-        charts.append(reliability("What was told and what came", text, rows))
+        text = f"{total:,} forecasts due in 52 weeks, by tenths of probability; calibrated ones are on the dashed line."
+        charts.append(reliability("Forecast probability and outcome", text, rows))
     skills = {row["week"]: row for row in record.weeks if row["brier_skill_52w"] is not None}
     if len(skills) > 1:
         weeks = _every_week(min(skills), max(skills))
         skill = signed(skills[weeks[-1]]["brier_skill_52w"], 2)
-        text = f"{skill} in the week of {day(weeks[-1])}; 1 is perfect, 0 no better than the base rate."
+        text = f"{skill} in the week of {day(weeks[-1])}; 1 is perfect, 0 is no better than the base rate."
         series = {"skill of 52 weeks": _series(weeks, skills, "brier_skill_52w")}
         charts.append(over_time("Skill against the base rate", text, series, form=".3~f"))
     return charts
@@ -206,5 +210,5 @@ def _series(weeks: list[dt.date], found: dict[dt.date, Row], column: str) -> lis
 
 
 def _rounded(value: float | None) -> float | None:
-    """Return a number to six digits: more is neither seen nor the same on every machine."""
+    """Return a number rounded to six digits: further digits are not visible and differ between machines."""
     return value if value is None or isinstance(value, int) else float(f"{value:.6g}")

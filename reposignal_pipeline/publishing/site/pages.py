@@ -1,7 +1,7 @@
-"""A release's contents as files: pages, the feed, JSON and CSV.
+"""Writes the files of the site: pages, the feed, JSON and CSV.
 
-Here: what is written where. Not here: what it says (`contents`, `figures`), how it looks (`templates`, `style.css`),
-and which files of the former release still hold (`shelf`).
+The contents come from `contents` and `figures`, the layout from `templates` and `style.css`; `shelf` reuses files of
+the former release.
 """
 
 from __future__ import annotations
@@ -28,36 +28,37 @@ from reposignal_pipeline.publishing.site import figures, numerals
 from reposignal_pipeline.publishing.site.charts import EDITION, Chart, Gallery
 from reposignal_pipeline.publishing.site.contents import Cluster, Contents, Repository, Row, Table, Week, read
 from reposignal_pipeline.publishing.site.shelf import Links, Shelf, digest
-from reposignal_pipeline.publishing.site.strangers import cleaned, github_url, slugs, told
+from reposignal_pipeline.publishing.site.strangers import cleaned, github_url, one_line, slugs
 
 HERE = Path(__file__).parent
 CSV_ROWS = 20_000
-"""of a larger table only the newest day or week is written as CSV: a spreadsheet opens no more"""
+"""of a larger table, the CSV contains only the newest day or week, because spreadsheets cannot open more"""
 FEED_ENTRIES = 20
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:reposignal:site")
-"""of the feed's identifiers: where a site is shown is not known, and they must stay"""
+"""namespace of the feed's ids, which must be permanent although the URL of the site is unknown"""
 
 
 @dataclass(frozen=True)
 class Site:
-    """A site that was built."""
+    """Counts of a site that was built."""
 
     pages: int
     charts: int
-    """on all pages"""
+    """charts on all pages"""
     charts_drawn: int
-    """of these, not known from before"""
+    """charts that had no drawing yet"""
     files_written: int
     """files that are not linked from the former release"""
 
 
 def build(connection: duckdb.DuckDBPyConnection, release: Path, charts: Path, former: Path | None = None) -> Site:
-    """Return what was built below `release / "site"` of the release that the connection reads.
+    """Build the site below `release / "site"` and return its counts.
 
-    A file whose inputs are those of the former release is linked from there: a settled week is written once.
+    Files with unchanged inputs are hard-linked from the former release, so a settled week is written only once.
 
     Args:
-        release: holds the Parquet files already; they are linked to.
+        connection: connection to the DuckDB file of the release.
+        release: folder of the release, which already contains the Parquet files.
         charts: folder that keeps drawings from one release to the next.
         former: the release whose files may be linked.
     """
@@ -91,7 +92,7 @@ class _Builder:
 
     def write_pages(self) -> None:
         contents = self.contents
-        # the list of weeks is on the index alone, which is written each time
+        # only the index lists all weeks, and it is written each time
         self._page("index.html", "index.html.j2", None, as_of=self.as_of, contents=contents, script=_script())
         planned = [*self._weeks(), *self._repositories(), *self._clusters(), *self._others()]
         stale = [page for page in planned if not self._is_linked(page)]
@@ -104,7 +105,7 @@ class _Builder:
 
     def _is_linked(self, page: _Planned) -> bool:
         known = self.shelf.known(page.path, page.inputs, self.links)
-        # a drawing that somebody deleted is drawn for its page
+        # a missing drawing is drawn again, and its page is rendered
         if known is None or not self.gallery.keep(known.charts):
             return False
         self.shelf.link(page.path)
@@ -251,7 +252,7 @@ class _Builder:
         )
 
     def _csv(self, connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[str, str] | None:
-        """Return path and extent of a table's CSV, None if it is too large and has no newest part."""
+        """Write the CSV of a table; return (path, extent), or None if it is too large and has no day or week."""
         key = next((column["name"] for column in table.columns if column["name"] in ("day", "week")), None)
         extent, condition = "all rows", ""
         if table.rows > CSV_ROWS:
@@ -269,7 +270,7 @@ class _Builder:
         return path, extent
 
     def _page(self, path: str, template: str, inputs: str | None, drawn: Sequence[str] = (), **values: Any) -> None:
-        """Write a page; of one that may be linked from the next release on, note what it was made of."""
+        """Write a page; with inputs, record them so that later releases can link it."""
         with self.links.looked_up() as looked_up:
             text = self.templates.get_template(template).render(root="../" * path.count("/"), **values)
         self.shelf.place(path, inputs, looked_up, drawn).write_text(text, encoding="utf-8")
@@ -284,7 +285,7 @@ class _Builder:
 
 @dataclass(frozen=True)
 class _Planned:
-    """A page that is rendered, and whose charts are drawn, only if its inputs changed."""
+    """A page that is rendered, with its charts, only if its inputs changed."""
 
     path: str
     template: str
@@ -327,7 +328,7 @@ def _values_of_repository(repository: Repository, components: list[Row], as_of: 
 
 
 def _each(shown: Any) -> Iterator[Chart]:
-    """Yield the charts of a page, however its template names them."""
+    """Yield the charts in nested dictionaries and lists."""
     if isinstance(shown, Chart):
         yield shown
     elif isinstance(shown, dict):
@@ -342,13 +343,13 @@ def _keys(shown: Any) -> list[str]:
 
 
 def _contents_of(connection: duckdb.DuckDBPyConnection, rows: str) -> tuple[Any, ...]:
-    """Return what changes if any row of a relation does, without sorting or fetching the rows."""
+    """Return a fingerprint of a relation's rows, computed without sorting or fetching them."""
     found = connection.execute(f"select count(*), bit_xor(hash(t)), sum(hash(t)::hugeint) from (select * {rows}) as t")
     return tuple(str(value) for value in found.fetchone() or ())
 
 
 def _edition() -> str:
-    """Return what all pages depend on: templates, style, and the modules that write them."""
+    """Return a digest of everything that all pages depend on: templates, style and these modules."""
     sources = sorted(path for path in HERE.rglob("*") if path.suffix in {".py", ".j2", ".css", ".js"})
     texts = [(path.name, path.read_text(encoding="utf-8")) for path in [*sources, HERE.parent / "answers.py"]]
     return digest([EDITION, texts])
@@ -368,7 +369,7 @@ def _templates(gallery: Gallery) -> jinja2.Environment:
     )
     style = (HERE / "style.css").read_text(encoding="utf-8")
     templates.filters |= {
-        "told": told,
+        "one_line": one_line,
         "cleaned": cleaned,
         "exact": numerals.exact,
         "number": numerals.number,
@@ -380,7 +381,7 @@ def _templates(gallery: Gallery) -> jinja2.Environment:
         "words": lambda name: str(name).replace("_", " "),
     }
     templates.globals |= {
-        "style": Markup(style),  # the project's own
+        "style": Markup(style),  # trusted: a file of the project
         "style_hash": _hash(style),
         "script_hash": _hash(_script()),
         "svg": gallery.svg,
@@ -391,7 +392,7 @@ def _templates(gallery: Gallery) -> jinja2.Environment:
 
 
 def _script() -> Markup:
-    return Markup((HERE / "search.js").read_text(encoding="utf-8"))  # the project's own
+    return Markup((HERE / "search.js").read_text(encoding="utf-8"))  # trusted: a file of the project
 
 
 def _hash(text: str) -> str:
@@ -405,7 +406,7 @@ def _neighbours(weeks: list[Week]) -> Iterator[tuple[Week | None, Week, Week | N
 
 
 def _by_sentence(claims: list[dict[str, Any]]) -> list[tuple[int, str, list[tuple[int, dict[str, Any]]]]]:
-    """Return sentences with the claims in them, numbered over the whole article."""
+    """Return (sentence, text, its claims) with claims numbered over the whole article."""
     found: dict[tuple[int, str], list[tuple[int, dict[str, Any]]]] = {}
     for place, claim in enumerate(claims, start=1):
         found.setdefault((claim["sentence"], claim["text"]), []).append((place, claim))
@@ -417,7 +418,7 @@ def _parquet(table: str) -> tuple[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it."""
+    """Return a value that JSON can represent."""
     if isinstance(value, dt.date):
         return value.isoformat()
     if isinstance(value, float):

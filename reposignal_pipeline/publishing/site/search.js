@@ -2,7 +2,7 @@
 (() => {
   const box = document.getElementById("search");
   const input = box.querySelector("input");
-  const told = box.querySelector("output");
+  const message = box.querySelector("output");
   const lists = [...document.querySelectorAll("[data-list]")].map((list) => ({
     list,
     items: [...list.querySelectorAll("li")].map((item) => [item, item.textContent.toLowerCase()]),
@@ -19,7 +19,7 @@
       list.hidden = here === 0;
       found += here;
     }
-    told.textContent = words.length ? `${found} found` : "";
+    message.textContent = words.length ? `${found} found` : "";
   };
   input.addEventListener("input", filter);
   input.addEventListener("search", filter);

@@ -1,6 +1,6 @@
-"""The published folder on the loopback: the site, and the files that it links to.
+"""Serves the published folder, with the site and the files that it links to, on the loopback interface.
 
-Here: a server of files for one machine. Not here: anything for the open network.
+This server is for use on one machine, not for the open network.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class _Handler(SimpleHTTPRequestHandler):
     def send_head(self) -> io.BytesIO | BinaryIO | None:
         try:
             return super().send_head()
-        except ValueError:  # an address with a NUL, or with what no file system can name
+        except ValueError:  # a URL with NUL or another character that a file name cannot have
             self.send_error(HTTPStatus.NOT_FOUND, "File not found")
             return None
 
     def end_headers(self) -> None:
-        self.send_header("Cache-Control", "no-cache")  # the next release has the same addresses
+        self.send_header("Cache-Control", "no-cache")  # the next release has the same URLs
         self.send_header("X-Content-Type-Options", "nosniff")
         super().end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing: the terminal belongs to the command."""
+        """Log nothing: the terminal belongs to the command."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -53,13 +53,13 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_port = False
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing: a browser that leaves in the middle of an answer is no error of the command."""
+        """Ignore errors: a browser that disconnects during a response is not an error of the command."""
 
 
 def server(settings: Settings, port: int) -> ThreadingHTTPServer:
-    """Return a server of the published folder that is bound; each request follows the link to the current release.
+    """Return a bound server of the published folder; each request follows the link to the current release.
 
     Raises:
-        OSError: if the port cannot be had.
+        OSError: the port is not available.
     """
     return _Server(("127.0.0.1", port), partial(_Handler, directory=str(settings.published_dir)))

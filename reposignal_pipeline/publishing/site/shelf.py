@@ -1,6 +1,6 @@
-"""Which files of the former release still hold: those whose inputs, and the links they looked up, are the same.
+"""Reuses files of the former release whose inputs and looked-up links have not changed.
 
-Here: the record of what each file was made of, and linking. Not here: what a file says (`pages`).
+This module records the inputs of each file and hard-links unchanged files. `pages` renders the files.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from typing import Any
 import orjson
 
 RECORD = ".site.json"
-"""file of a release, beside its site: path -> what the file was made of"""
+"""file of a release, next to its site: path -> inputs of the file"""
 
 Lookup = tuple[str, Any, Any]
-"""table, key, and the value that was found; None if there was none"""
+"""(table, key, value found); None if there was none"""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a file was made of."""
+    """The inputs of a file."""
 
     inputs: str
     """digest of the data"""
     looked_up: Sequence[Lookup]
-    """where other pages are: only pages that link to a moved page are written again"""
+    """lookups of other pages; only pages that link to a moved page are written again"""
     charts: Sequence[str]
-    """keys of the drawings in it"""
+    """keys of the drawings in the file"""
 
 
 class Links:
-    """Where pages are, by what they are about; each lookup is noted while a page is rendered."""
+    """Paths of pages by subject; records each lookup while a page is rendered."""
 
     def __init__(self, **tables: dict[Any, Any]) -> None:
         self._values = tables
@@ -45,14 +45,14 @@ class Links:
 
     @contextmanager
     def looked_up(self) -> Iterator[list[Lookup]]:
-        """Yield a list that holds, at the end, what was looked up meanwhile."""
+        """Yield a list that is filled, on exit, with the lookups made inside the context."""
         self._noted.clear()
         found: list[Lookup] = []
         yield found
         found.extend(self._noted)
 
     def hold(self, looked_up: Sequence[Lookup]) -> bool:
-        """Return whether the same lookups find the same now."""
+        """Return whether the same lookups still give the same values."""
         return all(self._values[table].get(key) == value for table, key, value in looked_up)
 
 
@@ -70,7 +70,7 @@ class _Table:
 
 
 class Shelf:
-    """The files of a site that is being built, and those of the former one."""
+    """The files of a site that is being built, and those of the former site."""
 
     def __init__(self, target: Path, former: Path | None, edition: str) -> None:
         self.target = target
@@ -81,14 +81,14 @@ class Shelf:
         self._before = _record(former / RECORD, edition) if former else {}
 
     def known(self, path: str, inputs: str, links: Links) -> Made | None:
-        """Return what the file of the former release was made of, None if it no longer holds."""
+        """Return the inputs of a file of the former release if it can be reused, else None."""
         made = self._before.get(path)
         if made is None or made.inputs != inputs or not links.hold(made.looked_up):
             return None
         return made if self.former and (self.former / path).is_file() else None
 
     def link(self, path: str) -> None:
-        """Take a file of the former release over."""
+        """Reuse a file of the former release by a hard link."""
         assert self.former
         os.link(self.former / path, self._at(path))
         self._made[path] = self._before[path]
@@ -96,14 +96,14 @@ class Shelf:
     def place(
         self, path: str, inputs: str | None, looked_up: Sequence[Lookup] = (), charts: Sequence[str] = ()
     ) -> Path:
-        """Return where to write a file; without inputs it is written for every release."""
+        """Return the path to write a file to; a file without inputs is written for every release."""
         if inputs is not None:
             self._made[path] = Made(inputs, looked_up, charts)
         self.written += 1
         return self._at(path)
 
     def close(self, release: Path) -> None:
-        """Record what the files were made of."""
+        """Write the record of the inputs of all files."""
         files = {path: asdict(made) for path, made in self._made.items()}
         (release / RECORD).write_text(json.dumps({"edition": self.edition, "files": files}), encoding="utf-8")
 
@@ -114,7 +114,7 @@ class Shelf:
 
 
 def digest(value: Any) -> str:
-    """Return a digest of data as the database returns it: dates, numbers, texts, lists and dataclasses of these."""
+    """Return a digest of query results: dates, numbers, texts, lists and dataclasses of these."""
     content = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
     return hashlib.sha256(content).hexdigest()
 
@@ -122,7 +122,7 @@ def digest(value: Any) -> str:
 def _record(file: Path, edition: str) -> dict[str, Made]:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a release of before this record
+    except (OSError, ValueError):  # a release older than this record
         return {}
     if record["edition"] != edition:
         return {}
