@@ -63,7 +63,7 @@ def test_every_number_of_a_sentence_is_a_claim_and_every_claim_is_in_its_sentenc
 # The statements of the article of 2026-02-27, as far as the sample contains them; rules selected them, not fixed names.
 SAID = {
     "languages": [
-        "GitHub itself was asked about 50 tracked repositories",
+        "This section covers the 50 repositories tracked on GitHub",
         "Python: 20, which is 40 % (28 to 54 %)",
         "TypeScript: 13, which is 26 % (16 to 40 %)",
         "Go: 8, which is 16 % (8 to 29 %)",
@@ -75,16 +75,16 @@ SAID = {
         *("blockchain (nervosnetwork/ckb)", "computer vision (TimmyOVO/deepseek-ocr.rs)"),
     ],
     "clusters": ["agents", "hyperbrowserai/HyperAgent"],
-    "growers": ["fatedier/frp gains 28.4 stars a day and holds 104,480"],
+    "growers": ["fatedier/frp gains 28.4 stars a day and has 104,480"],
     "calls": [
         "thu-pacman/chitu gained 513 stars in a day, read on 27 February 2026",
-        "brings its pace to 67.7 a day over 7.9 days",
-        "It holds 2,846",
+        "raises its pace to 67.7 a day over 7.9 days",
+        "It has 2,846",
         "to pass 5,000 stars within 42 days",
         "to pass 10,000.",
     ],
     "grades": ["240 forecasts of 12 January 2026 were due"],
-    "coverage": ["The last reading of the week is of Friday, 27 February 2026"],
+    "coverage": ["The last reading of the week is from Friday, 27 February 2026"],
 }
 
 
