@@ -130,7 +130,7 @@ def test_a_range_that_ends_before_it_begins_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("day", ["2018-12-17", "2999-01-01"])
 def test_an_impossible_day_is_reported(tmp_path: Path, day: str) -> None:
-    assert "days run from 2018-12-18 to " in refused(Home(tmp_path), "run", "--day", day)
+    assert "rankings has days from 2018-12-18 to " in refused(Home(tmp_path), "run", "--day", day)
 
 
 @pytest.mark.parametrize("profile", ["lake", "lake-demo"])

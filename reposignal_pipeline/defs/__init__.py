@@ -1,1 +1,1 @@
-"""Dagster only: what runs when, on what, and what an operator sees of it."""
+"""All Dagster definitions: assets, checks, jobs, schedules and resources."""

@@ -1,7 +1,7 @@
-"""The week's article and its claims, a week a partition.
+"""Writes the weekly article and its claims; each week is a partition.
 
-Here: which weeks are written, and the check that every claim's query returns its number. Not here: what is told
-(`publishing.findings`) and how (`publishing.article`).
+This module selects the weeks and checks that every claim's query returns its number. The facts come from
+`publishing.findings`, the document from `publishing.article`.
 """
 
 import datetime as dt
@@ -24,14 +24,14 @@ from reposignal_pipeline.warehouse import Warehouse, append_rows, replace_weeks,
 
 WEEK = dt.timedelta(weeks=1)
 WEEKS_AT_ONCE = 52
-"""what a killed run loses at most: a week takes about a second"""
+"""the most that a killed run loses; a week takes about a second"""
 SHOWN = 10
-"""claims that are shown where many do not hold"""
-TOLD_FROM = (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, *CLUSTER_TABLES)
+"""maximum number of false claims that are shown"""
+WEEKLY = (REPO_TRENDS, LANGUAGE_TRENDS, FORECASTS, OUTCOMES, BREAKOUTS, *CLUSTER_TABLES)
 DAILY = ("fct_repo_signal_day", "fct_language_reach_day", "fct_language_vertical_day", "ops_source_coverage")
-"""the days themselves too, as for the weekly trends: they tell a backfill which weeks it touches"""
-RENEWED_WITH = {dg.AssetKey(table.name) for table in (REPO_TRENDS, CLUSTER_TABLES[0], FORECASTS)}
-"""one table of each step that renews a week before its article"""
+"""daily tables, which tell a backfill which weeks it affects, as for the weekly trends"""
+REBUILT_WITH = {dg.AssetKey(table.name) for table in (REPO_TRENDS, CLUSTER_TABLES[0], FORECASTS)}
+"""one table of each step that rebuilds a week before its article"""
 
 
 @dg.multi_asset(
@@ -39,7 +39,7 @@ RENEWED_WITH = {dg.AssetKey(table.name) for table in (REPO_TRENDS, CLUSTER_TABLE
     specs=[
         dg.AssetSpec(
             table.name,
-            deps=[*(source.name for source in TOLD_FROM), *DAILY, "dim_repo", "dim_topic_vertical"],
+            deps=[*(source.name for source in WEEKLY), *DAILY, "dim_repo", "dim_topic_vertical"],
             description=table.comment,
             group_name="article",
             owners=OWNERS,
@@ -50,7 +50,7 @@ RENEWED_WITH = {dg.AssetKey(table.name) for table in (REPO_TRENDS, CLUSTER_TABLE
     ],
     check_specs=[
         dg.AssetCheckSpec(
-            "claims_hold", asset=CLAIMS.name, description="Every claim's query returns the number that was written."
+            "claims_hold", asset=CLAIMS.name, description="Every claim's query returns the number in the article."
         )
     ],
     partitions_def=weeks,
@@ -60,7 +60,7 @@ RENEWED_WITH = {dg.AssetKey(table.name) for table in (REPO_TRENDS, CLUSTER_TABLE
 def weekly_article(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """Write the articles of the weeks of this run anew, from the first week with a reading on."""
+    """Rewrite the articles of the weeks of this run, from the first week with a reading on."""
     keys = context.partition_key_range
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
     with warehouse.rewriting(f"run {context.run_id}: articles", context.log), warehouse.connected() as connection:
@@ -68,9 +68,9 @@ def weekly_article(
         with warehouse.asking(connection) as marts:
             articles, claims = write_weeks(connection, first, last, context.run_id, marts)
             wrong = list(untrue(connection, first, last, marts))
-        # articles come last; a run of articles alone renews no other table of the week
+        # articles come last; a run that selects only articles does not rebuild the other tables of the week
         chosen = context.run.asset_selection
-        if not chosen or chosen >= RENEWED_WITH:  # empty for a whole job
+        if not chosen or chosen >= REBUILT_WITH:  # empty for a whole job
             warehouse.note_renewed_weeks(connection, first, last)
         counts = row_counts(connection, (ARTICLES.name, CLAIMS.name))
     for name, rows in ((ARTICLES.name, articles), (CLAIMS.name, claims)):
@@ -86,8 +86,8 @@ def weekly_article(
 
 
 def ready_sources(connection: duckdb.DuckDBPyConnection) -> None:
-    """Have every table there that articles are told from, be it empty: a home in its first days."""
-    for table in TOLD_FROM:
+    """Create the tables that articles read if they do not exist, as in the first days of a home."""
+    for table in WEEKLY:
         append_rows(connection, table)
 
 
@@ -98,10 +98,14 @@ def write_weeks(
     run_id: str,
     marts: duckdb.DuckDBPyConnection | None = None,
 ) -> tuple[int, int]:
-    """Replace the articles of the weeks from `first` to `last`; return how many, and how many claims.
+    """Replace the articles of the weeks from `first` to `last`; return (number of articles, number of claims).
 
     Args:
-        marts: where questions are asked, if elsewhere.
+        connection: connection to the warehouse.
+        first: first week.
+        last: last week.
+        run_id: the run that writes them.
+        marts: connection for the queries, if different.
     """
     ready_sources(connection)
     marts = marts or connection

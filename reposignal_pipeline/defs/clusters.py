@@ -1,6 +1,7 @@
-"""Weekly repositories into clusters, a week a partition, each week from what is stored of the weeks before it.
+"""Builds the weekly clusters; each week is a partition and uses the stored clusters of the weeks before it.
 
-Here: what is read and written. Not here: what a cluster is (`analysis.clusters`), and verticals made of clusters (dbt).
+This module reads and writes the warehouse. Clusters are computed in `analysis.clusters`, and dbt derives verticals from
+them.
 """
 
 import datetime as dt
@@ -30,8 +31,8 @@ from reposignal_pipeline.warehouse import Warehouse, append_rows, replace_weeks,
 
 WEEK = dt.timedelta(weeks=1)
 
-# What was read in the week, as known on its last day. Where the home tracks repositories of its own choice, those: what
-# rankings list beside them tells no topics.
+# The repositories read in the week, as known on its last day. If the home tracks repositories, only tracked ones,
+# because the rankings have no topics.
 REPOS = """
     with
 
@@ -127,7 +128,7 @@ _DEPS = {
 def weekly_clusters(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """Replace the weeks of this run in their order; languages over clusters are to be told anew from the first on."""
+    """Rebuild the weeks of this run in order; languages over clusters must then be rebuilt from the first week on."""
     keys = context.partition_key_range
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
     rows = {table.name: 0 for table in CLUSTER_TABLES}
@@ -152,13 +153,13 @@ def weekly_clusters(
 
 
 def week_of_clusters(connection: duckdb.DuckDBPyConnection, week: dt.date) -> Week:
-    """Return the rows of a week, from the weeks before it as they are stored."""
+    """Return the rows of a week, based on the stored weeks before it."""
     repos = connection.execute(REPOS, {"week": week}).df()
     return clusters_of(week, repos, past_of(connection, week))
 
 
 def past_of(connection: duckdb.DuckDBPyConnection, week: dt.date) -> Past:
-    """Return what is stored of the weeks before one."""
+    """Return the stored clusters of the weeks before a week."""
     span = {"since": week - MEMORY, "week": week}
     row = connection.execute(
         "select min(week), coalesce(max(cluster), 0) from fct_cluster_week where week < $1", [week]

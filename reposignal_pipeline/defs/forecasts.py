@@ -1,9 +1,9 @@
-"""Forecasts: frames from the marts, models as files of the home, the ledger and its grades, a week a partition.
+"""Issues and grades forecasts; each week is a partition. Models are files in the home.
 
-Here: what is read, what is written, when a model is fitted. Not here: the model, its fit and its scores
-(`analysis.forecast`).
+This module reads frames from the marts, writes the tables and decides when a model is fitted. The model, its fit and
+its scores are in `analysis.forecast`.
 
-Week W's forecasts are issued on the Monday after it, from days before that Monday: on that day the weekly job runs.
+The forecasts of a week are issued on the Monday after it, the day of the weekly job, from days before that Monday.
 """
 
 import base64
@@ -66,16 +66,16 @@ from reposignal_pipeline.warehouse import (
 WEEK = dt.timedelta(weeks=1)
 DAY = dt.timedelta(days=1)
 WEEKS_AT_ONCE = 52
-"""Bounds memory, and is what a killed run loses at most: what stands is always whole weeks."""
+"""limits memory and the loss of a killed run; only complete weeks are written"""
 FRAME_ROWS = 2_000_000
-"""of a frame to fit on, about 0.6 GB: of a longer past, every n-th repository"""
+"""maximum rows of a frame for a fit, about 0.6 GB; with a longer history, every n-th repository is used"""
 SAME_PROBABILITY = 1.5e-6
-"""Two probabilities that differ by less are one: they are rounded to six digits."""
+"""two probabilities that differ by less are equal, because they are rounded to six digits"""
 MEMORY_DAYS = 400
-"""how far back paces look: a year, and a month for gaps"""
+"""look-back of paces: a year, and a month for gaps"""
 MEMORY_WEEKS = MEMORY_DAYS // 7
 WEEKS_BACK = (1, 2, 3, 4, 8, 12, 26, 52)
-"""of the readings that paces begin at, or up to twice as many and one more: after a longer gap the pace is unknown"""
+"""weeks n before a reading at which paces begin, or up to 2n + 1 weeks; after a longer gap the pace is unknown"""
 
 _THRESHOLDS = ", ".join(str(threshold) for threshold in THRESHOLDS)
 _BEFORE = ",\n".join(
@@ -93,8 +93,8 @@ _BETWEEN = ",\n".join(
     for near, far in ((1, 2), (2, 4), (4, 8))
 )
 
-# A row per repository and Monday: its last reading of the week before, paces in stars/day up to it (steps at breaks of
-# the level left out, as in the marts), and how it went on.
+# One row per repository and Monday: its last reading of the week before, paces in stars/day up to that reading (without
+# the steps at level breaks, as in the marts), and the outcome.
 FRAME = f"""
     with
 
@@ -253,7 +253,7 @@ FRAME = f"""
                 level, {_STEPS}
             ),
             case when paced.stars_total * {REACH} >= paced.next_threshold then paced.next_threshold end as threshold,
-            -- where nothing was read from the due day on, crossings could be known, but no misses
+            -- if nothing was read from the due day on, crossings could be known, but misses could not
             case
                 when observed.day <= paced.issued_on + {HORIZON_DAYS + LATE_DAYS}
                     then greatest(
@@ -287,8 +287,8 @@ FRAME = f"""
     order by issued_on, repo_key
 """
 
-# What may be graded: due, and not graded yet. From $since on also what was graded as not known, and backtests, whose
-# outcomes follow late data as they do themselves.
+# Forecasts to grade: those that are due and not graded yet. From $since on also those with an unknown outcome, and
+# backtests, because late data change them and their outcomes.
 GRADES = f"""
     with
 
@@ -305,7 +305,7 @@ GRADES = f"""
 
     ),
 
-    -- keys change when a rename comes to light: then the name tells
+    -- keys change when a rename is discovered; then the name identifies the repository
     named as (
 
         select
@@ -426,7 +426,7 @@ GRADES = f"""
             is_scored and happened is not null as is_scored,
             $now::timestamp as graded_at
         from judged
-        -- a miss that was not read on its due day has some days left to be told
+        -- a miss without a reading on the due day can still be settled in the following days
         where happened is not null or reason <> 'not_observed' or due_on + {LATE_DAYS} <= (select day from last_reading)
 
     )
@@ -567,7 +567,7 @@ RECORD_OF_WEEKS = f"""
 
     )
 
-    -- rounded: sums of floating numbers differ in the last digits with the order in which two threads come to them
+    -- rounded, because floating-point sums depend on the order in which threads add the numbers
     select
         weekly.* replace (
             round(weekly.expected, 6) as expected,
@@ -592,29 +592,31 @@ RECORD_OF_WEEKS = f"""
 
 
 def frame(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date, parts: int = 1) -> pd.DataFrame:
-    """Return a row for each Monday from `first` to `last` and repository of 200 stars or more whose pace is known then.
+    """Return one row per Monday from `first` to `last` and repository with a known pace and at least 200 stars.
 
-    Paces are NaN where unknown; `threshold` is NaN where the next one is out of reach. A row's paces use days before
-    its Monday only; `best_total`, `settling_total`, `settled_on`, `has_break` and `crossed_on` tell how it went on.
+    Unknown paces are NaN; `threshold` is NaN if the next one is out of reach. Paces use only days before the Monday;
+    `best_total`, `settling_total`, `settled_on`, `has_break` and `crossed_on` describe the outcome.
 
     Args:
-        connection: with the marts as its default database.
-        parts: of so many repositories one.
+        connection: connection with the marts as default database.
+        first: first Monday.
+        last: last Monday.
+        parts: use one of this many repositories.
     """
-    pieces = 1 + (last - first) // WEEK // (2 * WEEKS_AT_ONCE)  # bounds memory
+    pieces = 1 + (last - first) // WEEK // (2 * WEEKS_AT_ONCE)  # limits memory
     known = {"first": first, "last": last, "parts": parts, "pieces": pieces}
     frames = [connection.execute(FRAME, known | {"piece": piece}).df() for piece in range(pieces)]
     return frames[0] if pieces == 1 else pd.concat(frames).sort_values(["issued_on", "repo_key"], ignore_index=True)
 
 
 def whole_past(connection: duckdb.DuckDBPyConnection, last: dt.date) -> pd.DataFrame:
-    """Return the frame of every Monday up to `last`, of a part of the repositories where it would be too large."""
+    """Return the frame of all Mondays up to `last`, with a sample of the repositories if it would be too large."""
     first, parts = _extent(connection, last)
     return frame(connection, first, last, parts)
 
 
 def _extent(connection: duckdb.DuckDBPyConnection, last: dt.date) -> tuple[dt.date, int]:
-    """Return the first Monday of the past up to `last`, and of how many repositories a frame of it has room for one."""
+    """Return (first Monday of the history up to `last`, `parts` for a frame that fits `FRAME_ROWS`)."""
     row = connection.execute("select min(day), count(*) from fct_repo_signal_day where day < $1", [last]).fetchone()
     return (week_of(row[0]), 1 + row[1] // 7 // FRAME_ROWS) if row and row[0] else (last, 1)
 
@@ -623,12 +625,12 @@ def _extent(connection: duckdb.DuckDBPyConnection, last: dt.date) -> tuple[dt.da
 
 
 def models_folder(settings: Settings) -> Path:
-    """Return where the models that a home has fitted lie."""
+    """Return the folder of the models fitted in a home."""
     return settings.home / "models"
 
 
 def save(model: Model, folder: Path) -> Path:
-    """Return the file that holds a model, whole or not at all."""
+    """Write a model to a file atomically, and return the path of the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{model.version}.json"
     making = path.with_suffix(".making")
@@ -640,12 +642,12 @@ def save(model: Model, folder: Path) -> Path:
 
 
 def known_models(folder: Path) -> list[Model]:
-    """Return the home's own models of this method, oldest first."""
+    """Return the models of the current method that were fitted in the home, oldest first."""
     return [Model.from_json(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"{FAMILY}+*.json"))]
 
 
 def speaker(models: list[Model], issued_on: dt.date) -> Model | None:
-    """Return the newest model that had seen nothing of a Monday or later; None if all had."""
+    """Return the newest model fitted only on days before a Monday; None if there is none."""
     return max((model for model in models if model.fitted_to_day <= issued_on), key=_fitted_to, default=None)
 
 
@@ -654,10 +656,10 @@ def _fitted_to(model: Model) -> dt.date:
 
 
 class Speakers:
-    """The models for Mondays up to `last`; a quarter's own is fitted when its first Monday wants it.
+    """The models for Mondays up to `last`; the model of a quarter is fitted on first use.
 
-    Days from `changed_from` on may have changed since a model was fitted. A quarter's model whose past includes them is
-    fitted again if its past differs, so that a backtest does not depend on the order of loads.
+    Days from `changed_from` on may have changed since a model was fitted. A model whose history includes changed rows
+    is fitted again, so that a backtest does not depend on the order of loads.
     """
 
     def __init__(
@@ -668,7 +670,7 @@ class Speakers:
         self._own = {model.fitted_to_day: model for model in known_models(folder)}
         self._shipped = [Model.from_json(SHIPPED.read_text(encoding="utf-8"))]
         self._settled: set[dt.date] = set()
-        """quarters that need no other model than what there is"""
+        """quarters whose model is up to date"""
 
     def of(self, issued_on: dt.date) -> Model | None:
         quarter = quarter_of(issued_on)
@@ -682,9 +684,9 @@ class Speakers:
         return own or speaker(self._shipped, issued_on)
 
     def rows(self, first: dt.date, last: dt.date) -> pd.DataFrame:
-        """Return the rows of the Mondays from `first` to `last` that have a threshold.
+        """Return the rows with a threshold of the Mondays from `first` to `last`.
 
-        A run of more than a year fits models in any case. It asks for all its rows once, where they are not too many.
+        A run of more than a year fits models in any case, so it uses their frame, unless that is only a sample.
         """
         is_long = self._last - self._changed_from > WEEKS_AT_ONCE * WEEK
         if is_long and _extent(self._connection, self._last)[1] == 1:
@@ -706,20 +708,20 @@ class Speakers:
         return row_hashes(self._past)
 
 
-# --- the ledger
+# --- issuing and grading forecasts
 
 
 def issue(
     connection: duckdb.DuckDBPyConnection, speakers: Speakers, first: dt.date, last: dt.date, now: dt.datetime
 ) -> int:
-    """Write the forecasts of the Mondays from `first` to `last`; return how many rows are new.
+    """Write the forecasts of the Mondays from `first` to `last`; return the number of new rows.
 
-    A forecast that was issued in time stays as it is. A backtest row follows what is known by now of the days before
-    its Monday, so that the order in which days were loaded does not matter; its former version goes to `SUPERSEDED`,
-    and its outcome is graded again.
+    A forecast that was issued in time never changes. A backtest row is updated with late data of the days before its
+    Monday, so that it does not depend on the order of loads; its former version is appended to `SUPERSEDED`, and its
+    outcome is graded again.
     """
     forecasts = _probabilities(speakers, first, last)
-    connection.register("told", forecasts)
+    connection.register("predicted", forecasts)
     with transaction(connection):
         for table in (FORECASTS, OUTCOMES, SUPERSEDED):
             ensure_table(connection, table)
@@ -736,11 +738,11 @@ def issue(
         ).fetchone()
         connection.execute("drop table computed")
         connection.execute("drop table replaced")
-    connection.unregister("told")
+    connection.unregister("predicted")
     return int(row[0]) if row else 0
 
 
-# What is known by now of the Mondays of `told`, without repositories whose forecasts were issued in time.
+# The forecasts in `predicted` from the data known now, without repositories whose forecasts were issued in time.
 COMPUTED = f"""
     create or replace temp table computed as
 
@@ -758,31 +760,31 @@ COMPUTED = f"""
     )
 
     select
-        concat_ws('/', told.issued_on::date, told.repo_key, told.threshold::bigint) as forecast_id,
-        told.issued_on::date as issued_on,
-        told.issued_on::date - 7 as week,
-        told.repo_key,
-        told.full_name,
-        told.event,
-        told.threshold::bigint as threshold,
+        concat_ws('/', predicted.issued_on::date, predicted.repo_key, predicted.threshold::bigint) as forecast_id,
+        predicted.issued_on::date as issued_on,
+        predicted.issued_on::date - 7 as week,
+        predicted.repo_key,
+        predicted.full_name,
+        predicted.event,
+        predicted.threshold::bigint as threshold,
         {HORIZON_DAYS} as horizon_days,
-        told.issued_on::date + {HORIZON_DAYS} as due_on,
-        told.probability,
-        told.as_of_date::date as as_of_date,
-        told.stars_total,
-        told.model_version,
+        predicted.issued_on::date + {HORIZON_DAYS} as due_on,
+        predicted.probability,
+        predicted.as_of_date::date as as_of_date,
+        predicted.stars_total,
+        predicted.model_version,
         $now::timestamp as made_at,
-        $now::date > told.issued_on::date + {BACKTEST_DAYS} as is_backtest
-    from told
+        $now::date > predicted.issued_on::date + {BACKTEST_DAYS} as is_backtest
+    from predicted
     -- a repository whose key changed since is recognised by its name
     anti join issued_in_time as by_key
-        on told.issued_on::date = by_key.issued_on and told.repo_key = by_key.repo_key
+        on predicted.issued_on::date = by_key.issued_on and predicted.repo_key = by_key.repo_key
     anti join issued_in_time as by_name
-        on told.issued_on::date = by_name.issued_on and lower(told.full_name) = by_name.name
+        on predicted.issued_on::date = by_name.issued_on and lower(predicted.full_name) = by_name.name
 """
 
-# Backtest rows of the same Mondays that are no longer what the data say. Probabilities have six digits; the last one
-# may differ with the number of rows that a model judges at once.
+# Backtest rows of the same Mondays that differ from the current data. Probabilities have six digits, and the last one
+# may depend on the number of rows that a model evaluates at once.
 REPLACED = f"""
     create or replace temp table replaced as
     select
@@ -805,9 +807,9 @@ REPLACED = f"""
 
 
 def _probabilities(speakers: Speakers, first: dt.date, last: dt.date) -> pd.DataFrame:
-    """Return a row for each Monday, repository and threshold that a model speaks of, with its probability."""
+    """Return one row per Monday, repository and threshold with a forecast, with its probability."""
     rows = speakers.rows(first, last)
-    told = []
+    predicted = []
     for day in sorted(rows["issued_on"].dt.date.unique()):
         of_monday = rows[rows["issued_on"] == pd.Timestamp(day)]
         model = speakers.of(day)
@@ -816,26 +818,28 @@ def _probabilities(speakers: Speakers, first: dt.date, last: dt.date) -> pd.Data
             beyond = further(of_monday[probability >= FURTHER_FROM])
             further_probability = model.probabilities(beyond)
             for event, asked, of in ((EVENT, of_monday, probability), (FURTHER_EVENT, beyond, further_probability)):
-                told.append(
+                predicted.append(
                     asked[["issued_on", "repo_key", "full_name", "threshold", "as_of_date", "stars_total"]].assign(
                         event=event, probability=np.round(of, 6), model_version=model.version
                     )
                 )
     empty = rows.head(0).assign(event="", probability=0.0, model_version="")
-    forecasts = pd.concat(told or [empty]).sort_values(["issued_on", "repo_key", "threshold"], ignore_index=True)
-    # what lies further is no likelier
+    forecasts = pd.concat(predicted or [empty]).sort_values(["issued_on", "repo_key", "threshold"], ignore_index=True)
+    # a further threshold cannot be more likely
     forecasts["probability"] = forecasts.groupby(["issued_on", "repo_key"])["probability"].cummin()
     return forecasts
 
 
 def grade(connection: duckdb.DuckDBPyConnection, since: dt.date, now: dt.datetime) -> tuple[int, dt.date | None]:
-    """Append the outcomes of what is due; return how many, and the first due day among them.
+    """Append the outcomes of due forecasts; return (number of outcomes, first due day among them or None).
 
     Args:
-        since: from this due day on, outcomes that are not known and those of backtests are looked at again.
+        connection: connection to the warehouse.
+        since: from this due day on, unknown outcomes and those of backtests are graded again.
+        now: time of grading, naive UTC.
     """
     connection.execute("create or replace temp table graded as " + GRADES, {"since": since, "now": now})
-    # an outcome that did not change is not written twice
+    # unchanged outcomes are not written again
     fresh = """
         from graded anti join fct_forecast_outcome as former
             on
@@ -851,7 +855,7 @@ def grade(connection: duckdb.DuckDBPyConnection, since: dt.date, now: dt.datetim
         connection,
         OUTCOMES,
         f"select graded.* {fresh} order by graded.forecast_id",
-        # a known outcome of a forecast that was issued in time is never among them
+        # these never include a known outcome of a forecast that was issued in time
         instead="forecast_id in (select forecast_id from new_rows)",
     )
     connection.execute("drop table graded")
@@ -859,7 +863,7 @@ def grade(connection: duckdb.DuckDBPyConnection, since: dt.date, now: dt.datetim
 
 
 _DEPS: dict[str, list[str]] = {
-    # the days themselves too, as for the weekly trends: they tell a backfill which weeks it touches
+    # the rankings too, as for the weekly trends: daily assets tell a backfill which weeks it affects
     FORECASTS.name: ["fct_repo_signal_day", "fct_repo_day", "forecast_model", "rankings"],
     SUPERSEDED.name: [FORECASTS.name],
     OUTCOMES.name: [FORECASTS.name, "fct_repo_day", "dim_repo_alias"],
@@ -893,7 +897,7 @@ _DEPS: dict[str, list[str]] = {
 def weekly_forecasts(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """Issue the forecasts of the Mondays after the weeks of this run, grade what is due, renew what is told of both."""
+    """Issue the forecasts of the Mondays after the weeks of this run, grade due ones, rebuild the summary tables."""
     keys = context.partition_key_range
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
@@ -908,9 +912,9 @@ def weekly_forecasts(
             end = min(start + (WEEKS_AT_ONCE - 1) * WEEK, last)
             rows[FORECASTS.name] += issue(connection, speakers, start + WEEK, end + WEEK, now)
             start = end + WEEK
-        # a week's readings settle what was due in it or up to two weeks before
+        # the readings of a week settle forecasts due in it or up to two weeks before
         rows[OUTCOMES.name], earliest = grade(connection, first - LATE_DAYS * DAY, now)
-        # the 52 weeks up to a week change with any outcome in them
+        # any outcome changes the 52-week figures of the following weeks
         graded_from = min(first, week_of(earliest or first))
         graded_to = max(former_last_due, _last_due(connection, last))
         for table, sql, since, until in (
@@ -930,7 +934,7 @@ def weekly_forecasts(
 
 
 def _last_due(connection: duckdb.DuckDBPyConnection, last: dt.date) -> dt.date:
-    """Return the last week of which a forecast is graded, or `last`."""
+    """Return the last week with a graded forecast, but at least `last`."""
     row = connection.execute(
         "select max(due_on) from fct_forecast semi join fct_forecast_outcome using (forecast_id)"
     ).fetchone()
@@ -947,12 +951,12 @@ def _last_due(connection: duckdb.DuckDBPyConnection, last: dt.date) -> dt.date:
     owners=OWNERS,
     kinds={"scikitlearn", "json"},
     pool=WRITER_POOL,
-    description="The home's own model, fitted on its past before this month, with how older ones have done since.",
+    description="The model of the home, fitted on days before this month, with the scores of older models since.",
 )
 def forecast_model(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult[Any]:
-    """Fit and keep a model; where the past is too short say so, and leave the shipped one to speak."""
+    """Fit and save a model; if the history is too short, report it and keep the shipped model."""
     with warehouse.writing(f"run {context.run_id}: forecast_model", context.log), warehouse.connected() as connection:
         row = connection.execute("select max(day) from fct_repo_signal_day").fetchone()
         last = row[0] if row and row[0] else None
@@ -974,7 +978,7 @@ def forecast_model(
             "examples": model.examples,
             "crossings": model.crossings,
             "held_out_from": str(since),
-            **_told_of(held_out),
+            **_score_metadata(held_out),
         }
     )
 
@@ -986,25 +990,25 @@ def forecast_model(
     owners=OWNERS,
     kinds={"scikitlearn"},
     pool=WRITER_POOL,
-    description="What forecasts would have been worth on every Monday of the home's past, beside simpler rules.",
+    description="Scores of forecasts for every past Monday of the home, compared with simpler rules.",
 )
 def forecast_backtest(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult[Any]:
-    """Walk through the past a quarter at a time, each with a model of what had ended before it."""
+    """Run a walk-forward backtest, quarter by quarter, each with a model fitted on earlier outcomes."""
     with warehouse.writing(f"run {context.run_id}: backtest", context.log), warehouse.connected() as connection:
         row = connection.execute("select min(day), max(day) from fct_repo_signal_day").fetchone()
         if not row or row[0] is None:
             return dg.MaterializeResult(metadata={"because": "no day was built yet"})
         first, last = row
         past = whole_past(connection, last)
-    return dg.MaterializeResult(metadata=_told_of(walk_forward(past, first, last)))
+    return dg.MaterializeResult(metadata=_score_metadata(walk_forward(past, first, last)))
 
 
-def _told_of(predictions: pd.DataFrame) -> dict[str, Any]:
-    """Return metadata: the table of scores against simpler rules, and the reliability plot."""
+def _score_metadata(predictions: pd.DataFrame) -> dict[str, Any]:
+    """Return metadata: a table of scores compared with simpler rules, and the reliability plot."""
     if not predictions["happened"].notna().any() or predictions["happened"].nunique(dropna=True) < 2:
-        return {"scores": "nothing to compare: no forecast of a model of its own is due"}
+        return {"scores": "nothing to compare: no forecast of the home's model is due"}
     rules = ("probability", "one_variable", "linear", "base_rate")
     found = {rule: scores(predictions, rule) for rule in rules}
     names = ("skill", "brier", "log_loss", "average_precision", "hit_rate", "lead_days")

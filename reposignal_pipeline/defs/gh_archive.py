@@ -1,4 +1,4 @@
-"""GH Archive's hourly files into raw tables: a day a partition, any range of days in one run."""
+"""Loads GH Archive's hourly files into raw tables; each day is a partition, and one run can load any range of days."""
 
 import datetime as dt
 from collections import Counter
@@ -31,18 +31,18 @@ from reposignal_pipeline.warehouse import Warehouse
 
 GH_ARCHIVE = dg.AssetKey("gh_archive")
 NOT_CONFIGURED = (
-    "nothing: not configured. A day is gigabytes: set REPOSIGNAL_GH_ARCHIVE_URL, or call `reposignal backfill`"
+    "nothing: not configured. A day is gigabytes: set REPOSIGNAL_GH_ARCHIVE_URL, or run `reposignal backfill`"
 )
 LONGEST_PLAUSIBLE_GAP_DAYS = 30
-"""The upstream's longest gap is 6 days; a longer range without any file means a wrong address."""
+"""The longest gap of the upstream is 6 days; a longer range without any file means a wrong URL."""
 
 
 class GhArchiveConfig(dg.Config):
-    """How a range of days is asked for."""
+    """Options for loading a range of days."""
 
     only_missing: bool | None = None
-    """Leave out days of which the warehouse holds all hours. By default a range does, so that it continues where it
-    stopped, and a single day does not, so that it is read again."""
+    """Skip days whose hours are all loaded. By default this is true for a range, so that it continues where it stopped,
+    and false for a single day, so that it is read again."""
 
 
 @dlt_assets(
@@ -60,7 +60,7 @@ class GhArchiveConfig(dg.Config):
 def gh_archive(
     context: dg.AssetExecutionContext, config: GhArchiveConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Load the days of this run, some stars at a time; what is loaded stays if the rest fails."""
+    """Load the days of this run in batches; loaded batches remain if a later one fails."""
     asked = keys_to_dates(context.partition_key_range)
     if settings.gh_archive_base is None:
         context.log.warning(NOT_CONFIGURED)
@@ -102,11 +102,13 @@ def gh_archive(
             for reason in batch.unheard:
                 context.log.warning(reason)
     except UpstreamError as error:
-        # what broke was asked for again already; a later run goes on with the days that are left
+        # failures were already retried; a later run continues with the remaining days
         raise dg.Failure(str(error)) from None
     if len(wanted) >= LONGEST_PLAUSIBLE_GAP_DAYS and set(outcomes) == {"missing"}:
         first = upstream.address(file_name(hours_of(wanted[0])[0]))
-        raise dg.Failure(f"no file for any hour of {len(wanted)} days, the first {first}: is the address right?")
+        raise dg.Failure(
+            f"no file for any hour of {len(wanted)} days, the first {first}: check REPOSIGNAL_GH_ARCHIVE_URL"
+        )
     read = ", ".join(f"{count:,} {status}" for status, count in outcomes.items())
     yield dg.MaterializeResult(
         asset_key=GH_ARCHIVE,
@@ -131,18 +133,18 @@ def _load(loader: Loader, warehouse: Warehouse, batch: Batch) -> None:
 
 gh_archive_files = dg.AssetSpec(
     "gh_archive_files",
-    description="The upstream: one gzip file of all public events an hour, since 2011-02-12.",
+    description="The upstream: one gzip file of all public events per hour, since 2011-02-12.",
     group_name="upstream",
     owners=OWNERS,
     kinds={"json"},
 )
 
 
-@dg.asset_check(asset=GH_ARCHIVE, description="Every file of this run's hours that is published was read whole.")
+@dg.asset_check(asset=GH_ARCHIVE, description="Every published file of this run's hours was read completely.")
 def every_file_read(
     context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.AssetCheckResult:
-    """Name the files that were cut, damaged or not reached: the run goes on without them, and says so."""
+    """Fail with the reasons if files were cut, damaged or not reached; the run itself continues without them."""
     with (
         warehouse.writing(f"run {context.run.run_id}: check", context.log, of="gh_archive"),
         warehouse.connected() as connection,

@@ -1,4 +1,4 @@
-"""GitHub's API into raw tables: totals of the tracked universe, and star histories."""
+"""Loads totals of the tracked repositories and star histories from GitHub's API into raw tables."""
 
 import asyncio
 import datetime as dt
@@ -29,40 +29,40 @@ from reposignal_pipeline.warehouse import Warehouse
 
 REPOSITORIES, STAR_HISTORY = dg.AssetKey("repositories"), dg.AssetKey("star_history")
 DAY = dt.timedelta(days=1)
-NOT_CONFIGURED = "nothing: not configured. Set GITHUB_TOKEN, or REPOSIGNAL_WATCHLIST for a few repositories without one"
+NOT_CONFIGURED = "nothing: not configured. Set GITHUB_TOKEN, or for a few repositories only REPOSIGNAL_WATCHLIST"
 ROWS_A_LOAD = 3_000
-"""A load costs about a second of CPU whatever its size, and a killed run loses at most one."""
+"""A load takes about a second of CPU at any size, and a killed run loses at most one load."""
 SAMPLE_HOUR = dt.time(0, 30)
-"""when the sample's totals are read, on the day after; its histories are read once the day is known"""
+"""time on the following day at which the sample's totals are read; its histories are read once the day is final"""
 
 
 class GithubConfig(dg.Config):
-    """How a run asks."""
+    """Options of a run on GitHub's API."""
 
     only_missing: bool = False
-    """Leave out days whose every member has an answer; so a backfill goes on where it stopped."""
+    """Skip days on which every member was observed, so that a backfill continues where it stopped."""
     patience_minutes: float = 2.0
-    """Wait for a limit at most that long; beyond it the run ends, and the next one goes on."""
+    """Longest wait for a rate limit; after that the run ends, and the next run continues."""
 
 
 class StarHistoryConfig(GithubConfig):
-    """How a run asks, and how much. Days that stand in the warehouse are not asked for, whatever the range."""
+    """Options of a run on star histories. Days that are already loaded are not requested again."""
 
     reread: bool = False
-    """Ask for them all the same: a star taken back lowers a day long past."""
+    """Request loaded days too, because an unstar lowers the count of a past day."""
     daily_requests: int = DAILY_REQUESTS
-    """Budget of a normal day, for repositories that were read before."""
+    """Request budget of a normal day for repositories that were read before."""
 
 
 class _Api:
-    """GitHub's API, or the sample's, whose clock stands at the cycle that is being made."""
+    """GitHub's API, or the sample's API, whose clock is set to the current cycle."""
 
     def __init__(self, base: str, set_clock: Callable[[dt.datetime], None] | None = None) -> None:
         self.base = base
         self._set_clock = set_clock
 
     def observable(self, asked: list[dt.date]) -> list[dt.date]:
-        """Return those days whose totals can be observed: a total is only ever told as it is now."""
+        """Return the days whose totals can be observed; GitHub returns only current totals."""
         if self._set_clock:
             return [day for day in asked if SAMPLE_FIRST_DAY <= day <= SAMPLE_LAST_DAY]
         return [day for day in asked if day == utc_now().date() - DAY]
@@ -73,7 +73,7 @@ class _Api:
             self._set_clock(dt.datetime.combine(day + DAY, SAMPLE_HOUR))
 
     def begin_histories(self, day: dt.date) -> dt.datetime:
-        """Return the instant at which histories are read for the cycle of `day`: now, or as early as the sample can."""
+        """Return the time at which histories are read for the cycle of `day`: now, or the earliest with the sample."""
         if self._set_clock is None:
             return utc_now()
         day = min(day, SAMPLE_LAST_DAY)
@@ -121,14 +121,14 @@ def _github(
     backfill_policy=ingest_backfills,
     dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("github_api"), RANKINGS],
-        "Totals and attributes of every tracked repository, an observation a day; who entered the universe, who left.",
+        "Daily totals and attributes of every tracked repository; entries into and exits from the universe.",
     ),
     pool=github_pool,
 )
 def repositories(
     context: dg.AssetExecutionContext, config: GithubConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Make the cycle of every day of this run whose totals can be observed: yesterday's, as a rule."""
+    """Run the cycle of every day of this run whose totals can be observed, normally yesterday."""
     asked = keys_to_dates(context.partition_key_range)
     if "repositories" not in settings.sources:
         context.log.warning(NOT_CONFIGURED)
@@ -176,7 +176,7 @@ def repositories(
                 "dagster/partition_row_count": totals,
                 "days_asked": len(asked),
                 "days_observable": len(observable),
-                "cycles": {str(day): _told(outcome) for day, outcome in list(outcomes.items())[-31:]},
+                "cycles": {str(day): _outcome_metadata(outcome) for day, outcome in list(outcomes.items())[-31:]},
                 "watchlist_complaints": complaints[:50],
                 **_spent(github),
             },
@@ -191,14 +191,14 @@ def repositories(
     backfill_policy=ingest_backfills,
     dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("github_api"), REPOSITORIES],
-        "Stars gained by repository and day, as still held when read; every reading that differs is kept.",
+        "Stars gained by repository and day that were still held when read; every revision is kept.",
     ),
     pool=github_pool,
 )
 def star_history(
     context: dg.AssetExecutionContext, config: StarHistoryConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Read the pages that the days of this run lack: of yesterday alone, those that are worth a request."""
+    """Read the missing pages of the days of this run; for yesterday alone, those within the request budget."""
     asked = keys_to_dates(context.partition_key_range)
     if "star_history" not in settings.sources:
         context.log.warning(NOT_CONFIGURED)
@@ -215,7 +215,7 @@ def star_history(
             noted = _noted(connection, "star_history")
         context.log.info("plan: %s", planned.in_words)
         answered, unreadable = 0, []
-        failure = None if tracked else "no repository is tracked yet: the totals come first"
+        failure = None if tracked else "no repository is tracked yet: load the totals first"
         batches = read(github, planned.asks)
         progress.reach(0, len(planned.asks), "pages")
         try:
@@ -279,7 +279,7 @@ def _load_reads(loader: Loader, warehouse: Warehouse, reads: Reads) -> None:
 
 
 def _each(runner: asyncio.Runner, batches: Any) -> Iterator[Any]:
-    """Yield what an asynchronous generator yields, the loop standing still meanwhile."""
+    """Yield the items of an asynchronous generator; the event loop is paused between items."""
     while True:
         try:
             yield runner.run(anext(batches))
@@ -288,7 +288,7 @@ def _each(runner: asyncio.Runner, batches: Any) -> Iterator[Any]:
 
 
 def _noted(connection: duckdb.DuckDBPyConnection, source: str) -> frozenset[dt.date]:
-    """Return the days of which a run has told how it went: one that has nothing to do does not speak over it."""
+    """Return the days that already have a load record; a run without requests must not overwrite it."""
     days_noted = connection.execute(f"select day from pipeline.{source}.{source}_days").fetchall()
     return frozenset(day for (day,) in days_noted)
 
@@ -310,7 +310,7 @@ def _ledger(day: dt.date, outcome: Outcome, requests: Mapping[str, int], run_id:
     }
 
 
-def _told(outcome: Outcome) -> dict[str, Any]:
+def _outcome_metadata(outcome: Outcome) -> dict[str, Any]:
     return {
         "status": outcome.status,
         "tracked": len(outcome.tracked),
@@ -343,7 +343,7 @@ github_api = dg.AssetSpec(
 
 
 def _complete(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, source: str) -> dg.AssetCheckResult:
-    """Tell of every day of a source that this run left incomplete, and why: the run goes on, and says so."""
+    """Return a check result with every day of a source that this run left incomplete, and the reasons."""
     with (
         warehouse.writing(f"run {context.run.run_id}: check", context.log, of=source),
         warehouse.connected() as connection,
@@ -357,7 +357,7 @@ def _complete(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, sour
     return dg.AssetCheckResult(passed=not incomplete, metadata={"incomplete": incomplete[:50]})
 
 
-@dg.asset_check(asset=REPOSITORIES, description="Every member of the universe was answered for.")
+@dg.asset_check(asset=REPOSITORIES, description="Every tracked repository was observed.")
 def every_member_answered(
     context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.AssetCheckResult:
@@ -365,9 +365,9 @@ def every_member_answered(
     return _complete(context, warehouse, "repositories")
 
 
-@dg.asset_check(asset=STAR_HISTORY, description="Every page that was planned was read.")
+@dg.asset_check(asset=STAR_HISTORY, description="Every planned page was read.")
 def every_page_answered(
     context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.AssetCheckResult:
-    """Pass if the plan of this run was carried out."""
+    """Pass if the plan of this run was completed."""
     return _complete(context, warehouse, "star_history")

@@ -1,7 +1,7 @@
-"""Upkeep of the lake as assets, in the profiles that have one: compaction, expiry of snapshots, orphaned files.
+"""Maintenance of the lake as assets, for profiles with a lake: compaction, expiry of snapshots, orphaned files.
 
-Each is safe while others read and write: it takes the locks of those who write the same tables, one schema at a time,
-and deletes nothing that a query may still read.
+All of them are safe during reads and writes: they take the locks of the writers of the same tables, one schema at a
+time, and delete nothing that a query may still read.
 """
 
 from typing import Any
@@ -19,19 +19,19 @@ GROUP = "housekeeping"
 
 
 class ExpiryConfig(dg.Config):
-    """For how long the past can be asked."""
+    """The retention of snapshots."""
 
     keep_days: float = upkeep.KEEP_DAYS
-    """of every snapshot"""
+    """retention of every snapshot, in days"""
     keep_release_days: float = upkeep.KEEP_RELEASE_DAYS
-    """of snapshots that were published"""
+    """retention of published snapshots, in days"""
 
 
 class CleaningConfig(dg.Config):
-    """Which files are let alone."""
+    """The grace period of unused files."""
 
     grace_hours: float = upkeep.GRACE_HOURS
-    """younger ones: a query may read them, a commit may be on its way"""
+    """younger files are kept, because a query may read them or a commit may be in progress"""
 
 
 @dg.asset(
@@ -39,12 +39,12 @@ class CleaningConfig(dg.Config):
     owners=OWNERS,
     kinds={"ducklake"},
     pool=POOL,
-    description="Small files merged, files with many deleted rows written anew.",
+    description="Small files are merged, and files with many deleted rows are rewritten.",
 )
 def lake_compaction(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult[Any]:
-    """Compact every table, a schema at a time."""
+    """Compact every table, one schema at a time."""
     lake = _lake(warehouse)
     before = upkeep.standing(lake)
     done = upkeep.compact(lake, context.log)
@@ -64,12 +64,12 @@ def lake_compaction(
     kinds={"ducklake"},
     pool=POOL,
     deps=[lake_compaction],
-    description="Snapshots older than a week forgotten, but those published.",
+    description="Snapshots older than a week are expired, except published ones.",
 )
 def lake_expiry(
     context: dg.AssetExecutionContext, config: ExpiryConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult[Any]:
-    """Expire snapshots; their files wait for `lake_orphans`."""
+    """Expire snapshots; `lake_orphans` deletes their files."""
     expired = upkeep.expire(_lake(warehouse), context.log, config.keep_days, config.keep_release_days)
     return dg.MaterializeResult(metadata={f"{name}_expired": count for name, count in expired.items()})
 
@@ -80,10 +80,10 @@ def lake_expiry(
     kinds={"ducklake"},
     pool=POOL,
     deps=[lake_expiry],
-    description="Files deleted that no snapshot needs or no commit ever named.",
+    description="Files are deleted that no snapshot needs or that the catalog does not know.",
 )
 def lake_orphans(config: CleaningConfig, warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[Any]:
-    """Delete what expiry and compaction let go, and what killed writers left, once it is a day old."""
+    """Delete files that expiry and compaction released, and files that killed writers left, once they are a day old."""
     deleted = upkeep.clean(_lake(warehouse), config.grace_hours)
     return dg.MaterializeResult(
         metadata={kind: len(paths) for kind, paths in deleted.items()} | {"orphaned_files": deleted["orphaned"][:50]}
@@ -97,12 +97,12 @@ def _lake(warehouse: Warehouse) -> Lake:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Return the assets, their job and its schedule; nothing where there is no lake."""
+    """Return the assets, their job and its schedule; nothing without a lake."""
     if not settings.lake:
         return dg.Definitions()
     assets = [lake_compaction, lake_expiry, lake_orphans]
     job = dg.define_asset_job(
-        "housekeeping", selection=dg.AssetSelection.assets(*assets), description="The lake's upkeep."
+        "housekeeping", selection=dg.AssetSelection.assets(*assets), description="Maintenance of the lake."
     )
     return dg.Definitions(
         assets=assets,
@@ -115,7 +115,7 @@ def defs() -> dg.Definitions:
                 default_status=dg.DefaultScheduleStatus.STOPPED
                 if settings.profile.is_sample
                 else dg.DefaultScheduleStatus.RUNNING,
-                description="Every night, before the day's files come.",
+                description="Every night, before the files of the day are published.",
             )
         ],
     )

@@ -1,7 +1,7 @@
-"""What must hold between the weekly tables, and between them and the daily marts, as checks of the assets.
+"""Asset checks for identities between the weekly tables, and between them and the daily marts.
 
-Here: each identity as a query for the rows that break it, and running those of some tables over the weeks of a run.
-Not here: the tables. Each table's asset declares its checks (`specs_of`) and yields what came of them (`checked`).
+Each identity is a query for the rows that violate it. The asset of each table declares its checks with `specs_of`, and
+runs them over the weeks of a run with `checked`.
 """
 
 import datetime as dt
@@ -12,26 +12,26 @@ import dagster as dg
 import duckdb
 
 SHOWN = 5
-"""rows of a broken identity that its check quotes"""
+"""maximum number of violating rows that a check shows"""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A truth about the weeks from $first to $last; `broken_by` returns the rows that contradict it."""
+    """A condition on the weeks from $first to $last; `broken_by` returns the rows that violate it."""
 
     table: str
     name: str
     description: str
     broken_by: str
     beside: tuple[str, ...] = ()
-    """other weekly tables that it reads, and so are made before it is looked at"""
+    """other weekly tables that the query reads, which must be built first"""
 
 
 IDENTITIES = (
     Identity(
         "weekly_repo_trends",
         "rows_are_last_readings",
-        "Each row is its repository's last reading of the week in fct_repo_signal_day, and none is left out.",
+        "Each row is the last reading of its repository in the week in fct_repo_signal_day, and no reading is missing.",
         """
         with last_readings as (
             select date_trunc('week', day)::date as week, repo_key, max(day) as day
@@ -66,7 +66,7 @@ IDENTITIES = (
     Identity(
         "weekly_repo_trends",
         "ranks_follow_scores",
-        "Ranks run from 1 without a gap, down the scores; without a score there is no rank.",
+        "Ranks run from 1 without gaps in the order of scores; a row without a score has no rank.",
         """
         select week, repo_key
         from (
@@ -87,7 +87,7 @@ IDENTITIES = (
     Identity(
         "weekly_repo_trends",
         "rank_changes_are_of_the_week_before",
-        "rank_change is the rank of the week before less this week's.",
+        "rank_change is the rank of the week before minus the rank of this week.",
         """
         select week, repo_key
         from (select * from weekly_repo_trends where week between $first::date + 7 and $last) as now
@@ -100,7 +100,7 @@ IDENTITIES = (
     Identity(
         "weekly_language_trends",
         "languages_add_up_repositories",
-        "Counts and gains of a language are those of its repositories in weekly_repo_trends; shares add up to 1.",
+        "Counts and gains of a language equal those of its repositories in weekly_repo_trends; shares add up to 1.",
         """
         with summed as (
             select
@@ -133,7 +133,7 @@ IDENTITIES = (
     Identity(
         "weekly_language_trends",
         "top50_is_that_of_the_day",
-        "Where everything that counts was read on the week's last day, the 50 highest are those of fct_language_day.",
+        "If all counted repositories were read on the week's last day, the top 50 equal those of fct_language_day.",
         """
         with counting as (
             select week, as_of_date, max(as_of_date) over of_week as day
@@ -169,7 +169,7 @@ IDENTITIES = (
     Identity(
         "weekly_breakouts",
         "breakouts_are_those_of_the_trends",
-        "A row for each breakout of weekly_repo_trends and no other; probabilities are those of the ledger.",
+        "There is one row for each breakout of weekly_repo_trends; probabilities equal those of fct_forecast.",
         """
         with breakouts as (
             select * from weekly_breakouts where week between $first and $last
@@ -196,7 +196,7 @@ IDENTITIES = (
     Identity(
         "weekly_track_record",
         "the_record_counts_the_ledger",
-        "Forecasts of next thresholds, due, resolved and fulfilled, are those of the ledger.",
+        "Counts of due, resolved and fulfilled forecasts of next thresholds equal those of fct_forecast.",
         """
         with ledger as (
             select
@@ -228,7 +228,7 @@ IDENTITIES = (
     Identity(
         "fct_cluster_member_week",
         "members_were_read_in_the_week",
-        "A member is in one cluster, of a week with stable clusters, and has its row in weekly_repo_trends.",
+        "A member is in only one cluster, in a week with stable clusters, and has a row in weekly_repo_trends.",
         """
         with members as (
             select * from fct_cluster_member_week where week between $first and $last
@@ -246,7 +246,7 @@ IDENTITIES = (
     Identity(
         "fct_cluster_week",
         "clusters_add_up_members",
-        "Size, gain and growth of a cluster are those of its members in weekly_repo_trends; so are those of the week.",
+        "Size, gain and entrants of clusters, and the totals of the week, equal those of the members.",
         """
         with summed as (
             select
@@ -286,7 +286,7 @@ IDENTITIES = (
     Identity(
         "weekly_cluster_trends",
         "trends_are_those_of_the_clusters",
-        "A row for each cluster of the week with its size, gain and growth; momentum is growth less the universe's.",
+        "There is one row for each cluster with its size, gain and growth; momentum is growth minus universe_growth.",
         """
         with trends as (
             select * from weekly_cluster_trends where week between $first and $last
@@ -326,14 +326,14 @@ def specs_of(*tables: str) -> list[dg.AssetCheckSpec]:
 def checked(
     connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date, *tables: str
 ) -> Iterator[dg.AssetCheckResult]:
-    """Yield what came of the identities of these tables over the weeks from `first` to `last`."""
+    """Yield the results of the checks of these tables for the weeks from `first` to `last`."""
     for identity in IDENTITIES:
         if identity.table not in tables:
             continue
         query = f"select *, count(*) over () from ({identity.broken_by}) order by all limit {SHOWN}"
         try:
             found = connection.execute(query, {"first": first, "last": last}).fetchall()
-        except duckdb.CatalogException as error:  # a table that it reads was never made: nothing was looked at
+        except duckdb.CatalogException as error:  # a table that it reads does not exist, so the check cannot run
             found = [(str(error).splitlines()[0], 0)]
         yield dg.AssetCheckResult(
             passed=not found,

@@ -1,4 +1,4 @@
-"""Upstream files into raw tables: a day a partition, any range of days in one run."""
+"""Loads the ranking files into raw tables; each day is a partition, and one run can load any range of days."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -23,19 +23,19 @@ from reposignal_pipeline.sources.transport import Upstream, UpstreamError
 from reposignal_pipeline.warehouse import Warehouse
 
 DAYS_A_LOAD = 60
-"""A load costs about a second whatever its size, and a killed run loses at most one."""
+"""A load takes about a second at any size, and a killed run loses at most one load."""
 
 LONGEST_PLAUSIBLE_GAP_DAYS = 100
-"""The upstream's longest gap is 77 days; a longer range without any file means a wrong address."""
+"""The longest gap of the upstream is 77 days; a longer range without any file means a wrong URL."""
 
 RANKINGS = dg.AssetKey("rankings")
 
 
 class IngestConfig(dg.Config):
-    """How a range of days is asked for."""
+    """Options for loading a range of days."""
 
     only_missing: bool = False
-    """Leave out days that already stand in the warehouse; so a backfill goes on where it stopped."""
+    """Skip days that are already loaded, so that a backfill continues where it stopped."""
 
 
 @dlt_assets(
@@ -46,7 +46,7 @@ class IngestConfig(dg.Config):
     backfill_policy=ingest_backfills,
     dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("github_ranking_files")],
-        "Rows of the daily ranking files, with a status for every day and what was set aside.",
+        "Rows of the daily ranking files, with a status for every day and the quarantined rows.",
     ),
     pool=file_pool,
 )
@@ -56,7 +56,7 @@ def rankings(
     dlt: DagsterDltResource,
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Load the days of this run, some at a time; what is loaded stays if the rest fails."""
+    """Load the days of this run in batches; loaded batches remain if a later one fails."""
     asked = [day for day in keys_to_dates(context.partition_key_range) if day >= RANKINGS_FIRST_DAY]
     with warehouse.writing(f"run {context.run_id}: rankings", context.log, of="rankings"):
         finish_pending_load(raw_pipeline("rankings"))
@@ -70,7 +70,7 @@ def rankings(
         for load in loads:
             progress.reach(len(outcomes), len(wanted), "days")
             readings = read_days(upstream, load)
-            typed = typed_rows(readings)  # before the lock: others load meanwhile
+            typed = typed_rows(readings)  # before the lock, so that others can load meanwhile
             with warehouse.writing(f"run {context.run_id}: rankings", context.log, of="rankings"), warehouse.loading():
                 finish_pending_load(raw_pipeline("rankings"))
                 for part in PARTS if warehouse.commits_apart else (None,):
@@ -88,7 +88,7 @@ def rankings(
                 reading.text = None
             outcomes += readings
     except UpstreamError as error:
-        # resets and time-outs were retried already; a later run goes on with the days that are left
+        # resets and time-outs were already retried; a later run continues with the remaining days
         raise dg.Failure(str(error)) from None
     _fail_without_any_file(outcomes, asked)
     yield dg.MaterializeResult(asset_key=RANKINGS, metadata=_metadata(metadata, outcomes, len(asked)))
@@ -98,7 +98,7 @@ def _fail_without_any_file(outcomes: list[Day], asked: list[dt.date]) -> None:
     refused = [day for day in outcomes if day.status == "refused"]
     if refused and len(refused) == len(outcomes):
         raise dg.Failure(str(refused[0].reason))
-    # days that were found before are not asked for again: their files say that the address is right
+    # if days were skipped because they are loaded, the URL is right
     is_first_try = len(outcomes) == len(asked)
     if (
         is_first_try
@@ -106,7 +106,7 @@ def _fail_without_any_file(outcomes: list[Day], asked: list[dt.date]) -> None:
         and all(day.status == "missing" for day in outcomes)
     ):
         base = Upstream(settings.rankings_base).address(f"github-ranking-{asked[0]}.csv")
-        raise dg.Failure(f"no file for any of {len(outcomes)} days, the first {base}: is the address right?")
+        raise dg.Failure(f"no file for any of {len(outcomes)} days, the first {base}: check REPOSIGNAL_RANKINGS_URL")
 
 
 def _metadata(metadata: dict[str, Any], outcomes: list[Day], asked: int) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _metadata(metadata: dict[str, Any], outcomes: list[Day], asked: int) -> dict
 
 ranking_files = dg.AssetSpec(
     "github_ranking_files",
-    description="The upstream: one CSV a day, taken at about 03:00-04:30 UTC, since 2018-12-18.",
+    description="The upstream: one CSV file per day, taken at about 03:00-04:30 UTC, since 2018-12-18.",
     group_name="upstream",
     owners=OWNERS,
     kinds={"csv"},
@@ -139,7 +139,7 @@ ranking_files = dg.AssetSpec(
 def no_file_refused(
     context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.AssetCheckResult:
-    """Name every refused file that this run loaded: the run goes on without them, and says so."""
+    """Fail with the reasons if this run refused files; the run itself continues without them."""
     with (
         warehouse.writing(f"run {context.run.run_id}: check", context.log, of="rankings"),
         warehouse.connected() as connection,

@@ -1,7 +1,4 @@
-"""What ingest assets share: how a batch reaches the raw tables, and how the UI names an asset.
-
-Here: the writer's lock around a load, the asset's spec. Not here: what is asked of whom.
-"""
+"""Shared parts of ingest assets: loading a batch into raw tables under the writer's lock, and the asset spec."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +17,7 @@ from reposignal_pipeline.warehouse import Warehouse
 
 
 class IngestTranslator(DagsterDltTranslator):
-    """An asset named as its source, in the group of ingests."""
+    """Names the asset like its source and puts it into the group `ingest`."""
 
     def __init__(self, deps: list[dg.AssetKey], description: str) -> None:
         self._deps, self._description = deps, description
@@ -40,20 +37,20 @@ class IngestTranslator(DagsterDltTranslator):
 
 
 def _in_parts(tables: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows, then the ledger that says they are there; parts without a table left out."""
+    """Return the tables of rows, then the load record (`_days`) that confirms them; empty parts are left out."""
     ledger = {table: rows for table, rows in tables.items() if table.endswith("_days")}
     rest = {table: rows for table, rows in tables.items() if table not in ledger}
     return [part for part in (rest, ledger) if part]
 
 
 class Loader:
-    """Loads batches of one run into a dataset, holding the writer's lock only meanwhile.
+    """Loads batches of one run into a dataset, and holds the writer's lock only during each load.
 
     Args:
-        dataset: which.
-        source: the dlt resource that loads rows by table.
-        context: of the run.
-        warehouse: where to.
+        dataset: dataset of the raw tables.
+        source: function that returns the dlt resource for rows by table.
+        context: context of the run.
+        warehouse: the warehouse.
     """
 
     def __init__(
@@ -83,13 +80,13 @@ class Loader:
             self.load_writing(tables)
 
     def load_writing(self, tables: Mapping[str, Any]) -> None:
-        """Load rows by table, within `writing`."""
+        """Load rows by table; the caller holds the lock of `writing`."""
         with self._warehouse.loading():
             finish_pending_load(self._pipeline)
             for part in _in_parts(tables) if self._warehouse.commits_apart else [dict(tables)]:
                 self._pipeline.run(self._source(part)).raise_on_failed_jobs()
 
     def stamp(self, rows: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
-        """Return rows with their run and a key of their own, by which the batch replaces itself."""
+        """Return rows with the run id and a new load key, so that loading the batch again replaces it."""
         key = f"{self._run_id}:{uuid4().hex[:12]}"
         return [{**row, "run_id": self._run_id, "load_key": key, **more} for row in rows]

@@ -1,4 +1,4 @@
-"""The two grains of time: UTC days, and weeks that begin on Monday, UTC."""
+"""The two kinds of partitions: UTC days, and UTC weeks that begin on Monday."""
 
 import datetime as dt
 import warnings
@@ -9,20 +9,20 @@ from reposignal_pipeline.config import FIRST_DAYS, SAMPLE_FIRST_DAY, SAMPLE_LAST
 
 OWNERS = ["team:reposignal"]
 WRITER_POOL = "warehouse_writer"
-"""one run at a time writes the warehouse files, or rewrites tables of a lake (see dagster.yaml)"""
+"""pool for one run at a time that writes the warehouse files, or rebuilds tables of a lake (see dagster.yaml)"""
 INGEST_POOL = "ingest"
-"""of a lake: several runs load files at the same time"""
+"""lake only: pool for several concurrent runs that load files"""
 GITHUB_POOL = "github"
-"""of a lake: one run at a time spends the day's requests"""
+"""lake only: pool for one run at a time that uses the day's request budget"""
 
 
 def week_of(day: dt.date) -> dt.date:
-    """Return the Monday of a day's week."""
+    """Return the Monday of the week of a day."""
     return day - dt.timedelta(days=day.weekday())
 
 
 def _span() -> tuple[dt.date, dt.date | None]:
-    """Return the first day that a configured source has, and the last one if there is one."""
+    """Return (first day of the configured sources, last day or None)."""
     settings = load_settings()
     if settings.profile.is_sample:
         return SAMPLE_FIRST_DAY, SAMPLE_LAST_DAY
@@ -43,7 +43,7 @@ weeks = dg.WeeklyPartitionsDefinition(
 )
 with warnings.catch_warnings(action="ignore", category=dg.BetaWarning):
     DAYS_OF_WEEK = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
-"""some days of the first week and of the sample's last one are no partitions: by default Dagster refuses these weeks"""
+"""some days of the first week and of the sample's last week have no partition; by default Dagster rejects such weeks"""
 
 
 def keys_to_dates(keys: dg.PartitionKeyRange) -> list[dt.date]:

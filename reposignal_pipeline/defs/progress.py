@@ -1,6 +1,6 @@
-"""How far a command is: a bar in its terminal for each step of its runs.
+"""Progress bars in the terminal of a command, one for each step of its runs.
 
-Here: drawing. Not here: what a step counts, which its asset knows. Runs of the UI have no terminal and draw nothing.
+This module draws the bars; assets report their progress. Runs launched in the UI have no terminal and draw nothing.
 """
 
 import os
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 LEAST_SECONDS = 0.5
-"""of a step whose bar stays once it is done: checks take no time"""
+"""least duration of a step whose bar remains when it is done, so that bars of short checks disappear"""
 
 
 @dataclass
@@ -34,12 +34,12 @@ class _Count(ProgressColumn):
 
 @contextmanager
 def in_terminal() -> Iterator[None]:
-    """Draw the steps of this block's runs if standard error is a terminal."""
+    """Draw the steps of the runs inside this block if standard error is a terminal."""
     if _shown.bars or not (sys.stderr and sys.stderr.isatty()):
         yield
         return
     columns = (TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn(), _Count())
-    # a duplicate: Dagster points the descriptor of standard error at the log of each step
+    # a duplicate, because Dagster redirects the descriptor of standard error to the log of each step
     with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
         console = Console(file=terminal, highlight=False)
         with Progress(
@@ -54,27 +54,27 @@ def in_terminal() -> Iterator[None]:
 
 
 def begin(step: str, *, stays: bool = True) -> None:
-    """Draw a bar for a step, which stays once the step is done, and end that of the step before."""
+    """End the bar of the previous step and draw one for a new step; it remains when the step is done."""
     end()
     if _shown.bars:
         _shown.step = _shown.bars.add_task(step.replace("_", " "), total=None, unit="", stays=stays)
 
 
 def reach(done: float, total: float, unit: str) -> None:
-    """Show how far the current step is, in units of its own."""
+    """Show the progress of the current step, in its unit."""
     if _shown.bars and _shown.step is not None:
         _shown.bars.update(_shown.step, completed=done, total=total, unit=unit)
 
 
 def end(*, is_done: bool = True) -> None:
-    """End the bar of the current step: full if it is done, else as far as it came."""
+    """End the bar of the current step: full if it is done, otherwise at its last progress."""
     if not _shown.bars or _shown.step is None:
         return
     task = next(task for task in _shown.bars.tasks if task.id == _shown.step)
     whole = task.total or 1
     _shown.bars.stop_task(_shown.step)
     if not is_done:
-        _shown.bars.update(_shown.step, description=f"{task.description}: broke off", total=whole)
+        _shown.bars.update(_shown.step, description=f"{task.description}: interrupted", total=whole)
     elif not task.fields["stays"] or ((task.elapsed or 0) < LEAST_SECONDS and not task.fields["unit"]):
         _shown.bars.remove_task(_shown.step)
     else:

@@ -1,4 +1,4 @@
-"""Marts and weekly tables into the published copy, with the record of the runs that made it."""
+"""Publishes marts and weekly tables as the read-only copy, with the record of the runs that built them."""
 
 import datetime as dt
 from typing import Any
@@ -16,7 +16,7 @@ from reposignal_pipeline.publishing.runs import RunFact, record_runs
 from reposignal_pipeline.warehouse import Warehouse
 
 RUNS_LOOKED_AT = 50
-"""Runs whose last state is looked up again: more than start between two publications."""
+"""number of recent runs whose state is updated; more than start between two publications"""
 
 
 @dg.asset(
@@ -46,12 +46,12 @@ RUNS_LOOKED_AT = 50
     owners=OWNERS,
     kinds={"duckdb", "parquet"},
     pool=WRITER_POOL,
-    description="The read-only copy that analysts open, with its Parquet files and its site; replaced in one step.",
+    description="The read-only copy for analysts, with its Parquet files and its site; replaced atomically.",
 )
 def published_warehouse(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult[Any]:
-    """Record the runs, copy the marts aside, and put the copy in the place of the former one."""
+    """Record the runs, copy the marts into a new release, and swap it in for the former one."""
     with warehouse.rewriting(f"run {context.run_id}: publish", context.log):
         with warehouse.connected() as connection:
             record_runs(connection, _runs(context))
@@ -77,7 +77,7 @@ def _runs(context: dg.AssetExecutionContext) -> list[RunFact]:
             partition=_partition(record.dagster_run.tags),
             started_at=_utc(record.start_time),
             finished_at=_utc(record.end_time),
-            # this run ends with this step: it is a success if anyone reads this
+            # this run ends with this step, so if the release is published, the run succeeded
             status="success"
             if record.dagster_run.run_id == context.run_id
             else record.dagster_run.status.value.lower(),

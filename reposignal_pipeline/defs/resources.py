@@ -1,4 +1,4 @@
-"""What the assets use: the settings and the warehouse of this process, the parsed dbt project, and dlt."""
+"""Resources of the assets: settings, warehouse, the parsed dbt project, and dlt."""
 
 import fcntl
 import json
@@ -23,21 +23,21 @@ from reposignal_pipeline.lake.destination import lake_destination
 from reposignal_pipeline.warehouse import Warehouse
 
 DAYS_A_RUN = 120
-"""of a lake, where runs share a range; starting one costs about as much as loading 60 days"""
+"""lake only: days per run of a range; starting a run takes about as long as loading 60 days"""
 
 settings = load_settings()
 
 file_pool, github_pool = (INGEST_POOL, GITHUB_POOL) if settings.lake else (WRITER_POOL, WRITER_POOL)
-# a range asked for in the UI is one run, or of a lake several at the same time
+# a backfill of a range in the UI is one run, or several concurrent runs with a lake
 ingest_backfills = dg.BackfillPolicy.multi_run(DAYS_A_RUN) if settings.lake else dg.BackfillPolicy.single_run()
 
 
 class WarehouseResource(dg.ConfigurableResource[Warehouse]):
-    """The pipeline's DuckDB files or lake, as the settings of this process place them."""
+    """The warehouse of the settings, in DuckDB files or in a lake."""
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[Warehouse, None, None]:
-        """Yield it to the steps of a run, which share one process, and release its locks when the run ends."""
+        """Yield the warehouse to the steps of a run, which share one process; release its locks when the run ends."""
         with closing(warehouse_of(load_settings())) as warehouse:
             yield warehouse
 
@@ -56,9 +56,9 @@ def raw_pipeline(dataset: str) -> dlthub.Pipeline:
 
 
 def _heal(folder: Path) -> None:
-    """Delete a working folder of dlt whose state or schemas are damaged, as after a loss of power.
+    """Delete a working folder of dlt whose state or schemas are damaged, for example by a power failure.
 
-    Nothing of the warehouse is in it, but at most a load that did not end: its days are asked for again.
+    The folder contains no data of the warehouse, except at most an unfinished load, whose days are loaded again.
     """
     for file in [folder / "state.json", *folder.glob("schemas/*.json")]:
         try:
@@ -69,19 +69,19 @@ def _heal(folder: Path) -> None:
         except ValueError:
             is_whole = False
         if not is_whole:
-            logging.getLogger(__name__).warning("%s is damaged: the folder %s is made again", file, folder)
+            logging.getLogger(__name__).warning("%s is damaged: the folder %s is recreated", file, folder)
             shutil.rmtree(folder)
             return
 
 
 def finish_pending_load(pipeline: dlthub.Pipeline) -> None:
-    """Load what a killed run left half loaded: dlt would load that instead of what it is given next."""
+    """Finish the load that a killed run left pending; otherwise dlt would load it in place of the next batch."""
     if pipeline.has_pending_data:
         pipeline.run()
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """Return what `profiles.yml` and dbt itself read from the environment."""
+    """Return the environment variables that `profiles.yml` and dbt read."""
     return {
         "REPOSIGNAL_PIPELINE_DB": str(settings.pipeline_db),
         "REPOSIGNAL_MARTS_DB": str(settings.marts_db),
@@ -97,7 +97,7 @@ def _prepared(project: DbtProject) -> DbtProject:
     newest = max(path.stat().st_mtime for path in DBT_PROJECT_DIR.rglob("*") if path.suffix in {".sql", ".yml", ".csv"})
     settings.dbt_dir.mkdir(parents=True, exist_ok=True)
     with (settings.dbt_dir / "parse.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a second command on a new home would parse into the same folder
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a concurrent command on a new home would parse into the same folder
         parsed_in = settings.dbt_dir / "parsed_in"
         # the parsed project holds absolute paths: after a move of the checkout, dbt would look for its files there
         if not parsed_in.exists() or parsed_in.read_text() != str(project.project_dir):
@@ -110,7 +110,7 @@ def _prepared(project: DbtProject) -> DbtProject:
 
 
 def _is_whole(manifest: Path) -> bool:
-    """Return whether dbt wrote the manifest to its end; it writes in place, and may be killed meanwhile."""
+    """Return whether the manifest is complete; dbt writes it in place and may be killed while writing."""
     try:
         with manifest.open("rb") as file:
             file.seek(-1, os.SEEK_END)
@@ -119,11 +119,11 @@ def _is_whole(manifest: Path) -> bool:
         return False
 
 
-# dbt is found, and runs, in this environment whether or not it is activated; its settings reach it as variables.
+# dbt is found and runs in this environment even if it is not activated; its settings are environment variables.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 os.environ.update(dbt_environment(settings))
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
-# a range of days is an event a day: PostgreSQL takes a thousand at once
+# a range of days logs one event per day; PostgreSQL takes a thousand at once
 os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
 settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
 if settings.lake:
@@ -134,7 +134,7 @@ dbt_project = _prepared(DbtProject(project_dir=DBT_PROJECT_DIR, target_path=sett
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Return the resources; steps are short, so they run in their run's own process."""
+    """Return the resources; steps are short, so they run in the process of their run."""
     return dg.Definitions(
         executor=dg.in_process_executor,
         resources={

@@ -1,6 +1,6 @@
-"""Runs launched from the command line: in this process, recorded where the UI looks.
+"""Launches Dagster runs from the command line, in this process and recorded for the UI.
 
-Here: what `reposignal run`, `backfill` and `demo` launch, in what order. Not here: the jobs themselves (`schedules`).
+This module sets the order of the runs of `reposignal run`, `backfill` and `demo`. The jobs are defined in `schedules`.
 """
 
 import datetime as dt
@@ -37,38 +37,38 @@ ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
 
 @dataclass
 class Done:
-    """What a command did, in words."""
+    """A summary of what a command did."""
 
     loaded: dict[str, str] = field(default_factory=dict)
-    """source -> what of it was loaded"""
+    """source -> summary of its load"""
     incomplete: list[str] = field(default_factory=list)
-    """reasons why something is still missing, such as refused files or repositories that were not reached"""
+    """reasons for missing data, such as refused files or repositories that were not reached"""
     rebuilt: str = "nothing"
     is_published: bool = False
 
 
 class LaunchError(Exception):
-    """A run that could not be launched or failed; the message is one line."""
+    """A run could not be launched, or it failed. The message is one line."""
 
 
 def load_days(
     loads: Mapping[str, tuple[dt.date, dt.date]], *, only_missing: bool, reread: bool = False, workers: int = 1
 ) -> Done:
-    """Load a range of days of each source, rebuild what depends on them, publish.
+    """Load a range of days of each source, rebuild the tables that depend on them, and publish.
 
     Args:
-        loads: source -> first and last day.
-        only_missing: leave out what already stands in the warehouse.
-        reread: ask for star histories that stand already, too.
-        workers: of a lake, processes that load parts of the range at the same time.
+        loads: source -> (first day, last day).
+        only_missing: skip days that are already loaded.
+        reread: read loaded star histories again.
+        workers: lake only: number of processes that load parts of the range concurrently.
 
     Raises:
-        LaunchError: if a run failed.
+        LaunchError: a run failed.
     """
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
     for source, (first, last) in loads.items():
         if first < FIRST_DAYS[source] or last > yesterday:
-            raise LaunchError(f"{source}: days run from {FIRST_DAYS[source]} to {yesterday} (yesterday, UTC)")
+            raise LaunchError(f"{source} has days from {FIRST_DAYS[source]} to {yesterday} (yesterday, UTC)")
     with _launching() as (instance, definitions):
         from reposignal_pipeline.defs.partitions import week_of
         from reposignal_pipeline.defs.resources import settings
@@ -96,15 +96,15 @@ def load_days(
             _execute(definitions, "build", instance, assets=marts.keys)
             with warehouse.writing(what):
                 totals = warehouse.observed_days("rankings") | warehouse.observed_days("repositories")
-                # days that a killed run left were built now too
+                # this build also included days that a killed run had left
                 changed_from = warehouse.changed_from()
-            # a later day's row depends on earlier ones: every week since the first is renewed; the last one has ended
+            # rows of later days depend on earlier days, so all complete weeks since the first change are rebuilt
             last_week = min(week_of(max(totals, default=dt.date.min)), week_of(yesterday - dt.timedelta(days=6)))
-            # what is built anew from the beginning of time begins with the first reading
+            # a rebuild of all days begins with the first reading
             first_week = max(week_of(changed_from), week_of(min(totals))) if changed_from and totals else None
             if first_week and first_week <= last_week:
                 _execute(definitions, "weekly", instance, (first_week, last_week))
-            else:  # else they wait for the clusters of these weeks: dbt starts once less
+            else:  # otherwise the weekly job builds the verticals after the clusters, which saves a start of dbt
                 _execute(definitions, "build", instance, assets=verticals.keys)
                 _execute(definitions, "publish", instance)
         done.is_published = True
@@ -116,7 +116,7 @@ def load_days(
 
 
 def ready_instance() -> None:
-    """Make Dagster's home, and of a lake its tables, with as many ingest runs at once as are configured."""
+    """Create Dagster's home and the tables of a lake, and set the number of concurrent ingest runs."""
     with _launching():
         from reposignal_pipeline.defs.resources import settings
 
@@ -125,10 +125,10 @@ def ready_instance() -> None:
 
 
 def publish_again() -> None:
-    """Publish the marts as they stand, with their site.
+    """Publish the current marts, with their site.
 
     Raises:
-        LaunchError: if the run failed.
+        LaunchError: the run failed.
     """
     with _launching() as (instance, definitions):
         _execute(definitions, "publish", instance)
@@ -136,7 +136,7 @@ def publish_again() -> None:
 
 @contextmanager
 def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
-    """Yield what a run of this process needs, in a home that is ready for it."""
+    """Prepare the home and yield the Dagster instance and the definitions for runs of this process."""
     settings = load_settings()
     if settings.lake:
         try:
@@ -145,8 +145,8 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
             raise LaunchError(str(error)) from None
     os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
     _log_to(settings.dagster_home / "cli.log")
-    with _told_in_one_line(settings), dg.DagsterInstance.get() as instance:
-        # the definitions are imported here, once the home exists: they place their files in it
+    with _storage_errors_in_one_line(settings), dg.DagsterInstance.get() as instance:
+        # imported only now that the home exists, because the definitions create files in it
         from reposignal_pipeline.definitions import defs
 
         _bury_dead_runs(instance)
@@ -156,10 +156,10 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
 
 
 def _log_to(path: Path) -> None:
-    """Have libraries warn in a file, and what concerns the user on the terminal, in one line each."""
-    # what libraries warn of, such as each attempt to reach the record of runs again, is for the log
+    """Send warnings of libraries to a log file, and notices for the user to the terminal, one line each."""
+    # warnings of libraries, such as each retry to reach the record of runs, are for the log only
     logging.basicConfig(filename=path)
-    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, prints no traceback
+    logging.raiseExceptions = False  # no traceback if the log cannot be written on a full disk
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for handler in notices.handlers[:]:
         notices.removeHandler(handler)
@@ -172,8 +172,8 @@ class _Notices(logging.Handler):
 
 
 @contextmanager
-def _told_in_one_line(settings: Settings) -> Iterator[None]:
-    """Turn the loss of the record of runs, or of a lake's catalog, which holds it as well, into a line."""
+def _storage_errors_in_one_line(settings: Settings) -> Iterator[None]:
+    """Convert errors of the record of runs, or of the lake's catalog that contains it, into a `LaunchError`."""
     from sqlalchemy.exc import SQLAlchemyError
 
     lost: tuple[type[Exception], ...] = (SQLAlchemyError, LakeError)
@@ -185,15 +185,15 @@ def _told_in_one_line(settings: Settings) -> Iterator[None]:
         yield
     except lost as error:
         known = recognised([str(error)], settings.home)
-        # its first line: the others are SQL
+        # only the first line, because the others are SQL
         raise LaunchError(known or f"{one_line(str(error).partition(chr(10))[0])}: {STAYS}") from None
 
 
 def _load_apart(source: str, days: tuple[dt.date, dt.date], config: Mapping[str, Any], workers: int) -> list[str]:
-    """Load parts of a range in processes of their own, each a run; return what is missing all the same.
+    """Load parts of a range in separate processes, each with its own run; return reasons for missing data.
 
     Raises:
-        LaunchError: when all have ended, with the first that failed.
+        LaunchError: a part failed; raised after all parts have ended.
     """
     parts = _parts(*days, workers)
     with (load_settings().dagster_home / "cli.log").open("a") as log:
@@ -226,7 +226,7 @@ def _load_apart(source: str, days: tuple[dt.date, dt.date], config: Mapping[str,
 
 
 def _parts(first: dt.date, last: dt.date, number: int) -> list[tuple[dt.date, dt.date]]:
-    """Return a range of days in so many ranges of about the same length, or fewer."""
+    """Return a range of days as at most `number` ranges of about equal length."""
     total = (last - first).days + 1
     number = min(number, total)
     edges = [first + dt.timedelta(days=total * n // number) for n in range(number + 1)]
@@ -234,7 +234,7 @@ def _parts(first: dt.date, last: dt.date, number: int) -> list[tuple[dt.date, dt
 
 
 def _worker(source: str, first: str, last: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the load of a part of a range went, as the process that asked reads it."""
+    """Load a part of a range; return the result for the parent process, as JSON data."""
     try:
         with _launching() as (instance, definitions):
             loading = _execute(
@@ -251,15 +251,15 @@ def _worker(source: str, first: str, last: str, config: Mapping[str, Any]) -> di
 
 
 def troubled_runs(settings: Settings) -> list[str]:
-    """Return the runs that failed or broke off since the last one that published, each in words, the newest first.
+    """Return a message for each run that failed or was interrupted since the last release, newest first.
 
     Raises:
-        LaunchError: if the record of runs cannot be read.
+        LaunchError: the record of runs cannot be read.
     """
     troubled = []
     _log_to(settings.dagster_home / "cli.log")
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
-    with _told_in_one_line(settings), dg.DagsterInstance.get() as instance:
+    with _storage_errors_in_one_line(settings), dg.DagsterInstance.get() as instance:
         for record in instance.get_run_records(limit=RUNS_LOOKED_AT):
             run = record.dagster_run
             if run.status == dg.DagsterRunStatus.SUCCESS and run.job_name in PUBLISHING:
@@ -270,12 +270,12 @@ def troubled_runs(settings: Settings) -> list[str]:
                 causes = _causes([entry.dagster_event for entry in logs if entry.dagster_event])
                 troubled.append(f"{words} failed{': ' if causes else ''}{one_line(causes[-1] if causes else '', 200)}")
             elif run.status == dg.DagsterRunStatus.CANCELED or _is_dead(run):
-                troubled.append(f"{words} broke off")
+                troubled.append(f"{words} was interrupted")
     return troubled
 
 
 def _in_order(loads: Mapping[str, tuple[dt.date, dt.date]]) -> Iterator[tuple[str, tuple[dt.date, dt.date]]]:
-    """Yield loads as they build on one another: rankings put repositories forward, totals tell whose history moved."""
+    """Yield loads in order of dependency: rankings propose repositories, totals show whose history has changed."""
     for source in ("rankings", "repositories", "star_history", "gh_archive"):
         if source in loads:
             yield source, loads[source]
@@ -292,7 +292,7 @@ def _incomplete(loading: dg.ExecuteInProcessResult) -> list[str]:
 
 
 def _in_words(loading: dg.ExecuteInProcessResult, source: str) -> str:
-    """Return what an ingest asset says of its load."""
+    """Return the summary of a load from the metadata of its ingest asset."""
     for event in reversed(loading.all_events):
         if event.is_step_materialization and event.asset_key == dg.AssetKey(source):
             metadata = event.step_materialization_data.materialization.metadata
@@ -301,7 +301,7 @@ def _in_words(loading: dg.ExecuteInProcessResult, source: str) -> str:
 
 
 class _Stderr:
-    """Standard error, without what Dagster writes there about its own record of runs: the log gets that."""
+    """Standard error without Dagster's messages about its record of runs, which go to the log."""
 
     OF_THE_RECORD = ("Exception while storing event batch", "Falling back to storing multiple single-event")
 
@@ -311,7 +311,7 @@ class _Stderr:
     def write(self, text: str) -> int:
         if not text.startswith(self.OF_THE_RECORD):
             return self._shown.write(text)
-        with suppress(OSError):  # a full disk is why it writes
+        with suppress(OSError):  # the disk may be full, which is also why Dagster writes the message
             self._log.write(text)
         return len(text)
 
@@ -332,12 +332,12 @@ def _execute(
     config: dict[str, Any] | None = None,
     assets: Iterable[dg.AssetKey] | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Return the result of a run, over a range of partitions if there is one.
+    """Execute a run, for a range of partitions if given, and return its result.
 
     Raises:
-        LaunchError: with the cause in one line, if the run fails.
+        LaunchError: the run failed; the message gives the cause in one line.
     """
-    # who typed the command sees the error, and types it again
+    # no retries: the user sees the error and can run the command again
     tags = {"dagster/max_retries": "0", PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"}
     first, last = partitions or (None, None)
     if first != last:
@@ -345,7 +345,7 @@ def _execute(
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     settings = load_settings()
     progress.begin(f"start of {job}", stays=False)
-    with _log(settings) as log, redirect_stdout(log), _quiet_stderr(log):  # what dbt prints
+    with _log(settings) as log, redirect_stdout(log), _quiet_stderr(log):  # dbt's output goes to the log
         run_id = str(uuid4())
         instance.add_event_listener(run_id, _show_step)
         result = definitions.resolve_job_def(job).execute_in_process(
@@ -365,7 +365,7 @@ def _execute(
 
 
 def _show_step(entry: dg.EventLogEntry) -> None:
-    """Show in the terminal which step begins or ends."""
+    """Update the progress bars when a step begins or ends."""
     event = entry.dagster_event
     if event and event.is_step_start and event.step_key:
         progress.begin(event.step_key)
@@ -375,7 +375,7 @@ def _show_step(entry: dg.EventLogEntry) -> None:
 
 @contextmanager
 def _log(settings: Settings) -> Iterator[TextIO]:
-    """Yield the log of commands. That its last lines find no space on a full disk is no error of its own."""
+    """Yield the log of commands; an error while closing it on a full disk is ignored."""
     log = (settings.dagster_home / "cli.log").open("a")
     try:
         yield log
@@ -385,7 +385,7 @@ def _log(settings: Settings) -> Iterator[TextIO]:
 
 
 def _causes(events: Iterable[dg.DagsterEvent]) -> list[str]:
-    """Return the messages of the first step that failed, the innermost last; the log gets its stack."""
+    """Return the messages of the first failed step, the innermost last, and log its traceback."""
     for event in events:
         if event.is_step_failure:
             data = event.step_failure_data
@@ -402,14 +402,14 @@ def _causes(events: Iterable[dg.DagsterEvent]) -> list[str]:
 
 
 def _bury_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Mark as failed the runs whose process is gone: nobody else would, where no daemon watches."""
+    """Mark runs whose process is gone as failed, because there may be no daemon that does it."""
     for run in instance.get_runs(limit=RUNS_LOOKED_AT):
         if _is_dead(run):
             instance.report_run_failed(run, f"process {run.tags[PROCESS_TAG].rpartition(':')[2]} is gone")
 
 
 def _is_dead(run: dg.DagsterRun) -> bool:
-    """Return whether a run that has not ended is of a process of this machine that is gone."""
+    """Return whether a run is unfinished and its process on this machine is gone."""
     where, _, process = run.tags.get(PROCESS_TAG, "").rpartition(":")
     return run.status not in ENDED and where == socket.gethostname() and not _is_alive(int(process))
 
@@ -426,5 +426,5 @@ def _is_alive(process: int) -> bool:
 
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever else is printed belongs to the log
+    os.dup2(2, 1)  # all other output goes to the log
     print(json.dumps(_worker(*json.loads(sys.argv[1]))), file=answers, flush=True)

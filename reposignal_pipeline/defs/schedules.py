@@ -1,4 +1,4 @@
-"""Jobs and their schedules; schedules run on their own only against live upstreams."""
+"""Jobs and their schedules; schedules run by default only against live upstreams."""
 
 import datetime as dt
 
@@ -35,7 +35,7 @@ daily = dg.define_asset_job(
     "daily",
     selection=_ingest | _marts | _published,
     partitions_def=days,
-    description="One day, end to end: every source that is configured, marts, published copy.",
+    description="One day, end to end: all configured sources, marts, published copy.",
 )
 weekly = dg.define_asset_job(
     "weekly",
@@ -43,32 +43,30 @@ weekly = dg.define_asset_job(
     | _verticals
     | _published,
     partitions_def=weeks,
-    description="A week, or a range of weeks: trends, clusters, forecasts and grades, the article, published copy.",
+    description="One week or a range of weeks: trends, clusters, forecasts and grades, article, published copy.",
 )
 refit = dg.define_asset_job(
-    "refit", selection=dg.AssetSelection.assets(forecast_model), description="A forecast model of the past up to here."
+    "refit", selection=dg.AssetSelection.assets(forecast_model), description="A forecast model fitted on all past days."
 )
-# A run over a range logs every asset once a partition, so a range of days is loaded apart from what has no partitions.
+# A run for a range logs every asset once per partition, so a range is loaded separately from unpartitioned assets.
 ingest = dg.define_asset_job(
-    "ingest", selection=_any_ingest, partitions_def=days, description="A range of days from upstream, of any source."
+    "ingest", selection=_any_ingest, partitions_def=days, description="A range of days of any source from upstream."
 )
-build = dg.define_asset_job("build", selection=_marts, description="Marts of every load that they do not show yet.")
-publish = dg.define_asset_job(
-    "publish", selection=_published, description="The published copy of the marts as they stand."
-)
+build = dg.define_asset_job("build", selection=_marts, description="Marts with all loads that they do not contain yet.")
+publish = dg.define_asset_job("publish", selection=_published, description="The published copy of the current marts.")
 
 _status = dg.DefaultScheduleStatus.STOPPED if settings.profile.is_sample else dg.DefaultScheduleStatus.RUNNING
 
 DAILY_HOUR = max(6, STAR_DAYS.hours_until_known(2026))
-"""UTC. By 06:00 the ranking file is out, and by this hour GitHub's own day is known, in summer and in winter. The hour
-is the same all year, so that 24 hours lie between two totals."""
+"""UTC hour of the daily job. By 06:00 the ranking file is published, and by this hour GitHub's day is final, in summer
+and in winter. The hour is the same all year, so that totals are 24 hours apart."""
 
 daily_schedule = dg.build_schedule_from_partitioned_job(
     daily,
     hour_of_day=DAILY_HOUR,
     minute_of_hour=0,
     default_status=_status,
-    description="Yesterday, when its file is out and GitHub's day of stars has ended.",
+    description="Yesterday, after its file is published and GitHub's star day has ended.",
 )
 
 
@@ -77,10 +75,10 @@ daily_schedule = dg.build_schedule_from_partitioned_job(
     cron_schedule=f"0 {DAILY_HOUR + 3}-21/3 * * *",
     execution_timezone="UTC",
     default_status=_status,
-    description="Yesterday once more where a spent quota or an outage cut it short: its totals cannot be read later.",
+    description="Yesterday again if a spent quota or an outage interrupted it: its totals cannot be read later.",
 )
 def catch_up_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Ask for yesterday again if the published copy says that something was not reached."""
+    """Request yesterday again if the published copy shows that something was not reached."""
     day = context.scheduled_execution_time.date() - dt.timedelta(days=1)
     try:
         missing = unreached(settings, day)
@@ -104,5 +102,5 @@ refit_schedule = dg.ScheduleDefinition(
     cron_schedule=f"0 {DAILY_HOUR + 1} 2 * *",
     execution_timezone="UTC",
     default_status=_status,
-    description="Every month, once its first day is built.",
+    description="Every month, after its first day is built.",
 )

@@ -1,4 +1,4 @@
-"""Daily marts into weekly trend tables, a week a partition, with pandas."""
+"""Builds the weekly trend tables from the daily marts with pandas; each week is a partition."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ from reposignal_pipeline.defs.partitions import DAYS_OF_WEEK, OWNERS, WRITER_POO
 from reposignal_pipeline.warehouse import Warehouse, replace_weeks, row_counts
 
 WEEKS_AT_ONCE = 52
-"""Bounds memory: a year of closings of 4,000 repositories is about 100 MB."""
+"""limits memory: a year of closings of 4,000 repositories takes about 100 MB"""
 
-# The last reading of each repository in each week; a week ends on Sunday. The flags are those of the days that
+# The last reading of each repository in each week, which ends on Sunday. The flags are those of the days that
 # velocity_7d spans.
 CLOSINGS = f"""
     with
@@ -82,7 +82,7 @@ CLOSINGS = f"""
     specs=[
         dg.AssetSpec(
             table.name,
-            # the days themselves too: marts have no partitions, so only they tell a backfill which weeks it touches
+            # the rankings too: marts have no partitions, so only daily assets tell a backfill which weeks it affects
             deps=[dg.AssetDep("fct_repo_signal_day"), dg.AssetDep(RANKINGS, partition_mapping=DAYS_OF_WEEK)],
             description=table.comment,
             group_name="trends",
@@ -100,7 +100,7 @@ CLOSINGS = f"""
 def weekly_trends(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """Replace the weeks of this run, a year at a time."""
+    """Rebuild the weeks of this run, one year at a time."""
     keys = context.partition_key_range
     first, last = dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
     rows = {REPO_TRENDS.name: 0, LANGUAGE_TRENDS.name: 0}
@@ -124,7 +124,7 @@ def weekly_trends(
 def _weeks(
     connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date
 ) -> Iterator[tuple[WeeklyTable, pd.DataFrame]]:
-    """Yield both tables' rows for the weeks from `first` to `last`, ranked against the week before them."""
+    """Yield (table, rows) for the weeks from `first` to `last`; rank changes use the week before them."""
     before = first - dt.timedelta(weeks=1)
     closings = connection.execute(CLOSINGS, {"first": before, "last": last + dt.timedelta(days=6)}).df()
     closings["language"] = closings["language"].replace("", None)

@@ -1,7 +1,7 @@
-"""Raw tables into marts: one dbt invocation for all the days that the marts do not show yet.
+"""Builds the marts from raw tables with one dbt invocation for all days that the marts do not contain yet.
 
-Languages over verticals are a second one: they read the weekly clusters, which are made of the first one's marts.
-Both run in the process of their run.
+A second invocation builds languages over verticals, which read the weekly clusters, which read the marts of the first.
+Both execute inside the process of the Dagster run.
 """
 
 import datetime as dt
@@ -38,31 +38,31 @@ LOADS = {
     "gh_archive": GH_ARCHIVE,
 }
 RAW_SNAPSHOT = "REPOSIGNAL_RAW_SNAPSHOT"
-"""of a lake: the raw tables that dbt reads, whoever loads meanwhile"""
+"""lake only: environment variable with the snapshot of the raw tables that dbt reads, unaffected by concurrent loads"""
 CLUSTER_SOURCE = "clusters"
-"""of dbt: weekly tables, which have their own names as asset keys"""
+"""dbt source of the weekly cluster tables, whose asset keys are the table names"""
 VERTICALS = f"source:{CLUSTER_SOURCE}+"
 MOST_OF_DBT = 260
-"""characters of what dbt says, so that its log's name has room in the same line"""
+"""maximum characters of a dbt message, so that the path of its log fits into the same line"""
 RESULTS = ("LogModelResult", "LogSeedResult", "LogTestResult")
-"""of dbt: the events that tell how a node ended"""
+"""dbt events with the result of a node"""
 LAYER_GROUPS = {"staging": "staging", "intermediate": "intermediate", "marts": "marts"}
 
 
 class BuildConfig(dg.Config):
-    """What to rebuild besides the days that were loaded."""
+    """What to rebuild in addition to the loaded days."""
 
     rebuild_from: str | None = None
-    """Rebuild from this day (YYYY-MM-DD) on, as after a change of a formula."""
+    """Rebuild from this day (YYYY-MM-DD) on, for example after a change of a formula."""
     full_refresh: bool = False
-    """Drop and rebuild every table, as after a change of columns."""
+    """Drop and rebuild every table, for example after a change of columns."""
 
 
 class _Translator(DagsterDbtTranslator):
-    """Names assets as dbt does.
+    """Names assets like their dbt nodes.
 
     Args:
-        group: of all of them; None is that of their layer.
+        group: group of all assets; None for the group of their layer.
     """
 
     def __init__(self, group: str | None = None) -> None:
@@ -73,7 +73,7 @@ class _Translator(DagsterDbtTranslator):
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
-        # seeds wait for the loads too, so that a backfill builds all of dbt in one run
+        # seeds depend on the loads too, so that a backfill builds the whole dbt project in one run
         return spec.merge_attributes(deps=list(LOADS.values())) if unique_id.startswith("seed.") else spec
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
@@ -97,7 +97,7 @@ _translator = _Translator()
 
 
 def dbt_build_args(rebuild: Rebuild | None, *, full_refresh: bool = False) -> list[str]:
-    """Return the arguments of the dbt build of what loads have changed; all there is if None."""
+    """Return the arguments of the dbt build for the changes in `rebuild`; of everything if it is None."""
     arguments = ["build", "--exclude-resource-type", "unit_test"]
     if rebuild and not full_refresh:
         variables = {
@@ -112,7 +112,7 @@ def dbt_build_args(rebuild: Rebuild | None, *, full_refresh: bool = False) -> li
 
 
 def vertical_build_args(days: DayRange) -> list[str]:
-    """Return the arguments of the dbt build of languages over verticals; of all there is from the first day ever on."""
+    """Return the arguments of the dbt build of languages over verticals; a full refresh if `first` is `date.min`."""
     arguments = ["build", "--exclude-resource-type", "unit_test"]
     if days.first == dt.date.min:
         return [*arguments, "--full-refresh"]
@@ -131,11 +131,11 @@ def vertical_build_args(days: DayRange) -> list[str]:
 def marts(
     context: dg.AssetExecutionContext, config: BuildConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[Any]:
-    """Rebuild the window of days that loads have changed, with the data tests of just those days."""
+    """Rebuild the days that loads have changed, with the data tests for these days."""
     with warehouse.rewriting(f"run {context.run_id}: marts", context.log):
         columns = columns_of_relations(json.loads(dbt_project.manifest_path.read_bytes()))
         if changed := warehouse.relations_with_other_columns(columns):
-            context.log.info("all days are rebuilt: columns changed of %s", ", ".join(changed))
+            context.log.info("all days are rebuilt, because columns changed in %s", ", ".join(changed))
         full_refresh = config.full_refresh or bool(changed)
         since = dt.date.min if full_refresh else config.rebuild_from and dt.date.fromisoformat(config.rebuild_from)
         rebuild = warehouse.begin_build(since=since or None)
@@ -144,7 +144,7 @@ def marts(
             os.environ[RAW_SNAPSHOT] = str(rebuild.raw_snapshot)
         events = _built(context, dbt_build_args(rebuild, full_refresh=full_refresh))
         if not context.is_subset:
-            # a part of the models leaves new loads half built: they stay unpublished until all models are built
+            # a subset of the models leaves new loads incomplete: they are not published until all models are built
             warehouse.end_build(columns)
         with warehouse.connected() as connection:
             rows = row_counts(connection, {key.path[-1] for key in context.selected_asset_keys})
@@ -154,21 +154,21 @@ def marts(
 @dbt_assets(
     manifest=dbt_project.manifest_path,
     project=dbt_project,
-    # a group of their own: drawn with their layers, staging would come after marts
+    # a separate group: in the groups of their layers, the UI would draw staging after marts
     dagster_dbt_translator=_Translator("verticals"),
     name="verticals",
     select=VERTICALS,
     pool=WRITER_POOL,
 )
 def verticals(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[Any]:
-    """Tell languages over verticals of the days whose repositories or clusters changed."""
+    """Rebuild languages over verticals for the days whose repositories or clusters changed."""
     with warehouse.rewriting(f"run {context.run_id}: verticals", context.log):
         days = warehouse.begin_verticals()
         if not days:
             warehouse.end_verticals()
             chosen = context.selected_asset_keys
             upstream = {key: context.assets_def.asset_deps[key] & chosen for key in sorted(chosen)}
-            for key in TopologicalSorter(upstream).static_order():  # Dagster takes them in no other order
+            for key in TopologicalSorter(upstream).static_order():  # Dagster requires this order
                 yield dg.MaterializeResult(asset_key=key, metadata={"rebuilt": "nothing: no day of it is built yet"})
             return
         context.log.info("rebuilding %s", days)
@@ -181,10 +181,10 @@ def verticals(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[War
 
 
 def _built(context: dg.AssetExecutionContext, arguments: list[str]) -> list[Any]:
-    """Build what the context selects, and return Dagster's events of it.
+    """Build the models that the context selects, and return their Dagster events.
 
     Raises:
-        dg.Failure: with the cause first, if a model or a data test fails.
+        dg.Failure: a model or a data test failed; the message begins with the cause.
     """
     selection, indirect_selection = get_subset_selection_for_context(
         context,
@@ -208,7 +208,7 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str]) -> list[Any]
     said = ""
     try:
         result = dbt_program.invoke(
-            # the manifest is that of the parsed project already: writing it and the graph costs half a second a build
+            # the manifest of the parsed project already exists; writing it and the graph takes half a second per build
             [*arguments, *selection, "--no-write-json"],
             project_dir=dbt_project.project_dir,
             target_path=dbt_project.target_path,
@@ -241,19 +241,19 @@ def _manifest() -> Mapping[str, Any]:
 
 
 def failed_nodes(results: list[dict[str, Any]]) -> str | None:
-    """Return what failed first in a dbt build, the cause before the node, as its results have it."""
+    """Return the first failure of a dbt build, the cause before the node; None if all nodes succeeded."""
     failed = [result for result in results if result["status"] in ("error", "fail", "runtime error")]
     if not failed:
         return None
     node, said = failed[0]["unique_id"].split(".")[2], (failed[0]["message"] or failed[0]["status"]).strip()
     head, _, cause = said.partition("\n")
-    # "Runtime Error in model NAME (FILE)" stands on a line of its own before what DuckDB says
+    # the line "Runtime Error in model NAME (FILE)" precedes DuckDB's message
     cause = one_line(cause if cause.strip() and re.match(r"\w+ Error in ", head) else said, MOST_OF_DBT - 60)
     return f"{cause} (in {node}{f', and {len(failed) - 1} more failed' if len(failed) > 1 else ''})"
 
 
 def _counted(context: dg.AssetExecutionContext, events: list[Any], rows: Mapping[str, int]) -> Iterator[Any]:
-    """Yield the events of a build, each table's with its number of rows."""
+    """Yield the events of a build, with the number of rows of each table."""
     for event in events:
         if isinstance(event, dg.Output) and (
             count := rows.get(context.asset_key_for_output(event.output_name).path[-1])

@@ -243,5 +243,5 @@ def test_impossible_arguments_are_reported_in_one_line(empty: Home, tmp_path: Pa
     assert "no file for any hour of 30 days" in wrong.stderr
     assert "secret" not in wrong.stderr
     assert_one_line(early.stderr)
-    assert "gh_archive: days run from 2011-02-12" in early.stderr
+    assert "gh_archive has days from 2011-02-12" in early.stderr
     assert not home.published.exists()

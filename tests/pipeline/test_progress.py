@@ -79,5 +79,5 @@ def test_an_aborted_run_is_reported_in_the_terminal(whole: Home, tmp_path: Path)
     home.rankings_url = "http://127.0.0.1:1"
     ran, shown = in_terminal(home, "run", "--day", "2024-03-14")
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert re.search(r"^rankings: broke off", shown, re.MULTILINE)
+    assert re.search(r"^rankings: interrupted", shown, re.MULTILINE)
     assert re.search(r"^reposignal: .*127\.0\.0\.1:1", shown, re.MULTILINE)
