@@ -1,1 +1,1 @@
-"""Measurements behind BENCHMARKS.md: whole processes on recorded data, each beside a floor of the same run."""
+"""Measurements for BENCHMARKS.md: whole processes on recorded data, each compared with a floor of the same run."""

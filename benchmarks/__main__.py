@@ -1,6 +1,7 @@
-"""`python -m benchmarks`: backfill, one more day, and the questions, on the recordings behind REPOSIGNAL_REAL_DATA.
+"""`python -m benchmarks`: a backfill, one more day, and the queries of docs/questions.md, on recorded data.
 
-Prints a table for BENCHMARKS.md. Takes about half an hour and 12 GB of disk below the temporary folder.
+REPOSIGNAL_REAL_DATA names the recordings. Prints a table for BENCHMARKS.md. Takes about half an hour and 12 GB of disk
+below the temporary folder.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ QUESTIONS = Path(__file__).parent.parent / "docs" / "questions.md"
 
 @dataclass
 class Cost:
-    """What a whole process took: wall and CPU seconds with its children, largest resident set of one process in MB."""
+    """Cost of a process with its children: wall and CPU seconds, and the largest resident set of one process in MB."""
 
     wall: float
     cpu: float
@@ -45,12 +46,12 @@ class Cost:
 
 
 def run(home: Path, *arguments: str, **environment: str) -> Cost:
-    """Return the cost of one `reposignal` command that succeeds."""
+    """Return the cost of one `reposignal` command; exit if it fails."""
     return measured([str(REPOSIGNAL), *arguments], REPOSIGNAL_HOME=str(home), REPOSIGNAL_PROFILE="local", **environment)
 
 
 def measured(command: list[str], **environment: str) -> Cost:
-    """Return the cost of a command and its children, as the system accounts for them."""
+    """Return the cost of a command and its children, from the accounting of the system; exit if it fails."""
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     script = "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); " + (
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)"
@@ -70,7 +71,7 @@ def measured(command: list[str], **environment: str) -> Cost:
 
 
 def write_upstream(recordings: Path, folder: Path) -> int:
-    """Write every recorded day in the upstream's own format; return the number of files."""
+    """Write every recorded day in the format of the upstream; return the number of files."""
     files = 0
     with duckdb.connect() as connection:
         for year in sorted(recordings.glob("rankings/rankings-*.parquet")):
@@ -89,7 +90,7 @@ def write_upstream(recordings: Path, folder: Path) -> int:
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Serve a folder on a free port of the loopback."""
+    """Serve a folder on a free port of the loopback interface; yield its URL."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -104,7 +105,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def size_mb(path: Path) -> float:
-    """Return the size of a file or of all files below a folder, MB."""
+    """Return the size of a file, or of all files below a folder, in MB."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files) / 1e6
 
@@ -115,7 +116,7 @@ def questions() -> list[str]:
 
 
 def one_more_day(home: Path, url: str, runs: int) -> Cost:
-    """Return the median cost of the last day on top of a home's history; each run on a fresh copy."""
+    """Return the median cost of loading the last day into a home; each run uses a fresh copy."""
     costs = []
     for number in range(runs):
         copy = home.with_name(f"{home.name}-{number}")
@@ -132,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
-        "--keep", type=Path, help="folder for the homes, kept; one that is filled already is used again"
+        "--keep", type=Path, help="folder for the homes, which is kept; homes that are already filled are reused"
     )
     options = parser.parse_args()
     if not (recordings := os.environ.get("REPOSIGNAL_REAL_DATA")):

@@ -1,10 +1,8 @@
-"""`python -m benchmarks.backtest`: what score, forecasts and breakout calls would have been worth on recorded rankings.
+"""`python -m benchmarks.backtest`: evaluates score, forecasts and breakout calls on recorded rankings.
 
-Loads the recordings behind REPOSIGNAL_REAL_DATA into a home of its own as the pipeline loads them, walks through them
-week by week, prints what it finds and writes it to docs/backtest.md with its plots.
-
-Here: the questions to the past, and the simpler rules beside each answer. Not here: the forecasts' own walk
-(`analysis.forecast`), what anything costs (`__main__`).
+Loads the recordings of REPOSIGNAL_REAL_DATA into a separate home with the pipeline, evaluates them week by week against
+simpler rules, prints the results and writes them to docs/backtest.md with its plots. The walk-forward of the forecasts
+is in `analysis.forecast`.
 """
 
 from __future__ import annotations
@@ -35,18 +33,18 @@ if TYPE_CHECKING:
 Cell = str | int | float | None
 
 TEST_FROM, TEST_TO = dt.date(2024, 7, 1), dt.date(2025, 6, 30)
-"""Methods were chosen on what had ended before the first; the year up to the second was looked at last."""
+"""The test year. Methods were chosen on outcomes that had ended before its first day; it was evaluated last."""
 BEFORE, TEST = "before 2024-07", "test year"
 FORECASTS_FROM = dt.date(2023, 7, 1)
-"""A quarter's models take half a minute: the year before the test year stands for the past."""
+"""Only the year before the test year represents the past, because the models of a quarter take half a minute."""
 DOCS = PROJECT_ROOT / "docs"
 
 PLACES = 50
 HORIZON_DAYS = 42
 LEAST_ELIGIBLE = 500
-"""Mondays with fewer are left out: 50 of them would be no choice."""
+"""Mondays with fewer repositories are left out, because choosing 50 of them would be too easy."""
 BLOCK = HORIZON_DAYS // 7
-"""Mondays drawn together: outcomes of Mondays less than six weeks apart overlap"""
+"""Mondays drawn as one block, because outcomes of Mondays less than six weeks apart overlap"""
 DRAWS = 5_000
 
 FITTED_ON = (
@@ -54,9 +52,9 @@ FITTED_ON = (
     "growth_year", "fork_growth_28d", "dispersion", "expected_change", "surprise", "persistence",
 )  # fmt: skip
 LEAST_MONDAYS = 40
-"""of a past to fit a ranking on"""
+"""least number of past Mondays for fitting a ranking"""
 OTHERS_KEPT = 0.2
-"""of the repositories that did not lead, in a fit: a random fifth ranks as well and is four times as quick"""
+"""share of the repositories that did not lead in a fit: a random fifth ranks as well and is four times as fast"""
 
 SINGLE_NUMBERS = {
     "growth_a_day": "relative growth, 1 day",
@@ -66,7 +64,7 @@ SINGLE_NUMBERS = {
     "velocity_a_month": "stars a day, 28 days",
     "stars_total": "star total",
 }
-"""the rules of the method's notes"""
+"""single-number rules for comparison"""
 RANKINGS = {
     "signal_score": "**signal score**",
     **SINGLE_NUMBERS,
@@ -85,10 +83,10 @@ CALLS_BY = {
     "among the 50 best scores": "signal_rank <= 50",
     "any repository, first of a month": "is_breakout is not null and day = date_trunc('month', day)",
 }
-"""rule -> the days it flags; the last is chance"""
+"""rule -> condition for the days it flags; the last rule represents chance"""
 IN_TRENDING = [rule for rule in CALLS_BY if "10 times" not in rule]
 NEAR_DAYS, FAR_DAYS = 14, 60
-"""around a call, in which Trending is looked at"""
+"""days around a call in which Trending lists are searched"""
 
 MONDAYS = f"""
     select
@@ -115,8 +113,8 @@ MONDAYS = f"""
 _FLAGS = "\nunion all\n".join(
     f"select '{rule}' as rule, day, repo_key from days where {condition}" for rule, condition in CALLS_BY.items()
 )
-# A call: a day that a rule flags after fourteen without one. What is usual: the 28 days up to three days before, so
-# that a burst seen on two of three days is not in it. What came: the fortnight after, the day of the call left out.
+# A call is a day that a rule flags after fourteen days without one. The usual pace is that of the 28 days up to three
+# days before, so that it excludes a burst on two of three days. The outcome is the fortnight after the day of the call.
 CALLS = f"""
     with
 
@@ -237,7 +235,7 @@ CALLS = f"""
                 when measured.usual is null then 'not_read_before'
                 when measured.after is null then 'not_read_after'
             end as unknown,
-            -- one star in 28 days at least, so that a share is told of repositories that stood still
+            -- at least one star in 28 days, so that repositories without growth have a ratio too
             case when unknown is null then measured.after / greatest(measured.usual, 1 / 28) end as ratio,
             min(seen.seen_on) as seen_far,
             min(seen.seen_on) filter (where seen.is_overall) as seen_far_overall,
@@ -258,15 +256,15 @@ CALLS = f"""
 
 
 def main() -> None:
-    """Load what is missing, ask, print and write."""
+    """Load missing days, evaluate them, and print and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backtest")
-    parser.add_argument("--home", type=Path, default=PROJECT_ROOT / "data" / "backtest", help="kept, and used again")
-    parser.add_argument("--marts", type=Path, help="a published file to judge instead; nothing is loaded")
+    parser.add_argument("--home", type=Path, default=PROJECT_ROOT / "data" / "backtest", help="kept and reused")
+    parser.add_argument("--marts", type=Path, help="evaluate this published file instead; nothing is loaded")
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder for backtest.md and its plots")
     options = parser.parse_args()
     recordings = Path(os.environ.get("REPOSIGNAL_REAL_DATA", ""))
     if not os.environ.get("REPOSIGNAL_REAL_DATA") or not (recordings / "rankings").is_dir():
-        sys.exit("REPOSIGNAL_REAL_DATA names no folder of recordings: nothing to judge by")
+        sys.exit("REPOSIGNAL_REAL_DATA is not a folder of recordings: there is nothing to evaluate")
     marts = options.marts or load(recordings, options.home)
     pages = []
     for section in (head_pages, ranking_pages, forecast_pages, call_pages):
@@ -280,7 +278,7 @@ def main() -> None:
 
 @contextmanager
 def opened(marts: Path, recordings: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a published file as the default database, with the recorded lists of Trending as `trending`."""
+    """Yield a connection to a published file as default database, with the recorded Trending lists as `trending`."""
     with tempfile.TemporaryDirectory(prefix="reposignal-backtest-") as spill, duckdb.connect() as connection:
         connection.execute("set memory_limit = '2GB'")
         connection.execute("set temp_directory = $1", [spill])
@@ -292,22 +290,22 @@ def opened(marts: Path, recordings: Path) -> Iterator[duckdb.DuckDBPyConnection]
 
 
 def head_pages(connection: duckdb.DuckDBPyConnection, _: Path) -> list[str]:
-    """Return what holds for all sections, with the days of the test year that were not recorded."""
+    """Return the introduction, with the number of recorded days of the test year."""
     days = connection.execute("select distinct day from fct_repo_day").df()["day"]
-    told = HEAD.format(
+    head = HEAD.format(
         days=len(days),
         first=days.min().date(),
         last=days.max().date(),
         test=f"{TEST_FROM} to {TEST_TO}",
         test_days=in_period(days, TEST, 0).sum(),
     )
-    return [told]
+    return [head]
 
 
 def load(recordings: Path, home: Path) -> Path:
-    """Return the published file of a home that holds every recorded day; what is there already is not loaded again.
+    """Load all recorded days that a home lacks, and return its published file.
 
-    The command runs in any case: it rebuilds the marts if their columns changed since.
+    The command runs even if no day is missing, because it rebuilds the marts if their columns have changed.
     """
     published = home / "published" / "reposignal.duckdb"
     with duckdb.connect() as connection:
@@ -315,10 +313,10 @@ def load(recordings: Path, home: Path) -> Path:
             "select distinct snapshot_date from read_parquet($1)", [str(recordings / "rankings" / "rankings-*.parquet")]
         ).fetchall()
     first, last = min(recorded)[0], max(recorded)[0]
-    missing = set(recorded) - _standing(home)
+    missing = set(recorded) - _published_days(home)
     with tempfile.TemporaryDirectory(prefix="reposignal-backtest-") as upstream:
         if missing:
-            print("writing the recordings as the upstream published them", file=sys.stderr)
+            print("writing the recordings in the format of the upstream", file=sys.stderr)
             write_upstream(recordings, Path(upstream))
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("REPOSIGNAL_", "GITHUB_TOKEN"))
@@ -326,11 +324,11 @@ def load(recordings: Path, home: Path) -> Path:
         command = [str(REPOSIGNAL), "backfill", "rankings", "--from", str(first), "--to", str(last)]
         ours = {"REPOSIGNAL_HOME": str(home), "REPOSIGNAL_PROFILE": "local", "REPOSIGNAL_RANKINGS_URL": upstream}
         if subprocess.run(command, env=kept | ours, check=False).returncode:
-            sys.exit(f"{' '.join(command)} failed: the same command goes on from there")
+            sys.exit(f"{' '.join(command)} failed: run the same command again to continue")
     return published
 
 
-def _standing(home: Path) -> set[tuple[dt.date]]:
+def _published_days(home: Path) -> set[tuple[dt.date]]:
     """Return the days that a home has published."""
     published = home / "published" / "reposignal.duckdb"
     if not published.exists():
@@ -343,20 +341,20 @@ def _standing(home: Path) -> set[tuple[dt.date]]:
 
 
 def leaders(frame: pd.DataFrame) -> pd.Series:
-    """Return whether a row's log growth ahead is among its Monday's largest."""
+    """Return whether the future log growth of each row is among the largest of its Monday."""
     places = frame.groupby("day")["log_growth_ahead"].rank(ascending=False, method="first")
     return places <= PLACES
 
 
 def precision(frame: pd.DataFrame, by: str) -> pd.Series:
-    """Return the share of leaders among the first places of each Monday, by a column; what is unknown comes last."""
+    """Return the share of leaders among the top places of each Monday by a column; unknown values rank last."""
     places = frame.groupby("day")[by].rank(ascending=False, method="first", na_option="bottom")
     chosen = frame[places <= PLACES]
     return chosen.groupby("day")["is_leader"].sum() / PLACES
 
 
 def fitted_ranking(frame: pd.DataFrame) -> pd.Series:
-    """Return the probability to lead, by a model of each quarter's past; NaN where that was too short."""
+    """Return the probability to lead from a model fitted before each quarter; NaN if its history is too short."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     values = frame[list(FITTED_ON)].to_numpy(float)
@@ -364,7 +362,7 @@ def fitted_ranking(frame: pd.DataFrame) -> pd.Series:
     day = frame["day"].to_numpy("datetime64[D]")
     kept = leads | (np.random.default_rng(0).random(len(frame)) < OTHERS_KEPT)
     quarters = np.array([quarter_of(found) for found in frame["day"].dt.date.unique()], dtype="datetime64[D]")
-    told = np.full(len(frame), np.nan)
+    probability = np.full(len(frame), np.nan)
     quarter_of_row = quarters[np.searchsorted(np.unique(day), day)]
     for quarter in np.unique(quarters):
         past = day + np.timedelta64(HORIZON_DAYS, "D") < quarter
@@ -373,12 +371,12 @@ def fitted_ranking(frame: pd.DataFrame) -> pd.Series:
         model = HistGradientBoostingClassifier(learning_rate=0.05, max_iter=200, l2_regularization=1.0, random_state=0)
         model.fit(values[past & kept], leads[past & kept])
         asked = quarter_of_row == quarter
-        told[asked] = model.predict_proba(values[asked])[:, 1]
-    return pd.Series(told, index=frame.index)
+        probability[asked] = model.predict_proba(values[asked])[:, 1]
+    return pd.Series(probability, index=frame.index)
 
 
 def interval(differences: pd.Series) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over Mondays, by drawing blocks of neighbouring ones with return."""
+    """Return the 95 % interval of a mean over Mondays, from blocks of neighbouring Mondays drawn with replacement."""
     values = differences.to_numpy(float)
     random = np.random.default_rng(0)
     starts = random.integers(0, len(values), (DRAWS, -(-len(values) // BLOCK)))
@@ -388,7 +386,7 @@ def interval(differences: pd.Series) -> tuple[float, float]:
 
 
 def in_period(day: pd.Series | pd.Index, period: str, horizon_days: int) -> np.ndarray:
-    """Return which days belong to a period: before, their outcome had to be known by its end too."""
+    """Return which days belong to a period; before the test year, only days whose outcome had also ended before it."""
     days = pd.to_datetime(np.asarray(day))
     if period == TEST:
         return np.asarray((days >= pd.Timestamp(TEST_FROM)) & (days <= pd.Timestamp(TEST_TO)))
@@ -438,10 +436,10 @@ def forecast_pages(connection: duckdb.DuckDBPyConnection, docs: Path) -> list[st
     """Return the section on forecasts."""
     last = connection.execute("select max(day) from fct_repo_signal_day").fetchall()[0][0]
     frame = whole_past(connection, last)
-    connection.close()  # the fits want its memory
-    told = walk_forward(frame, FORECASTS_FROM, TEST_TO)
-    is_test = told["issued_on"] >= pd.Timestamp(TEST_FROM)
-    periods = {f"{FORECASTS_FROM:%Y-%m} to 2024-06": told[~is_test], TEST: told[is_test]}
+    connection.close()  # frees memory for the fits
+    predictions = walk_forward(frame, FORECASTS_FROM, TEST_TO)
+    is_test = predictions["issued_on"] >= pd.Timestamp(TEST_FROM)
+    periods = {f"{FORECASTS_FROM:%Y-%m} to 2024-06": predictions[~is_test], TEST: predictions[is_test]}
     rules = {
         "probability": "**the model**",
         "one_variable": "logistic of the days needed at the 28-day pace",
@@ -476,7 +474,7 @@ def forecast_pages(connection: duckdb.DuckDBPyConnection, docs: Path) -> list[st
 
 
 def _counted(found: dict[str, float]) -> dict[str, Cell]:
-    """Return scores with counts as whole numbers."""
+    """Return scores with counts converted to int."""
     return {name: int(value) if name in ("forecasts", "happened", "calls") else value for name, value in found.items()}
 
 
@@ -503,20 +501,20 @@ def _by_tenth(bins: dict[str, pd.DataFrame]) -> list[list[Cell]]:
 
 
 def calls(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    """Return each call of each rule: what came after it, over what was usual, and when Trending lists show it.
+    """Return the calls of all rules, with the ratio of the following to the usual pace, and days in Trending lists.
 
     Args:
-        connection: with the marts as its default database and the recorded lists as `trending`.
+        connection: connection with the marts as default database and the recorded lists as `trending`.
 
     Returns:
-        rule, day, repo_key; ratio, of the mean stars/day of the fortnight after to the usual (NULL: see `unknown`);
-        seen_near, seen_far and the same with _overall: the first day in a list, within 14 or 60 days of the call.
+        rule, day, repo_key; ratio of the mean stars/day of the following fortnight to the usual (if NULL, `unknown` has
+        the reason); seen_near, seen_far and the same with _overall: first day in a list within 14 or 60 days.
     """
     return connection.execute(CALLS).df()
 
 
 def went_on(found: pd.DataFrame) -> list[Cell]:
-    """Return how many outcomes of calls are known, the shares of at least 2, 1.5 and 1 times the usual, the median."""
+    """Return the number of known outcomes, their shares of at least 2, 1.5 and 1 times the usual, and the median."""
     known = found["ratio"].dropna()
     if known.empty:
         return [0, None, None, None, None]
@@ -524,7 +522,7 @@ def went_on(found: pd.DataFrame) -> list[Cell]:
 
 
 def leads(found: pd.DataFrame, seen: str) -> list[Cell]:
-    """Return the share of calls that a list shows; of these the median lead in days, who was first, or the same day."""
+    """Return the share of calls in a list, their median lead in days, and the shares of list, same day, call first."""
     lead = (found[seen] - found["day"]).dt.days.dropna()
     if lead.empty:
         return [0.0 if len(found) else None, None, None, None, None]
@@ -575,7 +573,7 @@ def call_pages(connection: duckdb.DuckDBPyConnection, _: Path) -> list[str]:
 
 
 def table(header: Sequence[Cell], rows: Iterable[Sequence[Cell]]) -> str:
-    """Return a Markdown table: floats with three digits that count, the unknown empty."""
+    """Return a Markdown table: floats with three significant digits, unknown values empty."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(_text, line))} |" for line in lines)
 
@@ -618,7 +616,7 @@ def _plot_reliability(bins: dict[str, pd.DataFrame], docs: Path) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a figure such that the same numbers give the same bytes."""
+    """Save a figure so that the same numbers give the same bytes."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "reposignal", "svg.fonttype": "none"}):

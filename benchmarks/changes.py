@@ -1,10 +1,8 @@
-"""What a change of the models changed: `python -m benchmarks.changes BEFORE AFTER [--first DAY] [--last DAY]`.
+"""Compares the results of two versions of the models: `python -m benchmarks.changes BEFORE AFTER [--first DAY]`.
 
-BEFORE and AFTER are two homes whose marts two commits built from the same loads. Prints, for the days asked for, how
-many rows, flags, names by link, breakouts and scores differ and why, and P@50 of both. Rows are matched on day and
-name, as a commit that links names otherwise gives other keys.
-
-Here: the comparison. Not here: building the homes, what the score is worth beside other rules (`backtest`).
+BEFORE and AFTER are two homes whose marts two commits built from the same loads. For the given days, prints how many
+rows, flags, links of names, breakouts and scores differ and why, and P@50 of both. Rows are matched by day and name,
+because a commit that links names differently assigns other keys. `backtest` compares the score with other rules.
 """
 
 from __future__ import annotations
@@ -49,7 +47,7 @@ LINKS = """
     )
     group by link order by link
 """
-# One row a day and name, with what the flags of the last 28 days say about it in either home.
+# One row per day and name, with the relevant flags of the last 28 days in either home.
 PAIRED = f"""
     create temp table paired as
     with

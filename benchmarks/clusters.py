@@ -1,8 +1,8 @@
-"""What clusters are worth: `python -m benchmarks.clusters REAL_DATA [--home HOME] [--plots FOLDER]`.
+"""Evaluates clusters: `python -m benchmarks.clusters REAL_DATA [--home HOME] [--plots FOLDER]`.
 
-Prints the tables of docs/clusters.md and draws its two plots: partitions of the recorded topics against the curated
-verticals and against shuffled words, other ways of dividing them, and, with the published copy of a home that holds the
-recorded rankings, the weeks from 2024-07 to 2025-06. Not here: the clusters (`analysis.clusters`).
+Prints the tables of docs/clusters.md and draws its two plots. Compares partitions of the recorded topics with the
+curated verticals, with shuffled words and with other methods. With the published copy of a home that has the recorded
+rankings, also evaluates the weeks from 2024-07 to 2025-06. The clusters are computed in `analysis.clusters`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FIRST, LAST = dt.date(2024, 7, 1), dt.date(2025, 6, 23)
 
 @dataclass(frozen=True)
 class Scored:
-    """A partition against the curated verticals of what is in a cluster."""
+    """The scores of a partition against the curated verticals of the clustered repositories."""
 
     clusters: int
     clustered: float
@@ -51,7 +51,7 @@ class Scored:
 
 
 def recorded_topics(real_data: Path) -> pd.DataFrame:
-    """Return the recorded repositories with topics, with the descriptions that rankings of that month give."""
+    """Return the recorded repositories with topics, and their descriptions from the rankings of that month."""
     return duckdb.execute(
         """
         select topics.repo_id as repo_key, topics.full_name, topics.language, topics.topics, names.description
@@ -74,7 +74,7 @@ def recorded_topics(real_data: Path) -> pd.DataFrame:
 
 
 def curated() -> dict[str, str]:
-    """Return topic -> vertical of the seed."""
+    """Return topic -> vertical from the dbt seed."""
     return dict(
         duckdb.execute(
             "select topic, vertical from read_csv($1)", [str(PROJECT_ROOT / "dbt_project/seeds/verticals.csv")]
@@ -83,22 +83,22 @@ def curated() -> dict[str, str]:
 
 
 def main_vertical(topics: Sequence[str], verticals: dict[str, str]) -> str | None:
-    """Return the vertical of most of a repository's topics; the first by name of equals."""
+    """Return the vertical of most of a repository's topics; ties are broken by name."""
     counts = Counter(verticals[topic.lower()] for topic in topics if topic.lower() in verticals)
     return min(counts, key=lambda name: (-counts[name], name)) if counts else None
 
 
 def shuffled(texts: Sequence[Sequence[str]], luck: np.random.Generator) -> list[list[str]]:
-    """Return texts of the same lengths, of the same words, dealt anew."""
+    """Return texts of the same lengths with all words shuffled between them."""
     words = iter(luck.permutation([word for text in texts for word in text]).tolist())
     return [[next(words) for _ in text] for text in texts]
 
 
-def told_clusters(matrix: Any, keys: Any) -> tuple[Any, float]:
-    """Return the clusters that would be published of vectors, -1 in none, and the stability of the whole."""
+def publishable_clusters(matrix: Any, keys: Any) -> tuple[Any, float]:
+    """Return (clusters that would be published, -1 for none; stability of the partition)."""
     found = partition(matrix, keys)
-    told = [name for name, recurs in found.recurrence.items() if recurs >= MIN_RECURRENCE]
-    return np.where(np.isin(found.cluster, told), found.cluster, -1), found.stability
+    recurring = [name for name, recurs in found.recurrence.items() if recurs >= MIN_RECURRENCE]
+    return np.where(np.isin(found.cluster, recurring), found.cluster, -1), found.stability
 
 
 def scored(cluster: Any, stability: float, verticals: Sequence[str | None], seconds: float) -> Scored:
@@ -117,7 +117,7 @@ def scored(cluster: Any, stability: float, verticals: Sequence[str | None], seco
 
 @contextmanager
 def constants(**values: Any) -> Iterator[None]:
-    """Have other constants in the analysis for a while."""
+    """Replace constants of `analysis.clusters` inside a context."""
     before = {name: getattr(clusters, name) for name in values}
     for name, value in values.items():
         setattr(clusters, name, value)
@@ -137,29 +137,29 @@ def line(name: str, found: Scored) -> str:
 
 def as_built(repos: pd.DataFrame, verticals: dict[str, str]) -> tuple[Any, Scored, list[str | None]]:
     started = time.process_time()
-    told = vectors(word_lists(repos))
-    cluster, stability = told_clusters(told.matrix, repos["repo_key"].to_numpy()[told.kept])
-    names = [main_vertical(repos["topics"].iloc[place], verticals) for place in told.kept.tolist()]
+    texts = vectors(word_lists(repos))
+    cluster, stability = publishable_clusters(texts.matrix, repos["repo_key"].to_numpy()[texts.kept])
+    names = [main_vertical(repos["topics"].iloc[place], verticals) for place in texts.kept.tolist()]
     return cluster, scored(cluster, stability, names, time.process_time() - started), names
 
 
 def density(repos: pd.DataFrame, verticals: dict[str, str], least: int) -> Scored:
-    """Return what HDBSCAN makes of the same vectors, in 50 dimensions; seeds are of the reduction."""
+    """Return the scores of HDBSCAN on the same vectors in 50 dimensions; the seeds vary the reduction."""
     started = time.process_time()
-    told = vectors(word_lists(repos))
+    texts = vectors(word_lists(repos))
     found = [
         HDBSCAN(min_cluster_size=least, min_samples=5, copy=True).fit_predict(
-            normalize(TruncatedSVD(50, random_state=seed).fit_transform(told.matrix))
+            normalize(TruncatedSVD(50, random_state=seed).fit_transform(texts.matrix))
         )
         for seed in range(3)
     ]
     pairs = [adjusted_rand_score(found[one], found[other]) for one, other in ((0, 1), (0, 2), (1, 2))]
-    names = [main_vertical(repos["topics"].iloc[place], verticals) for place in told.kept.tolist()]
+    names = [main_vertical(repos["topics"].iloc[place], verticals) for place in texts.kept.tolist()]
     return scored(found[0], float(np.mean(pairs)), names, (time.process_time() - started) / 3)
 
 
 def variants(repos: pd.DataFrame, verticals: dict[str, str]) -> Iterator[tuple[str, Scored]]:
-    """Yield each way of dividing the recorded topics, and how it does."""
+    """Yield (name, scores) of each method for partitioning the recorded topics."""
     cluster, found, names = as_built(repos, verticals)
     yield "**as built**", found
     luck = np.random.default_rng(0)
@@ -198,23 +198,23 @@ def variants(repos: pd.DataFrame, verticals: dict[str, str]) -> Iterator[tuple[s
 
 
 def stabilities(repos: pd.DataFrame) -> pd.DataFrame:
-    """Return the stability of draws of several sizes, as they are and with shuffled words."""
-    texts, keys, rows = word_lists(repos), repos["repo_key"].to_numpy(), []
+    """Return the stability of random samples of several sizes, with real and with shuffled words."""
+    lists, keys, rows = word_lists(repos), repos["repo_key"].to_numpy(), []
     for size in SIZES:
         for draw in range(DRAWS if size <= 300 else 4):
             luck = np.random.default_rng(draw)
-            chosen = np.sort(luck.choice(len(texts), size, replace=False))
-            real = [texts[place] for place in chosen.tolist()]
+            chosen = np.sort(luck.choice(len(lists), size, replace=False))
+            real = [lists[place] for place in chosen.tolist()]
             for words, drawn in (("real", real), ("shuffled", shuffled(real, luck))):
-                told = vectors(drawn)
-                if len(told.kept) >= clusters.MIN_REPOS:
-                    found = partition(told.matrix, keys[chosen][told.kept])
+                texts = vectors(drawn)
+                if len(texts.kept) >= clusters.MIN_REPOS:
+                    found = partition(texts.matrix, keys[chosen][texts.kept])
                     rows.append({"size": size, "words": words, "stability": found.stability})
     return pd.DataFrame(rows)
 
 
 def year(published: Path) -> pd.DataFrame:
-    """Return the clusters of a year of the recorded rankings, made from a copy of what they are made of."""
+    """Return the clusters of a year of the recorded rankings, computed on a copy of their inputs."""
     with duckdb.connect() as connection:
         connection.execute(f"attach '{published}' as published (read_only)")
         connection.execute("create table weekly_repo_trends as from published.weekly_repo_trends")
@@ -261,7 +261,7 @@ def plot_stability(found: pd.DataFrame) -> Figure:
 
 
 def plot_crossing(cluster: Any, names: Sequence[str | None], labels: dict[int, str]) -> Figure:
-    """Return where the members of the largest clusters stand among the curated verticals."""
+    """Return a plot of the largest clusters by the curated verticals of their members."""
     frame = pd.DataFrame({"cluster": cluster, "vertical": names}).dropna()
     frame = frame[frame["cluster"] >= 0]
     table = pd.crosstab(frame["cluster"], frame["vertical"], normalize="index")
@@ -300,12 +300,12 @@ def main() -> None:
     if asked.home:
         year((asked.home / "published").resolve() / "reposignal.duckdb")
     if asked.plots:
-        told = vectors(word_lists(repos))
-        cluster, _ = told_clusters(told.matrix, repos["repo_key"].to_numpy()[told.kept])
+        texts = vectors(word_lists(repos))
+        cluster, _ = publishable_clusters(texts.matrix, repos["repo_key"].to_numpy()[texts.kept])
         labels = {
-            name: " · ".join(terms[:3]) for name, terms in clusters.terms_of(told.counts, told.words, cluster).items()
+            name: " · ".join(terms[:3]) for name, terms in clusters.terms_of(texts.counts, texts.words, cluster).items()
         }
-        names = [main_vertical(repos["topics"].iloc[place], verticals) for place in told.kept.tolist()]
+        names = [main_vertical(repos["topics"].iloc[place], verticals) for place in texts.kept.tolist()]
         for name, figure in (
             ("clusters-stability", plot_stability(drawn)),
             ("clusters-verticals", plot_crossing(cluster, names, labels)),

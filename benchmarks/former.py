@@ -1,10 +1,9 @@
-"""`python -m benchmarks.former CHECKOUT`: this commit beside a former one, on recorded rankings.
+"""`python -m benchmarks.former CHECKOUT`: compares this commit with a former one, on recorded rankings.
 
-CHECKOUT is a worktree of the former commit with an environment of its own in `.venv`; REPOSIGNAL_REAL_DATA names the
-recordings. Both sides load the same days from an empty home, then the following days one by one, in turn, and answer
-`sql "select 1"`. Prints a table for BENCHMARKS.md: medians, and ratios of this commit to the former one.
-
-Here: the two sides beside one another. Not here: what a single commit costs (`__main__`).
+CHECKOUT is a worktree of the former commit with its own environment in `.venv`; REPOSIGNAL_REAL_DATA names the
+recordings. Both sides load the same days into an empty home, then alternate with the following days one by one, and run
+`sql "select 1"`. Prints a table for BENCHMARKS.md: medians, and ratios of this commit to the former one. `__main__`
+measures a single commit.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkout", type=Path, help="worktree of the former commit, with its .venv")
     parser.add_argument("--first", type=dt.date.fromisoformat, default=dt.date(2024, 5, 1))
     parser.add_argument("--last", type=dt.date.fromisoformat, default=dt.date(2025, 6, 20))
-    parser.add_argument("--rounds", type=int, default=3, help="of one more day, and of sql")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of one more day, and of sql")
     given = parser.parse_args(arguments)
     programs = {"former": given.checkout.resolve() / ".venv" / "bin" / "reposignal", "this": REPOSIGNAL}
     with tempfile.TemporaryDirectory(prefix="reposignal-former-") as folder:
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         newest = dict.fromkeys(SIDES, given.last)
 
         def one_more_day(side: str) -> Cost:
-            # in place: a home that was copied elsewhere writes its whole site again
+            # in place, because a copied home writes its whole site again
             newest[side] += DAY
             return backfill(side, base / side, newest[side], newest[side])
 
@@ -66,7 +65,7 @@ def _measured(command: list[str], home: Path, upstream: Path) -> Cost:
 
 
 def _row(what: str, rounds: int, cost: Callable[[str], Cost]) -> None:
-    """Print medians of both sides, taken in turn: what else the machine does falls on both."""
+    """Print the medians of both sides, which alternate so that other load on the machine affects both."""
     costs: dict[str, list[Cost]] = {side: [] for side in SIDES}
     for _ in range(rounds):
         for side in SIDES:

@@ -1,9 +1,8 @@
-"""What GH Archive's hours cost: `python -m benchmarks.gh_archive [hour] [day] [reload] [scale] [--keep DIR]`.
+"""Measures GH Archive: `python -m benchmarks.gh_archive [hour] [day] [reload] [scale] [--keep DIR]`.
 
-Each part prints rows for BENCHMARKS.md: an hour beside its floor (decompression alone) and its peers, a day of 24 files
-in a process of its own, that day again where 100 million stars stand already, and the marts at that size.
-
-Here: the measuring, and an archive made straight in the warehouse. Not here: the hours themselves (`gh_archive_hours`).
+Each part prints rows for BENCHMARKS.md: an hour compared with its floor (decompression only) and with other readers, a
+day of 24 files in a separate process, the same day again in a warehouse with 100 million stars, and the marts at that
+size. The large archive is generated directly in the warehouse; `gh_archive_hours` generates the hourly files.
 """
 
 from __future__ import annotations
@@ -55,12 +54,12 @@ FILLED_FROM = dt.date(2015, 1, 1)
 FILLED_STARS, FILLED_REPOSITORIES = 100_000_000, 2_000_000
 FILL_STEPS = 25
 SMALL_EVENTS = 20_000
-"""an hour of the day that is loaded before all is built"""
+"""events per hour of the day that is loaded before the marts are built"""
 PARTS = ("hour", "day", "reload", "scale")
 
 
 def decompress(file: Path) -> int:
-    """Return the JSON bytes of a file, of which nothing is kept: what any reader has to pay."""
+    """Return the number of JSON bytes of a file, decompressed and discarded: the minimum for any reader."""
     size = 0
     with file.open("rb") as opened:
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
@@ -70,7 +69,7 @@ def decompress(file: Path) -> int:
 
 
 def decompress_pieces(file: Path) -> int:
-    """Return the same by the plainest loop, which hands over a MB of the file at a time and pays for fresh memory."""
+    """Return the same with a plain loop, which passes 1 MB of the file at a time and allocates new memory each time."""
     member = isal_zlib.decompressobj(wbits=31)
     with file.open("rb") as opened:
         return sum(len(member.decompress(piece)) for piece in iter(lambda: opened.read(READ_BYTES), b""))
@@ -83,7 +82,7 @@ def decompress_day(files: Path, day: dt.date = DAY) -> None:
 
 
 def load(home: Path, hours: Iterable[Hour]) -> None:
-    """Load hours into the raw tables of a home, as the asset does."""
+    """Load hours into the raw tables of a home, like the asset."""
     warehouse = home / "warehouse" / "pipeline.duckdb"
     pipeline = dlt.pipeline(
         "gh_archive",
@@ -103,7 +102,7 @@ def load(home: Path, hours: Iterable[Hour]) -> None:
 
 @contextmanager
 def _attached(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the raw tables of a home, made before the first load as the warehouse has it."""
+    """Yield a connection to the raw tables of a home, which are created if they do not exist."""
     with duckdb.connect() as connection:
         connection.execute(f"attach '{warehouse}' as pipeline")
         connection.execute("create schema if not exists pipeline.gh_archive")
@@ -115,13 +114,13 @@ def _attached(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def load_files(home: Path, files: Path, hours: Sequence[dt.datetime]) -> None:
-    """Load the files of hours: .gz to committed rows."""
+    """Load the files of hours, from .gz to committed rows."""
     (home / "warehouse").mkdir(parents=True, exist_ok=True)
     load(home, read_hours(Upstream(str(files)), hours, KEY))
 
 
 def load_day(home: str, files: str, modules: str) -> None:
-    """Load the day, and note which modules that took: what a process of its own does."""
+    """Load the day, and write the list of imported modules; runs in a separate process."""
     load_files(Path(home), Path(files), hours_of(DAY))
     Path(modules).write_text("\n".join(sys.modules))
 
@@ -132,12 +131,12 @@ def import_all(modules: str) -> None:
         try:
             import_module(name)
         except Exception:
-            # not every name in sys.modules is that of a module
+            # not every name in sys.modules can be imported
             continue
 
 
 def load_dicts(home: Path, file: Path, hour: dt.datetime) -> None:
-    """Load a file the plain way: standard library, a dict an event, dlt's own typing and merge."""
+    """Load a file in the simplest way: standard library, one dict per event, dlt's typing and merge."""
 
     @dlt.resource(name="gh_archive", write_disposition="merge", merge_key="file_hour")
     def stars() -> Iterator[dict[str, Any]]:
@@ -170,7 +169,7 @@ def _hashed(actor: int) -> int:
 
 
 def read_json(home: Path, file: Path, threads: int | None) -> None:
-    """Load a file by DuckDB's own reader, told the columns."""
+    """Load a file with DuckDB's `read_json` and declared columns."""
     home.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(str(home / "read_json.duckdb")) as connection:
         if threads:
@@ -196,11 +195,11 @@ def read_json(home: Path, file: Path, threads: int | None) -> None:
 def fill_archive(
     home: Path, events: int = FILLED_STARS, repos: int = FILLED_REPOSITORIES, last: dt.date = DAY - dt.timedelta(days=1)
 ) -> None:
-    """Fill the raw tables with an archive that ends on a day, as if loaded file by file.
+    """Fill the raw tables with an archive that ends on `last`, as if loaded file by file.
 
-    Three times as many stars a day at its end as at its beginning. Half of them go to repositories by a power law,
-    half to some thousand that are talked about for three days, so that 100 stars are about 60 repo-days. Every tenth
-    repository is renamed half-way.
+    Stars per day triple from beginning to end. Half of them go to repositories by a power law, half to about a thousand
+    repositories that trend for three days, so that 100 stars are about 60 repo-days. Every tenth repository is renamed
+    halfway.
     """
     settings = replace(load_settings({}), home=home)
     settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
@@ -274,14 +273,12 @@ def fill_archive(
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gh_archive", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all of them without")
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--events", type=int, default=EVENTS, help="an hour")
-    parser.add_argument("--stars", type=int, default=FILLED_STARS, help="that the full warehouse holds")
-    parser.add_argument("--repositories", type=int, default=FILLED_REPOSITORIES, help="of the full warehouse")
-    parser.add_argument(
-        "--keep", type=Path, help="folder to work in and leave behind; what is made there is used again"
-    )
+    parser.add_argument("--events", type=int, default=EVENTS, help="events per hour")
+    parser.add_argument("--stars", type=int, default=FILLED_STARS, help="stars in the full warehouse")
+    parser.add_argument("--repositories", type=int, default=FILLED_REPOSITORIES, help="repositories in it")
+    parser.add_argument("--keep", type=Path, help="working folder, which is kept and reused")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
@@ -306,7 +303,7 @@ def main() -> None:
 
 
 def _hour(folder: Path, files: Path, rounds: int) -> None:
-    """Print what one hour costs; every round is another hour of the day, the first of them unmeasured."""
+    """Print the cost of one hour; each round uses another hour of the day, and the first round is not measured."""
     home = folder / "hour"
     shutil.rmtree(home, ignore_errors=True)
     ways: dict[str, Callable[[dt.datetime, Path], object]] = {
@@ -345,7 +342,7 @@ def _hour(folder: Path, files: Path, rounds: int) -> None:
 
 
 def _day(folder: Path, files: Path) -> None:
-    """Print what a day costs, each run in a process of its own."""
+    """Print the cost of a day, each run in a separate process."""
     modules = folder / "modules.txt"
     costs: dict[str, list[Cost]] = {"floor": [], "ours": [], "imports": []}
     for _ in range(3):
@@ -365,7 +362,7 @@ def _day(folder: Path, files: Path) -> None:
 
 
 def _reload(folder: Path, files: Path, full: Path, rounds: int) -> None:
-    """Print what a day costs again: in a warehouse with nothing but that day, and in a full one."""
+    """Print the cost of loading a day again: in a warehouse with only that day, and in a full one."""
     empty, copy = folder / "empty", folder / "full-again"
     for home in (empty, copy):
         shutil.rmtree(home, ignore_errors=True)
@@ -389,7 +386,7 @@ def _reload(folder: Path, files: Path, full: Path, rounds: int) -> None:
 
 
 def _scale(folder: Path, files: Path, full: Path) -> None:
-    """Print what the marts cost at size by the real commands: built anew, and with one day more."""
+    """Print the cost of the marts at full size with the real commands: a rebuild, and one more day."""
     before = DAY - dt.timedelta(days=1)
     small = _written(folder, before, SMALL_EVENTS)
     alone, home = folder / "alone", folder / "scale"
@@ -401,11 +398,11 @@ def _scale(folder: Path, files: Path, full: Path) -> None:
         return run(where, "run", "--day", str(day), "--source", "gh_archive", REPOSIGNAL_GH_ARCHIVE_URL=str(upstream))
 
     print("| marts at size, whole commands | wall s | CPU s | peak MB | note |\n|---|---|---|---|---|")
-    # the last day is loaded again, small; nothing was built before
-    anew = run_day(home, before, small)
+    # loads a small version of the last day again; nothing was built before
+    rebuilt = run_day(home, before, small)
     published = size_mb(home / "published" / "reposignal.duckdb")
     sizes = f"warehouse {size_mb(home / 'warehouse'):,.0f} MB, published file {published:,.0f} MB"
-    _row("everything rebuilt", anew, sizes)
+    _row("everything rebuilt", rebuilt, sizes)
     run_day(alone, before, small)
     floor, more = run_day(alone, DAY, files), run_day(home, DAY, files)
     _row("one day more on one day", floor, "the floor")
@@ -430,14 +427,14 @@ def _filled(folder: Path, stars: int, repositories: int) -> Path:
 
 
 def _spent(what: Callable[[], object]) -> Cost:
-    """Return what a call costs in this process."""
+    """Return the cost of a call in this process."""
     wall, cpu = time.perf_counter(), time.process_time()
     what()
     return Cost(time.perf_counter() - wall, time.process_time() - cpu, 0)
 
 
 def _process(function: str, *arguments: Path) -> Cost:
-    """Return what a function of this module costs in a process of its own."""
+    """Return the cost of a function of this module in a separate process."""
     script = f"import sys; from benchmarks import gh_archive; gh_archive.{function}(*sys.argv[1:])"
     return measured([sys.executable, "-c", script, *map(str, arguments)], RUNTIME__DLTHUB_TELEMETRY="false")
 

@@ -1,10 +1,8 @@
-"""Hours as GH Archive publishes them, made up: `python -m benchmarks.gh_archive_hours DIR --hours 24 [--events N]`.
+"""Generates hourly files like GH Archive's: `python -m benchmarks.gh_archive_hours DIR --hours 24 [--events N]`.
 
 Event types, payload sizes, key order, repetition of repositories and actors, and gzip level follow recorded hours;
-names, texts and numbers are invented. The same arguments make the same bytes.
-
-Here: the files, in the layout since 2015 and in the one before. Not here: faults of files (tests), what loading costs
-(`gh_archive`).
+names, texts and numbers are invented. The same arguments give the same bytes. Both layouts, before and since 2015, are
+supported. Tests generate damaged files, and `gh_archive` measures the loads.
 """
 
 from __future__ import annotations
@@ -25,12 +23,12 @@ from typing import Any
 
 EVENTS = 200_000
 EVENT_BYTES = 2_725
-"""mean JSON bytes an event, 545 MB an hour"""
+"""mean JSON bytes of an event: 545 MB per hour"""
 STAR_SHARE = 0.09
 OLD_EVENTS = 12_000
-"""events of an hour before 2015"""
+"""events per hour before 2015"""
 GZIP_LEVEL = 9
-"""as the headers of recorded hours say, and their sizes"""
+"""level in the headers of recorded hours, which their sizes confirm"""
 
 _REPOSITORIES, _ACTORS = 3_000_000, 1_500_000
 _IDS_AN_HOUR = 600_000
@@ -50,9 +48,9 @@ _THIN = {
     "CommitCommentEvent": 0.4,
     "PublicEvent": 0.25,
 }
-"""events other than stars that carry no pull request, and how often they come"""
+"""weights of events without a pull request, other than stars"""
 _FAT = {"PullRequestEvent": 60.0, "PullRequestReviewEvent": 25.0, "PullRequestReviewCommentEvent": 15.0}
-"""events of about 20 kB; their number is what brings an hour to its size"""
+"""weights of events of about 20 kB; their number determines the size of an hour"""
 _OLD = {
     "PushEvent": 550.0,
     "CreateEvent": 125.0,
@@ -69,11 +67,11 @@ _OLD = {
 
 
 def _around(text: str) -> list[str]:
-    """Return what stands around the marks, for a name to be joined into."""
+    """Return the parts of a text between the marks, to be joined with a name."""
     return text.split("\0")
 
 
-# "\0" stands for the repository or the login, "\1" for a number
+# "\0" is replaced by the repository or the login, "\1" by a number
 _USER = _around(
     '"gravatar_id":"","url":"https://api.github.com/users/\0","html_url":"https://github.com/\0",'
     + "".join(
@@ -168,12 +166,16 @@ def write_hour(
     seed: int = 0,
     is_old: bool = False,
 ) -> Path:
-    """Return the file of one hour, written under its public name.
+    """Write the file of one hour under its public name, and return its path.
 
     Args:
-        json_bytes: About this much JSON; None for the mean size of a modern event.
-        stars: Exactly so many WatchEvents; None for the usual share.
-        is_old: The schema of 2012-2014: no ids, `repository` objects, Pacific time.
+        folder: folder of the file.
+        hour: hour in its name.
+        events: number of events.
+        json_bytes: approximate bytes of JSON; None for the mean size of a modern event.
+        stars: exact number of WatchEvents; None for the usual share.
+        seed: seed of the random numbers.
+        is_old: the layout of 2012-2014: no ids, `repository` objects, Pacific time.
     """
     path = folder / f"{hour:%Y-%m-%d}-{hour.hour}.json.gz"
     count = round(events * STAR_SHARE) if stars is None else stars
@@ -198,7 +200,7 @@ def write_hour(
 def write_hours(
     folder: Path, day: dt.date, hours: int, events: int = EVENTS, *, seed: int = 0, is_old: bool = False
 ) -> list[Path]:
-    """Return the files of consecutive hours from midnight on, written by as many processes as there are cores."""
+    """Write the files of consecutive hours from midnight on with one process per core; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     midnight = dt.datetime.combine(day, dt.time())
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -210,7 +212,7 @@ def write_hours(
 
 
 class _World:
-    """Repositories and accounts, the same for all hours of a seed; events of one hour drawn from them."""
+    """Repositories and accounts, the same for all hours of a seed, from which the events of one hour are drawn."""
 
     def __init__(self, hour: dt.datetime, seed: int) -> None:
         texts = random.Random(seed)
@@ -228,7 +230,7 @@ class _World:
         self.now = self.past[0]
 
     def number(self, *of: int) -> int:
-        """Return 64 bits that depend on the numbers and the seed alone."""
+        """Return 64 bits that depend only on the numbers and the seed."""
         value = self.seed + 1
         for part in of:
             value = (value ^ part) * 0x9E3779B97F4A7C15 & _MASK
@@ -261,14 +263,14 @@ class _World:
         return f"{self.login(self.owner(repository))}/{self.short_name(repository)}"
 
     def popular(self, power: float = 4) -> int:
-        """Return a repository; power laws as steep as recorded hours have them."""
+        """Return a repository by a power law with the exponent of recorded hours."""
         return int(_REPOSITORIES * self.rng.random() ** power)
 
     def anyone(self) -> int:
         return int(_ACTORS * self.rng.random() ** 4)
 
     def _at_work(self, repository: int, actor: int) -> tuple[int, int]:
-        """Return the pair, or as often as in recorded hours one that did something shortly before."""
+        """Return the pair, or a recently active pair as often as in recorded hours."""
         if self.rng.random() < 0.42 and self.recent:
             back = int(len(self.recent) * self.rng.random() ** 2.5)
             return self.recent[-1 - back]
@@ -285,7 +287,7 @@ class _World:
         return self.past[self.rng.getrandbits(14)]
 
     def text(self, most: int, apart: str = "\\r\\n") -> str:
-        """Return up to `most` lines of prose, few more often than many, escaped for JSON."""
+        """Return up to `most` lines of text, usually few, escaped for JSON."""
         count = 1 + int(most * self.rng.random() ** 3)
         start = self.rng.randrange(len(self.lines) - count)
         return apart.join(self.lines[start : start + count])
@@ -561,7 +563,7 @@ def _lines(hour: dt.datetime, events: int, stars: int, json_bytes: int, seed: in
 
 
 def _kinds(world: _World, events: int, stars: int, json_bytes: int) -> list[str]:
-    """Return the type of every event: the stars asked for, and as many fat ones as bring the hour to its size."""
+    """Return the type of every event: `stars` stars, and as many large events as the size of the hour requires."""
     rng = world.rng
 
     def mean(kinds: dict[str, float]) -> float:
@@ -649,7 +651,7 @@ def _old_event(world: _World, kind: str) -> dict[str, Any]:
     elif kind == "CreateEvent":
         event["payload"] = {"ref": rng.choice(world.words), "ref_type": "branch", "master_branch": "master"}
     elif kind in ("FollowEvent", "GistEvent"):
-        # neither is about a repository
+        # these events have no repository
         del event["repository"]
         event["payload"] = {"action": "create", "id": rng.getrandbits(22), "desc": text(1)}
     elif kind != "WatchEvent":
@@ -665,7 +667,7 @@ def _shuffled(rng: random.Random, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(rng: random.Random) -> list[str]:
-    """Return distinct made-up words, short ones first, as common words are."""
+    """Return distinct invented words, short ones first, because common words are short."""
     sounds = (
         "b br c ch d dr f g gr h j k l m n p pr qu r s st t tr v w z/a e i o u ai ea io ou/b ck d l m n nd r s st x"
     )
@@ -680,7 +682,7 @@ def _words(rng: random.Random) -> list[str]:
 
 
 def _prose(rng: random.Random, words: list[str]) -> list[str]:
-    """Return lines escaped for JSON: sentences, lists, code and addresses, about as dense as what people write."""
+    """Return lines escaped for JSON: sentences, lists, code and URLs, about as compressible as human text."""
     weights = [(rank + 2) ** -1.15 for rank in range(len(words))]
     flow = iter(rng.choices(words, weights, k=500_000))
     lines = []
@@ -712,10 +714,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gh_archive_hours", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--hours", type=int, default=24)
-    parser.add_argument("--events", type=int, help=f"an hour; {EVENTS}, {OLD_EVENTS} in the old schema")
+    parser.add_argument(
+        "--events", type=int, help=f"events per hour (default: {EVENTS}, or {OLD_EVENTS} in the old layout)"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--day", type=dt.date.fromisoformat, help="2024-12-03; 2012-10-15 in the old schema")
-    parser.add_argument("--old", action="store_true", help="the schema of 2012 to 2014")
+    parser.add_argument(
+        "--day", type=dt.date.fromisoformat, help="default: 2024-12-03, or 2012-10-15 in the old layout"
+    )
+    parser.add_argument("--old", action="store_true", help="the layout of 2012 to 2014")
     options = parser.parse_args()
     day = options.day or (dt.date(2012, 10, 15) if options.old else dt.date(2024, 12, 3))
     events = options.events or (OLD_EVENTS if options.old else EVENTS)

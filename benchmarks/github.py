@@ -1,10 +1,8 @@
-"""What a day of 12,000 repositories costs: `python -m benchmarks.github [--repositories N] [--keep DIR]`.
+"""Measures days with 12,000 repositories: `python -m benchmarks.github [--repositories N] [--keep DIR]`.
 
-A GitHub API runs in a process of its own on the loopback, with a world of generated histories; the pipeline is the real
-command in another, at times of its own (time_machine). Printed are requests, wall time, and the CPU time and peak
-memory of the pipeline's processes alone.
-
-Here: the days and their bookkeeping. Not here: benchmarks of rankings (`__main__`).
+A GitHub API with generated histories runs in a separate process on the loopback interface. The pipeline is the real
+command, with a simulated clock (time_machine). Prints requests, wall time, and the CPU time and peak memory of the
+pipeline's processes only. `__main__` measures the rankings.
 """
 
 from __future__ import annotations
@@ -56,7 +54,7 @@ runs.load_days({source: (day(first), day(last))}, only_missing=False)
 
 @contextmanager
 def serving(world: str, token_points: int) -> Iterator[str]:
-    """Run the API in a process of its own; yield its address."""
+    """Run the API in a separate process; yield its base URL."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "reposignal_pipeline.sample.github_api"),
@@ -74,18 +72,18 @@ def serving(world: str, token_points: int) -> Iterator[str]:
 
 
 def steer(base: str, **wishes: Any) -> None:
-    """Tell the API its time, its limits or its faults."""
+    """Set the time, the limits or the faults of the API."""
     httpx.post(f"{base}/_control", json=wishes).raise_for_status()
 
 
 def counts(base: str) -> dict[str, int]:
-    """Return how many requests of which kind the API has answered."""
+    """Return kind -> number of requests that the API has answered."""
     found: dict[str, int] = httpx.get(f"{base}/_control").json()["counts"]
     return found
 
 
 def measured(script: str, argument: list[Any], environment: dict[str, str], base: str) -> dict[str, Any]:
-    """Run a command; return its status, what it said, wall and CPU seconds, peak memory and requests."""
+    """Run a command; return its status, last message, wall and CPU seconds, peak memory and requests."""
     before, asked, began = resource.getrusage(resource.RUSAGE_CHILDREN), counts(base), time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", script, json.dumps(argument)],
@@ -178,7 +176,7 @@ def _days(folder: Path, base: str, n: int) -> None:
     steer(base, tokens={TOKEN: 1_000_000, "second": 1_000_000})
     run("resumed", NOW + dt.timedelta(hours=2), "run", *sources, home="quota")
 
-    # a process of its own is told when to die
+    # a separate process, which is killed halfway
     steer(base, now=NOW.isoformat())
     process = subprocess.Popen(
         [sys.executable, "-c", _COMMAND, json.dumps([NOW.isoformat(), ["run", *sources]])], env=environment("killed")
@@ -197,7 +195,7 @@ def _days(folder: Path, base: str, n: int) -> None:
 
 
 def _differing(one: Path, other: Path) -> int:
-    """Return how many gains of the first day's cycle one published copy has and the other has not, both ways."""
+    """Return how many gains of the first cycle are in only one of two published copies."""
     with duckdb.connect() as connection:
         for name, home in (("one", one), ("other", other)):
             file = home / "published" / "reposignal.duckdb"

@@ -1,11 +1,11 @@
-"""The lake beside the files: `python -m benchmarks.lake PART --catalog URL`, with PART one of events, day, workers.
+"""Compares the lake with files: `python -m benchmarks.lake PART --catalog URL`, with PART one of events, day, workers.
 
-`day`: backfill, one more day and the questions of docs/questions.md, in files and in lakes on a folder and on S3, on
-the recordings behind REPOSIGNAL_REAL_DATA. `workers`: an ingest by 1, 2 and 4 processes from an upstream that takes 200
-ms a file. `events`: 600 million star events (`lake_events`). Every lake is a database of its own on the catalog's
-server, dropped at the end; the URL is that of a role that may create databases.
+`day`: a backfill, one more day and the queries of docs/questions.md, in files and in lakes on a folder and on S3, on
+the recordings of REPOSIGNAL_REAL_DATA. `workers`: an ingest by 1, 2 and 4 processes from an upstream that takes 200 ms
+per file. `events`: 600 million star events (`lake_events`). Every lake is a separate database on the catalog's server,
+which is dropped at the end; the role in the URL must be allowed to create databases.
 
-Without --catalog a server is started from the machine's own package, and one for S3 beside it.
+Without --catalog, a PostgreSQL server of the machine is started, and an S3 server as well.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ WORKERS = (1, 2, 4)
 
 @dataclass(frozen=True)
 class Servers:
-    """Where lakes can be made."""
+    """The servers for lakes."""
 
     catalog: str
-    """URL of a database, by a role that may create others"""
+    """URL of a database, with a role that may create databases"""
     s3: Mapping[str, str] | None
-    """variables of an S3 server; None: there is none"""
+    """environment variables of an S3 server; None without one"""
     bucket: str = ""
 
     @contextmanager
     def lake(self, name: str, data: str) -> Iterator[dict[str, str]]:
-        """Yield the variables of a lake in a database of its own, dropped in the end."""
+        """Yield the environment variables of a lake in a new database, which is dropped at the end."""
         import psycopg2
 
         session = psycopg2.connect(self.catalog)
@@ -77,14 +77,14 @@ class Servers:
 
 
 def day(servers: Servers, base: Path, first: dt.date, last: dt.date, runs: int) -> None:
-    """Print what files and lakes cost beside one another."""
+    """Print the costs of files and of lakes."""
     upstream = base / "upstream"
     if not upstream.exists():
         upstream.mkdir(parents=True)
         write_upstream(Path(os.environ["REPOSIGNAL_REAL_DATA"]), upstream)
     with served(upstream) as url:
         source = {"REPOSIGNAL_RANKINGS_URL": url}
-        local = _Told.of(base / "local", {"REPOSIGNAL_PROFILE": "local", **source}, first, last, runs)
+        local = _Costs.of(base / "local", {"REPOSIGNAL_PROFILE": "local", **source}, first, last, runs)
         print("| part | wall s | CPU s | peak MB | of the files' |\n|---|---|---|---|---|")
         local.show("files", local)
         places = {"folder": str(base / "data")}
@@ -92,23 +92,23 @@ def day(servers: Servers, base: Path, first: dt.date, last: dt.date, runs: int) 
             places["s3"] = f"s3://{servers.bucket}/bench-{os.getpid()}"
         for name, data in places.items():
             with servers.lake(name, data) as environment:
-                _Told.of(base / name, environment | source, first, last, runs).show(f"lake on {name}", local)
+                _Costs.of(base / name, environment | source, first, last, runs).show(f"lake on {name}", local)
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What one warehouse cost."""
+class _Costs:
+    """The costs of one warehouse."""
 
     backfill: Cost
     day: Cost
     opened: float
-    """seconds until a question can be asked"""
+    """seconds until the first query can run"""
     answers: Sequence[tuple[float, float]]
-    """seconds of each question: asked first, and the median of later times"""
+    """seconds of each query: (first run, median of later runs)"""
     size: str
 
     @classmethod
-    def of(cls, home: Path, environment: Mapping[str, str], first: dt.date, last: dt.date, runs: int) -> _Told:
+    def of(cls, home: Path, environment: Mapping[str, str], first: dt.date, last: dt.date, runs: int) -> _Costs:
         given = {**environment, "REPOSIGNAL_HOME": str(home)}
         command = [str(REPOSIGNAL), "backfill", "rankings", "--from", str(first), "--to", str(last)]
         backfill = measured(command, **given)
@@ -123,8 +123,8 @@ class _Told:
         size = "" if data.startswith("s3:") else f"{size_mb(Path(data)):,.0f} MB"
         return cls(backfill, one_day, opened, answers, size)
 
-    def show(self, name: str, local: _Told) -> None:
-        """Print rows, with ratios to the files'."""
+    def show(self, name: str, local: _Costs) -> None:
+        """Print the costs, with ratios to those of files."""
         for what, cost, floor in (
             (f"{name}: backfill", self.backfill, local.backfill),
             (f"{name}: one more day", self.day, local.day),
@@ -132,13 +132,13 @@ class _Told:
             ratio = f"{cost.wall / floor.wall:.2f}x"
             print(f"| {what} | {cost.wall:.1f} | {cost.cpu:.1f} | {cost.peak_mb:,.0f} | {ratio} |")
         for what, which in (("asked first", 0), ("again", 1)):
-            mine, theirs = ([answer[which] for answer in told.answers] for told in (self, local))
+            mine, theirs = ([answer[which] for answer in costs.answers] for costs in (self, local))
             ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
-            told = f"{sum(mine) / sum(theirs):.2f}x; median {statistics.median(ratios):.1f}x, worst {max(ratios):.1f}x"
+            note = f"{sum(mine) / sum(theirs):.2f}x; median {statistics.median(ratios):.1f}x, worst {max(ratios):.1f}x"
             slowest = max(range(len(mine)), key=mine.__getitem__) + 1
             print(
                 f"| {name}: {len(mine)} questions, {what}; slowest {max(mine):.3f} s (number {slowest}) "
-                f"| {sum(mine):.2f} | | | {told} |"
+                f"| {sum(mine):.2f} | | | {note} |"
             )
         print(f"| {name}: opened; data {self.size} | {self.opened:.2f} | | | |", flush=True)
 
@@ -148,7 +148,7 @@ def _published(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _released(place: LakeSettings) -> duckdb.DuckDBPyConnection:
-    """Return a connection to the marts as they were released last, read-only."""
+    """Return a read-only connection to the marts of the last release."""
     with attached(place, lakes=(MARTS,), read_only=True) as connection:
         release = newest_release(connection)
     assert release, "nothing was released"
@@ -178,7 +178,7 @@ else:
     assert runs._worker("rankings", sys.argv[1], sys.argv[2], {"only_missing": True}) == {"incomplete": []}
 """
 _STAGES = """
-# read by Python as it starts, where this folder is on its path: tells where the time of an ingest goes
+# Python imports this at start if its folder is on the path; it records the seconds of an ingest by stage
 import atexit, contextlib, functools, json, os, sys, time
 if os.environ.get("BENCH_STAGES"):
     import dlt
@@ -218,18 +218,18 @@ if os.environ.get("BENCH_STAGES"):
 
     rankings.read_days, catalog._locked, dlt.Pipeline.run = read_days, locked, run_timed
 
-    def told():
+    def write_stages():
         if spent["fetch"]:
             with open(os.path.join(os.environ["BENCH_STAGES"], str(os.getpid())), "w") as file:
                 json.dump(spent | {"all": time.monotonic() - began}, file)
 
-    atexit.register(told)
+    atexit.register(write_stages)
 """
 
 
 @contextmanager
 def _slow(folder: Path) -> Iterator[str]:
-    """Serve a folder as an upstream does that is far away."""
+    """Serve a folder with the latency of a distant upstream; yield its URL."""
 
     class Slow(http.server.SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -250,7 +250,7 @@ def _slow(folder: Path) -> Iterator[str]:
 
 
 def workers(servers: Servers, base: Path, first: dt.date, last: dt.date, connections_each: Sequence[int]) -> None:
-    """Print what an ingest takes with 1, 2 and 4 workers, of so many connections each."""
+    """Print the cost of an ingest with 1, 2 and 4 workers, for several numbers of connections per worker."""
     upstream, hook = base / "upstream", base / "hook"
     if not upstream.exists():
         upstream.mkdir(parents=True)
@@ -270,15 +270,15 @@ def workers(servers: Servers, base: Path, first: dt.date, last: dt.date, connect
                     cost, stages = _ingest(base / name, lake, (first, last), number, connections)
                 alone = alone or cost.wall
                 slowest = max(stages, key=lambda stage: stage["all"])
-                told = ", ".join(f"{name} {seconds:.1f}" for name, seconds in slowest.items())
+                note = ", ".join(f"{name} {seconds:.1f}" for name, seconds in slowest.items())
                 ratio = f"{alone / cost.wall:.2f}x"
-                print(f"| {connections} | {number} | {cost.wall:.1f} | {cost.cpu:.1f} | {ratio} | {told} |", flush=True)
+                print(f"| {connections} | {number} | {cost.wall:.1f} | {cost.cpu:.1f} | {ratio} | {note} |", flush=True)
 
 
 def _ingest(
     home: Path, lake: Mapping[str, str], days: tuple[dt.date, dt.date], number: int, connections: int
 ) -> tuple[Cost, list[dict[str, float]]]:
-    """Return what an ingest into a fresh lake cost, and the seconds of each worker by stage."""
+    """Return (cost of an ingest into a new lake, seconds by stage of each worker)."""
     stages = home / "stages"
     stages.mkdir(parents=True)
     environment = {**lake, "REPOSIGNAL_HOME": str(home)}
@@ -295,35 +295,35 @@ def _ingest(
             "select count(*), count(distinct snapshot_date) from pipeline.rankings.rankings_days"
         ).fetchone()
     wanted = (days[1] - days[0]).days + 1
-    assert row == (wanted, wanted), f"{row} days in the ledger, not {wanted}"
+    assert row == (wanted, wanted), f"{row} days loaded, not {wanted}"
     return cost, [json.loads(file.read_text()) for file in stages.iterdir()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lake", description=__doc__)
     parser.add_argument("part", choices=("day", "workers", "events"))
-    parser.add_argument("--catalog", help="URL of a PostgreSQL database, by a role that may create others")
-    parser.add_argument("--bucket", help="of the S3 server that the AWS variables name")
+    parser.add_argument("--catalog", help="URL of a PostgreSQL database, with a role that may create databases")
+    parser.add_argument("--bucket", help="bucket on the S3 server of the AWS variables")
     parser.add_argument("--from", dest="first", type=dt.date.fromisoformat, default=dt.date(2018, 12, 18))
     parser.add_argument(
         "--to",
         dest="last",
         type=dt.date.fromisoformat,
         default=LAST_DAY - dt.timedelta(days=1),
-        help="one day more is measured",
+        help="last day of the backfill; one more day is measured",
     )
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8], help="of each worker to the upstream")
-    parser.add_argument("--runs", type=int, default=5, help="of each question")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8], help="connections per worker")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each query")
     parser.add_argument("--days", type=int, default=lake_events.DAYS)
-    parser.add_argument("--stars", type=int, default=lake_events.STARS_A_DAY, help="a day")
+    parser.add_argument("--stars", type=int, default=lake_events.STARS_A_DAY, help="stars per day")
     parser.add_argument(
-        "--modelled", type=int, default=lake_events.DAYS, help="days of events that models are built of"
+        "--modelled", type=int, default=lake_events.DAYS, help="number of days for which the models are built"
     )
-    parser.add_argument("--keep", type=Path, help="folder to work in and leave behind")
+    parser.add_argument("--keep", type=Path, help="working folder, which is kept")
     options = parser.parse_args()
     if options.part != "events" and not os.environ.get("REPOSIGNAL_REAL_DATA"):
         sys.exit("REPOSIGNAL_REAL_DATA is not set: nothing to measure on")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # servers are stopped all the same
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that servers are stopped
     with tempfile.TemporaryDirectory(prefix="reposignal-bench-") as temporary, _servers(options) as servers:
         base = options.keep or Path(temporary)
         base.mkdir(parents=True, exist_ok=True)
@@ -339,7 +339,7 @@ def main() -> None:
 
 @contextmanager
 def _servers(options: argparse.Namespace) -> Iterator[Servers]:
-    """Yield the servers that were named, or own ones from the machine's package."""
+    """Yield the servers of the options, or newly started ones."""
     if options.catalog:
         s3 = {name: value for name, value in os.environ.items() if name.startswith("AWS_")} if options.bucket else None
         yield Servers(options.catalog, s3, options.bucket or "")
@@ -347,7 +347,7 @@ def _servers(options: argparse.Namespace) -> Iterator[Servers]:
     from tests.lake.servers import S3, Postgres, find_postgres
 
     if not (programs := find_postgres()):
-        sys.exit("there is no PostgreSQL on this machine: --catalog names another's")
+        sys.exit("there is no PostgreSQL on this machine: give the URL of another one with --catalog")
     postgres, s3_server = Postgres(programs), S3()
     try:
         postgres.execute("alter role lake createdb")

@@ -1,10 +1,9 @@
-"""600 million star events on the lake: `python -m benchmarks.lake events`.
+"""Measures 600 million star events on the lake: `python -m benchmarks.lake events`.
 
-Generated straight into the raw tables of the archive, a commit a day, as loads of whole days leave them. Then, each in
-a process of its own, of which the peak memory is told: stars by repository and week over all of them, the project's own
-models, one day more of both. The floor is the same roll-up by DuckDB from the same Parquet files, without a lake.
-
-Here: the making and the measuring. Not here: what a load of files costs (`benchmarks.gh_archive`).
+The events are generated directly in the raw tables of the archive, one commit per day, as loads of whole days would
+write them. Measured in separate processes, with peak memory: stars by repository and week over all events, the models
+of the project, and one more day of both. The floor is the same aggregation by DuckDB from the same Parquet files,
+without a lake. `benchmarks.gh_archive` measures the load of files.
 """
 
 from __future__ import annotations
@@ -104,10 +103,10 @@ COUNTS = "select day, repo_id, count(*) as stars from {source} where day = date 
 
 
 class Events:
-    """A lake of generated events, and what is asked of it. Its methods are the measured processes.
+    """A lake of generated events. Its methods are the measured processes.
 
     Args:
-        home: a working folder; the lake is where the environment says.
+        home: a working folder; the environment gives the location of the lake.
     """
 
     def __init__(self, home: Path) -> None:
@@ -117,7 +116,7 @@ class Events:
         self.lake = Lake(self.settings)
 
     def fill(self, first: str, end: str, stars: str) -> None:
-        """Commit days, counted from the first day ever, each with so many stars. Those that stand are left."""
+        """Commit days, numbered from `FIRST_DAY`, each with `stars` stars; existing days are skipped."""
         with self.lake.connected() as connection:
             connection.execute("call pipeline.set_option('parquet_compression', 'zstd')")
             for number in range(int(first), int(end)):
@@ -136,7 +135,7 @@ class Events:
         connection.commit()
 
     def roll_up(self, first: str, last: str) -> None:
-        """Write stars by repository and week into a table of the lake: all, or the weeks of some days anew."""
+        """Write stars by repository and week of a range of days into a table of the lake, replacing these weeks."""
         with self._connected() as connection:
             days = f"day between date '{first}' and date '{last}'"
             rows = WEEKS.format(source=f"{RAW}.gh_archive", days=days)
@@ -148,11 +147,11 @@ class Events:
             connection.commit()
 
     def roll_up_files(self, target: str) -> None:
-        """Write the same from the same files into one file, no lake in sight."""
+        """Write the same from the same files into one file, without the lake."""
         self._copy(WEEKS.format(source=self._files(), days="true"), target)
 
     def count_day(self, day: str) -> None:
-        """Write stars by repository of a day into a table of the lake: the model's work in plain SQL."""
+        """Write stars by repository of a day into a table of the lake: the query of the model as plain SQL."""
         with self._connected() as connection:
             connection.execute(f"create table if not exists {DAILY} (day date, repo_id bigint, stars bigint)")
             connection.execute(f"insert into {DAILY} {COUNTS.format(source=f'{RAW}.gh_archive', day=day)}")
@@ -181,7 +180,7 @@ class Events:
         }
 
     def dbt(self, verb: str, first: dt.date, last: dt.date) -> tuple[Cost, dict[str, float]]:
-        """Return what the project's own models of some archive days cost, and seconds by model."""
+        """Return (cost of the project's models for some archive days, model -> seconds)."""
         with self._connected() as connection:
             seen = snapshot(connection, "pipeline")
         days = [first.isoformat(), last.isoformat()]
@@ -206,13 +205,13 @@ class Events:
 
 
 def measure(home: Path, days: int = DAYS, stars: int = STARS_A_DAY, modelled: int = DAYS) -> None:
-    """Fill the lake that the environment names, ask it and print the table.
+    """Fill the lake of the environment, query it and print the table.
 
     Args:
         home: a working folder.
-        days: with events.
-        stars: a day.
-        modelled: the models are built of so many of the last days.
+        days: number of days with events.
+        stars: number of stars per day.
+        modelled: number of last days for which the models are built.
     """
     home.mkdir(parents=True, exist_ok=True)
     events = Events(home)
@@ -229,7 +228,7 @@ def measure(home: Path, days: int = DAYS, stars: int = STARS_A_DAY, modelled: in
 
 
 def roll_up(events: Events, last: dt.date, stars: int) -> None:
-    """Print what all weeks cost, on the lake and on its files."""
+    """Print the cost of all weeks, on the lake and on its files."""
     home = events.settings.home
     whole = _step(home, "roll_up", FIRST_DAY, last)
     _assert_sum(events, WEEKLY, stars)
@@ -241,7 +240,7 @@ def roll_up(events: Events, last: dt.date, stars: int) -> None:
 
 
 def models(events: Events, last: dt.date, days: int, stars: int) -> None:
-    """Print what the project's own models cost, built as a backfill by months does."""
+    """Print the cost of the project's models, built month by month as in a backfill."""
     spent = Cost(0, 0, 0)
     first = last - dt.timedelta(days=days - 1)
     while first <= last:
@@ -254,12 +253,13 @@ def models(events: Events, last: dt.date, days: int, stars: int) -> None:
 
 
 def one_more_day(events: Events, days: int, stars: int) -> None:
-    """Print what a day costs on top of so many."""
+    """Print the cost of one more day after `days` days."""
     home, day = events.settings.home, FIRST_DAY + dt.timedelta(days=days)
     _row(f"one more day: {stars:,} events made and committed", _step(home, "fill", days, days + 1, stars), "")
     cost, seconds = events.dbt("build", day, day)
-    told = ", ".join(f"{name} {took:.1f} s" for name, took in sorted(seconds.items(), key=lambda item: -item[1])[:3])
-    _row("its models and their tests, whole process of dbt", cost, told)
+    slowest = sorted(seconds.items(), key=lambda item: -item[1])[:3]
+    note = ", ".join(f"{name} {took:.1f} s" for name, took in slowest)
+    _row("its models and their tests, whole process of dbt", cost, note)
     cost, _ = events.dbt("build", day, day)
     _row("the same again", cost, "")
     target = home / "day.parquet"
@@ -272,7 +272,7 @@ def one_more_day(events: Events, days: int, stars: int) -> None:
 
 
 def _step(home: Path, method: str, *arguments: object) -> Cost:
-    """Return what a method of `Events` costs in a process of its own."""
+    """Return the cost of a method of `Events` in a separate process."""
     script = "import sys; from pathlib import Path; from benchmarks.lake_events import Events; "
     script += "getattr(Events(Path(sys.argv[1])), sys.argv[2])(*sys.argv[3:])"
     return measured([sys.executable, "-c", script, *map(str, (home, method, *arguments))])

@@ -1,11 +1,10 @@
-"""What the score costs: `python -m benchmarks.score [--repositories N] [--years N] [--keep DIR]`.
+"""Measures the cost of the score: `python -m benchmarks.score [--repositories N] [--years N] [--keep DIR]`.
 
-Readings of 12,000 repositories over 8 years are made straight in the warehouse (33 million rows of
+Readings of 12,000 repositories over 8 years are generated directly in the warehouse (33 million rows of
 int_repo_days__stepped, with weekdays, bursts, unstars, gaps and breaks). Then dbt builds all models from there to
-fct_repo_signal_day: everything anew, and one day more, each in a process of its own under the default limit of memory.
-The floor is DuckDB copying the rows of the score, sorted by day, which is what any build has to write.
-
-Here: the making of the readings and the measuring. Not here: what comes before them (identity, `benchmarks.__main__`).
+fct_repo_signal_day: a full rebuild, and one more day, each in a separate process with the default memory limit. The
+floor is a copy of the rows of the score by DuckDB, sorted by day, which any build has to write. Earlier models are not
+measured.
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=__doc__)
     parser.add_argument("--repositories", type=int, default=12_000)
     parser.add_argument("--years", type=int, default=8)
-    parser.add_argument("--keep", type=Path, help="folder for the warehouse, used again if it is there")
+    parser.add_argument("--keep", type=Path, help="folder for the warehouse, which is reused if it exists")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         home = given.keep or Path(scratch)
@@ -144,7 +143,7 @@ def _next_day(home: Path) -> None:
 
 
 def _floor(home: Path) -> None:
-    """Print what it takes to write the rows of the score, sorted, and to do nothing else."""
+    """Print the cost of only writing the rows of the score, sorted."""
     with duckdb.connect(config={"memory_limit": "2GB", "threads": os.cpu_count() or 1}) as connection:
         connection.execute(f"set temp_directory = '{home}/floor.tmp'")
         connection.execute(
@@ -166,15 +165,16 @@ def _row(what: str, home: Path, variables: Mapping[str, object], *arguments: str
         ((result["execution_time"], result["unique_id"].split(".")[-1]) for result in results), reverse=True
     )
     total = sum(seconds for seconds, _ in models)
-    told = ", ".join(f"{name} {seconds:.1f} s" for seconds, name in models[:4])
+    slowest = ", ".join(f"{name} {seconds:.1f} s" for seconds, name in models[:4])
     print(
-        f"| {what} | {total:.1f} (with dbt's start {cost.wall:.1f}) | {cost.cpu:.1f} | {cost.peak_mb:,.0f} | {told} |",
+        f"| {what} | {total:.1f} (with dbt's start {cost.wall:.1f})"
+        f" | {cost.cpu:.1f} | {cost.peak_mb:,.0f} | {slowest} |",
         flush=True,
     )
 
 
 def _dbt(home: Path, variables: Mapping[str, object], *arguments: str) -> Cost:
-    """Return the cost of a dbt invocation in a process of its own."""
+    """Return the cost of a dbt invocation in a separate process."""
     dbt = [str(Path(sys.executable).with_name("dbt")), *arguments, "--vars", json.dumps(variables), "--quiet"]
     return measured(
         [*dbt, "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)],

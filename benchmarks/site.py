@@ -1,7 +1,7 @@
-"""`python -m benchmarks.site HOME`: the site of a home that is published, drawn anew and from the store of drawings.
+"""`python -m benchmarks.site HOME`: builds the site of a published home with all charts drawn, and with stored charts.
 
-Prints seconds, pages, megabytes and the largest pages for BENCHMARKS.md. The home is read only; what is built goes to
-a temporary folder. Not here: the article, which is written before a release (`python -m benchmarks` runs it all).
+Prints seconds, pages, megabytes and the largest pages for BENCHMARKS.md. The home is only read; the site is built in a
+temporary folder. Articles are not measured, because they are written before a release.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from reposignal_pipeline.publishing.site.charts import Gallery, drawing
 from reposignal_pipeline.publishing.site.pages import Site, build
 
 FIRST_PAGE_KB = 200
-"""what the first page may weigh"""
+"""maximum size of the first page"""
 
 
 def built(published: Path, folder: Path) -> tuple[Site, float]:
-    """Return what was built of a published copy below a folder, and the seconds it took."""
+    """Build the site of a published copy below a folder; return (its counts, seconds)."""
     release = folder / "release"
     shutil.rmtree(release, ignore_errors=True)
     release.mkdir()
@@ -59,7 +59,7 @@ def main(home: Path) -> None:
 
 
 def _one_drawing(folder: Path) -> float:
-    """Return the milliseconds that a drawing of a long history takes, the engine being warm."""
+    """Return the milliseconds for drawing a long history with a warm engine."""
     from datetime import date, timedelta
 
     from reposignal_pipeline.publishing.site.charts import over_time

@@ -157,7 +157,7 @@ def test_leads_are_counted_from_the_first_day_in_a_list(marts: duckdb.DuckDBPyCo
 def test_missing_recordings_are_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.argv", ["backtest", "--docs", str(tmp_path)])
     monkeypatch.delenv("REPOSIGNAL_REAL_DATA", raising=False)
-    with pytest.raises(SystemExit, match="REPOSIGNAL_REAL_DATA names no folder"):
+    with pytest.raises(SystemExit, match="REPOSIGNAL_REAL_DATA is not a folder of recordings"):
         backtest.main()
     assert not list(tmp_path.iterdir())
 
