@@ -257,10 +257,11 @@ def test_the_same_day_again_requests_no_history_and_changes_nothing(
 ) -> None:
     live = two_days[0]
     before = live.home.tables()
-    before = len(live.api.requests)
+    requests_before = len(live.api.requests)
     ran = live.run(NOW + DAY, "run", *SOURCES)
     assert ran.returncode == 0, ran.stderr
-    assert [target for _, target in live.api.requests[before:] if "history" in target or "graphql" in target] == []
+    later = [target for _, target in live.api.requests[requests_before:]]
+    assert [target for target in later if "history" in target or "graphql" in target] == []
     after = live.home.tables()
     assert {name for name in before if before[name] != after[name]} == set()
 
