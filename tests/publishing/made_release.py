@@ -41,6 +41,8 @@ REPOSITORIES = [
     (77, "javascript:alert(1)/x", None, "", []),
 ]
 BREAKING = 66
+CLIMBED = {22: 3, 33: 0, 44: -2}
+"""places climbed since the week before; the others were not ranked then"""
 
 _MARTS = """
     create table dim_repo (
@@ -129,7 +131,8 @@ def _readings(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date)
         flags = ["gap_over_36h"] if number == 4 else ["stars_gained_not_observed"]
         _add(connection, "fct_repo_day", day=day, repo_key=key, dq_flags=flags)
         _add(connection, "fct_repo_signal_day", day=day, signal_rank=rank, **seen, **points, **pace)
-        _add(connection, "weekly_repo_trends", week=week, as_of_date=day, rank=rank, stars_gained=100, **seen)
+        trend = {"rank": rank, "rank_change": CLIMBED.get(key), "stars_gained": 100}
+        _add(connection, "weekly_repo_trends", week=week, as_of_date=day, **trend, **seen)
 
 
 def _languages(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date) -> None:

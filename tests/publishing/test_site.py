@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import datetime as dt
 import hashlib
 import itertools
 import json
@@ -30,6 +31,7 @@ from reposignal_pipeline.publishing.site import charts, figures, numerals
 from reposignal_pipeline.publishing.site.contents import read
 from reposignal_pipeline.publishing.site.pages import CSV_ROWS, Site, build
 from reposignal_pipeline.publishing.site.serving import server
+from reposignal_pipeline.publishing.site.sparklines import sparkline
 from reposignal_pipeline.publishing.site.strangers import github_url, one_line, slugs
 from reposignal_pipeline.warehouse import Warehouse
 from tests.publishing import made_release as made
@@ -281,8 +283,116 @@ def test_the_index_lists_what_there_is_newest_first(site: Path) -> None:
     links = [link.get("href", "") for link in one(tree, ".//main").iter("a")]
     weeks = [link for link in dict.fromkeys(links) if link.startswith("weeks/")]
     assert weeks == [f"weeks/{week}/index.html" for week in reversed(made.WEEKS[-2:])]
-    assert len([link for link in links if link.startswith("repositories/")]) == len(made.REPOSITORIES)
+    ranked = list(next(with_class(tree, "ranking")).iter("a"))
+    assert len(ranked) == len(made.REPOSITORIES)
+    assert len([link for link in links if link.startswith("repositories/")]) == 2 * len(made.REPOSITORIES)
+    assert links.index(ranked[0].get("href", "")) < links.index("clusters/1.html"), "the ranking comes first"
     assert len([link for link in links if link.startswith("clusters/")]) == 2
+
+
+def rows_of(table: ET.Element) -> list[list[str]]:
+    return [[text_of(cell) for cell in row] for row in one(table, "tbody")]
+
+
+@pytest.mark.parametrize("page", ["index.html", f"{WEEK}/index.html"])
+def test_the_ranking_shows_what_a_repository_is_its_score_and_its_change(site: Path, page: str) -> None:
+    rows = rows_of(next(with_class(parsed(site / page), "ranking")))
+    assert rows[0][:-1] == ["1", "thu-pacman/chituHigh-performance inference", "Python", "2,711", "+100", "89.0", "new"]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "5", "6", "7"]
+    assert [row[6] for row in rows] == ["new", "+3", "0", "\N{MINUS SIGN}2", "new", "new", "new"]
+    assert made.SCRIPT in rows[1][1]
+    assert rows[4][1] == "a/b--c", "a repository without a description has none"
+    assert rows[6][2] == numerals.UNKNOWN
+
+
+def test_nothing_is_new_in_the_first_week_with_a_ranking(tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        made.create_tables(connection)
+        made.fill_tables(connection)
+        connection.execute("update weekly_repo_trends set rank = null where week = ?", [made.WEEKS[-2]])
+        build(connection, tmp_path, tmp_path / "charts")
+    rows = rows_of(next(with_class(parsed(tmp_path / "site" / "index.html"), "ranking")))
+    assert [row[6] for row in rows] == [numerals.UNKNOWN, "+3", "0", "\N{MINUS SIGN}2", *[numerals.UNKNOWN] * 3]
+
+
+def test_the_ranking_describes_a_repository_as_it_was_in_the_week() -> None:
+    with duckdb.connect() as connection:
+        made.create_tables(connection)
+        made.fill_tables(connection)
+        newest, before = made.WEEKS[-1], made.WEEKS[-2]
+        connection.execute("update dim_repo set description = 'then', valid_from = ? where repo_key = 11", [before])
+        connection.execute(
+            "insert into dim_repo (repo_key, description, valid_from) values (11, 'now', ?), (11, 'later', ?)",
+            [newest, newest + dt.timedelta(days=7)],
+        )
+        connection.execute("update dim_repo set valid_from = ? where repo_key = 22", [newest + dt.timedelta(days=9)])
+        connection.execute("update weekly_repo_trends set as_of_date = ? where week = ?", [before, before])
+        weeks = read(connection).weeks
+    assert [week.leaders[0]["description"] for week in weeks] == ["now", "then"]
+    assert weeks[0].leaders[1]["description"] == made.HOSTILE, "of a repository first described later, that description"
+
+
+def test_the_line_of_a_repository_has_its_days_and_gaps(site: Path, built: Path) -> None:
+    with duckdb.connect(str(built / "reposignal.duckdb"), read_only=True) as connection:
+        week = read(connection).weeks[0]
+    read_days = {6: 12.0, 13: 12.0, 20: 12.0, 27: 12.0}
+    assert week.leaders[0]["stars_a_day"] == [read_days.get(day) for day in range(28)]
+    drawn = next(with_class(parsed(site / "index.html"), "spark"))
+    assert drawn.get("role") == "img"
+    assert drawn.get("aria-label") == ("12 to 12 stars a day, 12 on the last day with a number; known on 4 of 28 days")
+
+
+@pytest.mark.parametrize(
+    ("values", "paths", "said"),
+    [
+        ([0.0, 22.0, 11.0], ["M2.0 24.0L56.0 2.0L110.0 13.0"], "0 to 22 stars a day, 11 on the last day"),
+        ([5.0, 5.0, None, 10.0], ["M2.0 13.0L38.0 13.0", "M110.0 2.0h0"], "; known on 3 of 4 days"),
+        ([-11.0, 11.0], ["M2.0 24.0L110.0 2.0"], "\N{MINUS SIGN}11 to 11 stars a day"),
+        ([0.0, 0.0], ["M2.0 24.0L110.0 24.0"], "0 to 0 stars a day, 0 on"),
+        ([7.0], ["M2.0 2.0h0"], "7 to 7 stars a day"),
+    ],
+)
+def test_a_sparkline_begins_at_zero_and_a_missing_day_is_a_gap(
+    values: list[float | None], paths: list[str], said: str
+) -> None:
+    svg = ET.fromstring(str(sparkline(values)))
+    assert [path.get("d") for path in svg] == paths
+    assert said in svg.get("aria-label", "")
+
+
+def test_without_a_number_there_is_no_line() -> None:
+    assert sparkline([None, None]) == ""
+
+
+def test_the_queries_are_folded_below_the_text(site: Path) -> None:
+    tree = parsed(site / WEEK / "index.html")
+    parents = {inner: outer for outer in tree.iter() for inner in outer}
+    folded = 0
+    for query in with_class(tree, "query"):
+        around = query
+        while around.tag != "details":
+            around = parents[around]
+        assert around.get("open") is None
+        assert text_of(one(around, "summary")) == f"Query of {text_of(one(query, 'p/strong'))}"
+        folded += 1
+    assert folded == len(made.QUERIED)
+    shown = text_of(one(tree, ".//main"))
+    assert shown.index("Highest signal scores") < shown.index("No other language moved") < shown.index("select 20")
+
+
+def test_on_a_phone_each_cell_carries_the_name_of_its_column(site: Path) -> None:
+    seen = set()
+    for page in pages(site):
+        for table in with_class(parsed(page), "stacked"):
+            names = [text_of(cell) for cell in one(table, "thead/tr")]
+            for row in one(table, "tbody"):
+                labels = [cell.get("data-label") for cell in row]
+                named = [(label, name) for label, name in zip(labels, names, strict=True) if label]
+                assert all(label == name for label, name in named), (page, named)
+                # the row's own name, and its number in a ranking, speak for themselves
+                assert len(named) == len(names) - (2 if names[0] == "#" else 1), (page, labels)
+                seen |= {label for label, _ in named}
+    assert {"Probability", "Outcome", "Probability in 42 days", "Passed", "Score", "Places"} <= seen
 
 
 def test_json_has_the_content_of_the_pages(site: Path) -> None:

@@ -18,6 +18,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from reposignal_pipeline.publishing.site import pages
 from tests.publishing import made_release as made
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -40,6 +41,16 @@ pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium w
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browsed") / "release"
     made.release(folder, folder.parent / "charts")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site whose first page lists one of each kind and folds the others away."""
+    folder = tmp_path_factory.mktemp("folded") / "release"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pages, "LISTED", 1)
+        made.release(folder, folder.parent / "charts")
     return folder / "site"
 
 
@@ -138,6 +149,45 @@ def test_the_search_narrows_the_lists(browser: Chrome, site: Path) -> None:
     assert wait_for(lambda: listed() == everything)
 
 
+def test_a_search_looks_into_folded_lists_and_folds_them_again(browser: Chrome, folded: Path) -> None:
+    visit(browser, folded, "index.html")
+
+    def listed() -> list[str]:
+        return [item.text for item in browser.find_elements(By.CSS_SELECTOR, "main li a") if item.is_displayed()]
+
+    everything = listed()
+    assert len(everything) == 3
+    assert [" ".join(one.text.split()) for one in browser.find_elements(By.CSS_SELECTOR, "summary")] == [
+        "1 more of the weeks", "1 more of the clusters", "6 more of the repositories",
+    ]  # fmt: skip
+    box = browser.find_element(By.ID, "find")
+    box.send_keys("FRP go")
+    assert wait_for(lambda: len(listed()) == 2 and listed()) == ["fatedier/frp", "Fatedier/FRP"]
+    box.clear()
+    box.send_keys(" ")
+    assert wait_for(lambda: listed() == everything)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_on_a_phone_no_column_lies_beyond_the_edge(browser: Chrome, site: Path, page: str) -> None:
+    shown_as(browser, PHONE, "light")
+    visit(browser, site, page)
+    browser.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    cells = browser.execute_script(
+        """
+        return [...document.querySelectorAll("table.stacked :is(th[scope=row], td)")].map((cell) => {
+          const box = cell.getBoundingClientRect();
+          return [cell.dataset.label, getComputedStyle(cell, "::before").content, box.left, box.right, box.height];
+        });
+        """
+    )
+    for label, shown, left, right, height in cells:
+        assert height > 0
+        assert 0 <= left < right <= PHONE[0], label
+        assert shown == (f'"{label}"' if label and label != "Stars a day" else "none")
+    assert len(cells) > 3
+
+
 def test_everything_works_without_a_script(browser: Chrome, site: Path) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
@@ -162,6 +212,12 @@ def test_the_site_works_with_the_keyboard_alone(browser: Chrome, site: Path) -> 
     assert focused().rect["y"] >= 0, "it shows when it has the focus"
     press(Keys.ENTER)
     assert focused().get_attribute("id") == "main"
+    press(Keys.TAB)
+    assert focused().get_attribute("aria-label") == "Table: Highest signal scores"
+    for _ in made.REPOSITORIES[:-1]:
+        press(Keys.TAB)
+    assert focused().text == f"evil/{made.SCRIPT}", "the last of the ranking that is linked"
+    press(Keys.TAB)
     seen = []
     for _ in range(40):
         press(Keys.TAB)

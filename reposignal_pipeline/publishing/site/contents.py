@@ -19,8 +19,12 @@ from reposignal_pipeline.publishing.site.numerals import day
 
 Row = dict[str, Any]
 
-LEADERS = 15
-"""repositories in the table of a week, the number that fits on a screen"""
+LEADERS = 25
+"""repositories in the ranking of a week, each with a page"""
+PACE_DAYS = 28
+"""days of the line next to a repository in the ranking"""
+MEMBERS = 60
+"""repositories in the table of a cluster"""
 REPOSITORIES = 500
 """pages of repositories; each has 40 kB, so that a release stays below 100 MB"""
 CLUSTERS = 200
@@ -44,6 +48,7 @@ class Week:
     markdown: str | None
     claims: list[Row]
     leaders: list[Row]
+    """the ranking; `stars_a_day` has PACE_DAYS numbers up to as_of_date, None for a day without a number"""
     languages: list[Row]
     clusters: list[Row]
     breakouts: list[Row]
@@ -171,6 +176,7 @@ def _weeks(source: Source) -> list[Week]:
     )
     mondays = [row["week"] for row in written]
     tables = {name: _by_week(source, sql, mondays, needs) for name, (sql, needs) in _OF_A_WEEK.items()}
+    _describe(source, mondays, tables["leaders"])
     for row in written:
         row["document"] = json.loads(row["document"]) if row.get("document") else None
         places = {claim: place for place, claim in enumerate(_parts(row["document"], "number"))}
@@ -201,6 +207,10 @@ _OF_A_WEEK: dict[str, tuple[str, tuple[str, ...]]] = {
         f"""
         select
             week, repo_key, full_name, language, stars_total, stars_gained, growth_pct, signal_score, rank, rank_change,
+            -- NULL if nothing was ranked in the week before, so that nothing can be new
+            case
+                when week - 7 in (select week from weekly_repo_trends where rank is not null) then rank_change is null
+            end as is_new,
             is_breakout
         from weekly_repo_trends where week in (select unnest($weeks)) and rank <= {LEADERS} order by week, rank
         """,
@@ -239,6 +249,50 @@ def _by_week(source: Source, sql: str, weeks: list[dt.date], needs: tuple[str, .
     for row in source.rows(sql, needs, weeks=weeks):
         found[row["week"]].append(row)
     return found
+
+
+def _describe(source: Source, weeks: list[dt.date], leaders: dict[dt.date, list[Row]]) -> None:
+    """Add to the ranking of each week what a repository was on its last day, and its stars a day until then."""
+    ranked = f"""
+        with ranked as (
+            select week, as_of_date, repo_key from weekly_repo_trends
+            where week in (select unnest($weeks)) and rank <= {LEADERS}
+        )
+    """
+    # a version of a later day describes the repository if it has none of that day, which is so after a backfill
+    described = source.rows(
+        f"""
+        {ranked}
+
+        select ranked.week, ranked.repo_key, repos.description
+        from ranked inner join dim_repo as repos using (repo_key)
+        qualify row_number() over (
+            partition by ranked.week, ranked.repo_key
+            order by repos.valid_from <= ranked.as_of_date desc, abs(repos.valid_from - ranked.as_of_date)
+        ) = 1
+        """,
+        ("weekly_repo_trends", "dim_repo"),
+        weeks=weeks,
+    )
+    paced = source.rows(
+        f"""
+        {ranked}
+
+        select ranked.week, ranked.repo_key, list(round(signals.velocity_24h, 1) order by back desc) as stars_a_day
+        from ranked cross join range({PACE_DAYS}) as days(back)
+        left join fct_repo_signal_day as signals
+            on signals.repo_key = ranked.repo_key and signals.day = ranked.as_of_date - back::integer
+        group by ranked.week, ranked.repo_key
+        """,
+        ("weekly_repo_trends", "fct_repo_signal_day"),
+        weeks=weeks,
+    )
+    descriptions = {(row["week"], row["repo_key"]): row["description"] for row in described}
+    paces = {(row["week"], row["repo_key"]): row["stars_a_day"] for row in paced}
+    for week, rows in leaders.items():
+        for row in rows:
+            key = (week, row["repo_key"])
+            row |= {"description": descriptions.get(key), "stars_a_day": paces.get(key, [None] * PACE_DAYS)}
 
 
 def _repositories(source: Source, weeks: list[Week]) -> list[Repository]:
@@ -418,7 +472,7 @@ def _clusters(source: Source) -> list[Cluster]:
         qualify row_number() over (
             partition by members.cluster
             order by trends.signal_score desc nulls last, trends.stars_total desc nulls last, members.repo_key
-        ) <= {4 * LEADERS}
+        ) <= {MEMBERS}
         order by members.cluster, trends.signal_score desc nulls last, trends.stars_total desc nulls last, 2
         """,
         (*needs, "weekly_repo_trends"),

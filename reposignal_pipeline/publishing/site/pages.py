@@ -28,12 +28,15 @@ from reposignal_pipeline.publishing.site import figures, numerals
 from reposignal_pipeline.publishing.site.charts import EDITION, Chart, Gallery
 from reposignal_pipeline.publishing.site.contents import Cluster, Contents, Repository, Row, Table, Week, read
 from reposignal_pipeline.publishing.site.shelf import Links, Shelf, digest
+from reposignal_pipeline.publishing.site.sparklines import sparkline
 from reposignal_pipeline.publishing.site.strangers import cleaned, github_url, one_line, slugs
 
 HERE = Path(__file__).parent
 CSV_ROWS = 20_000
 """of a larger table, the CSV contains only the newest day or week, because spreadsheets cannot open more"""
 FEED_ENTRIES = 20
+LISTED = 8
+"""weeks, clusters and repositories that the first page lists; the others are folded away"""
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:reposignal:site")
 """namespace of the feed's ids, which must be permanent although the URL of the site is unknown"""
 
@@ -385,8 +388,10 @@ def _templates(gallery: Gallery) -> jinja2.Environment:
         "style_hash": _hash(style),
         "script_hash": _hash(_script()),
         "svg": gallery.svg,
+        "sparkline": sparkline,
         "github_url": github_url,
         "UNKNOWN": numerals.UNKNOWN,
+        "LISTED": LISTED,
     }
     return templates
 
