@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ FIRST_MARKER = 0xF0000
 """first character of plane 15 (private use); each object is rendered as one character"""
 LONGEST_NAME = 140
 """GitHub's longest owner/name; longer names are clipped"""
+LONGEST_QUOTE = 90
+"""characters of a description: about a line of print"""
 
 _CONSTANT = re.compile(f"[A-Za-z ,.:;'()\\n{chr(FIRST_MARKER)}-\U000ffffd-]*")
 """words of the template, and already rendered markers"""
@@ -58,7 +61,7 @@ ARTICLES = WeeklyTable(
         "document": (
             "JSON",
             "The article as sections > blocks > sentences > parts: text, number (claim and shown), repo, cluster, "
-            "language or day. Text by strangers is always in separate parts.",
+            "language, quote or day. Text by strangers is always in separate parts.",
         ),
         "markdown": ("VARCHAR", "The article as Markdown, followed by its queries; text by strangers is escaped."),
         "run_id": _RUN,
@@ -128,7 +131,14 @@ class Term:
     text: str
 
 
-Part = Number | Repo | Cluster | Language | Term | dt.date
+@dataclass(frozen=True)
+class Quote:
+    """What a repository's owner says it is, in quotation marks and clipped to `LONGEST_QUOTE`."""
+
+    text: str
+
+
+Part = Number | Repo | Cluster | Language | Term | Quote | dt.date
 
 
 class Marked(str):
@@ -216,6 +226,16 @@ def safe(text: str) -> str:
     return clean if len(clean) <= LONGEST_NAME else clean[: LONGEST_NAME - 1] + "…"
 
 
+def quoted(text: str) -> str:
+    """Return a description in quotation marks, clipped after a whole word, without the full stop at its end."""
+    clean = " ".join(without_controls(text).split()).rstrip(". ")
+    if len(clean) > LONGEST_QUOTE:
+        clean = textwrap.shorten(clean, LONGEST_QUOTE, placeholder="…")
+        if clean == "…":  # one word longer than the limit
+            clean = " ".join(text.split())[: LONGEST_QUOTE - 1] + "…"
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{clean}\N{RIGHT DOUBLE QUOTATION MARK}"
+
+
 def markdown(document: dict[str, Any], claims: list[dict[str, Any]]) -> str:
     """Return a document as Markdown, followed by the queries of its claims."""
     environment = _environment(lambda value: value)
@@ -251,7 +271,7 @@ class _Markers:
         """Return the marker of a value in the rendered text."""
         if isinstance(value, Marked):
             return value
-        if isinstance(value, Number | Repo | Cluster | Language | Term | dt.date):
+        if isinstance(value, Number | Repo | Cluster | Language | Term | Quote | dt.date):
             self.parts.append(value)
             return Marked(chr(FIRST_MARKER + len(self.parts) - 1))
         if isinstance(value, str) and _CONSTANT.fullmatch(value):  # a word of the template
@@ -363,6 +383,8 @@ def _shown(parts: list[str | Part], prefix: str) -> tuple[list[dict[str, Any]], 
                 shown.append({"language": safe(part.language)})
             case Term():
                 shown.append({"text": safe(part.text)})
+            case Quote():
+                shown.append({"quote": quoted(part.text)})
             case dt.date():
                 shown.append({"day": str(part)})
             case str():
@@ -373,7 +395,7 @@ def _shown(parts: list[str | Part], prefix: str) -> tuple[list[dict[str, Any]], 
 def _in_words(part: dict[str, Any]) -> str:
     if "day" in part:
         return day_in_words(dt.date.fromisoformat(part["day"]))
-    text: str = part[next(key for key in ("text", "shown", "name", "label", "language") if key in part)]
+    text: str = part[next(key for key in ("text", "shown", "name", "label", "language", "quote") if key in part)]
     return text
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import duckdb
 
 from reposignal_pipeline.analysis.forecast import CALL, EVENT, SHIPPED
 from reposignal_pipeline.publishing import article, numbers
-from reposignal_pipeline.publishing.article import Cluster, Language, Number, ProseError, Repo, Term
+from reposignal_pipeline.publishing.article import Cluster, Language, Number, ProseError, Quote, Repo, Term
 
 Facts = dict[str, Any]
 Form = Callable[[float], str]
@@ -160,6 +161,19 @@ class Desk:
         number = self.number(name, article.count, f"select count(*) {source}")
         return number if number.value else None
 
+    @cached_property
+    def descriptions(self) -> dict[int, str]:
+        """Repository -> its description on the last day of the week, where it has one."""
+        rows = self.connection.execute(
+            f"select repo_key, description from dim_repo where {_valid(self)} and trim(description) <> ''"
+        ).fetchall()
+        return dict(rows)
+
+    def subject(self, row: dict[str, Any]) -> Facts:
+        """Return a repository and, where its description is known, what it says it is."""
+        description = self.descriptions.get(row["repo_key"])
+        return {"repo": _repo(row), "what": Quote(description) if description else None}
+
     def trend(self, repo_key: int, column: str, form: Form) -> Number:
         """Return a weekly number of a repository."""
         return self.number(column, form, f"select {column} {self.trends} and repo_key = {repo_key}")
@@ -211,16 +225,22 @@ def _language(language: str) -> Language | Term:
 
 def _languages(desk: Desk) -> Facts:
     top = f"from weekly_language_trends where {desk.of_week}"
-    found = desk.rows(f"select language, top50_repos {top} and top50_repos > 0 order by top50_repos desc, language")
+    found = desk.rows(
+        f"select language, top50_repos, top50_share_low, top50_share_high {top} and top50_repos > 0"
+        " order by top50_repos desc, language"
+    )
     several = [row["language"] for row in found if row["top50_repos"] >= LEAST_REPOS][:MOST_LINES]
     others = [row for row in found if row["language"] not in several]
     names = _names_by_language(desk)
     of_others = f"{top} and language in ({', '.join(literal(row['language']) for row in others)})"
     is_even = len({row["top50_repos"] for row in others}) == 1
+    lines = [_language_line(desk, language, names[language]) for language in several]
     return {
         "total": desk.number("total", article.count, f"select sum(top50_repos) {top}") if found else None,
         "tracked": desk.count_of("tracked", f"{desk.trends} and is_tracked"),
-        "lines": [_language_line(desk, language, names[language]) for language in several],
+        "lines": lines,
+        # overlapping intervals give no order
+        "is_clear": bool(found) and all(found[0]["top50_share_low"] > row["top50_share_high"] for row in found[1:]),
         "others": [_language(row["language"]) for row in others] if len(others) <= NAMED else [],
         "many": desk.number("languages", article.count, f"select count(*) {of_others} and top50_repos > 0")
         if len(others) > NAMED
@@ -464,6 +484,13 @@ def _clusters(desk: Desk) -> Facts:
         "clustered": desk.number("clustered", article.count, f"select clustered {of}"),
         "groups": groups,
         "is_first": all(row["status"] is None for row in rows),
+        "universe_growth": desk.number(
+            "universe_growth",
+            article.percent,
+            f"select any_value(universe_growth) from fct_cluster_week where {desk.of_week}",
+        )
+        if any(row["growth"] is not None for row in rows)
+        else None,
         "others": [_cluster(desk, row) for row in others[: MOST_ITEMS if groups else 2 * MOST_ITEMS]],
     }
 
@@ -538,20 +565,11 @@ def _growers_of_size(desk: Desk, low: int, high: int) -> list[Facts]:
         """
     )
     return [
-        {
-            "repo": _repo(row),
+        desk.subject(row)
+        | {
             "velocity": desk.signal(row["repo_key"], day, "velocity_28d", article.decimal),
             "growth": desk.signal(row["repo_key"], day, "growth_28d", article.percent),
-            "persistence": desk.signal(row["repo_key"], day, "persistence", article.percent),
-            "best_day": desk.number(
-                "best_day",
-                article.percent,
-                "select max(velocity_24h) / sum(velocity_24h) from fct_repo_signal_day\n"
-                f"where day between {literal(day - dt.timedelta(days=27))} and {literal(day)}"
-                f" and repo_key = {row['repo_key']}",
-            ),
             "total": desk.trend(row["repo_key"], "stars_total", article.count),
-            "rank": desk.trend(row["repo_key"], "rank", article.count),
         }
         for row in rows
     ]
@@ -593,6 +611,7 @@ def _calls(desk: Desk) -> Facts:
     return {
         "count": desk.count_of("breakouts", of_breakouts),
         "breakouts": [_breakout(desk, row) for row in rows[: MOST_ITEMS + 2]],
+        "stakes": _stakes(desk, of_breakouts) if rows else None,
         "leaps": _leaps(desk),
         "issued": count,
         "issued_on": desk.week + dt.timedelta(weeks=1),
@@ -603,11 +622,22 @@ def _calls(desk: Desk) -> Facts:
     }
 
 
+def _stakes(desk: Desk, of_breakouts: str) -> Facts | None:
+    """Return the stars that the week's breakouts gained, out of all; None where the share would mean nothing."""
+    total = f"select sum(stars_gained) from weekly_language_trends where {desk.of_week}"
+    part = f"select sum(stars_gained) {desk.trends}\nand repo_key in (select repo_key {of_breakouts})"
+    if not desk.rows(f"select 1 where ({part}) between 1 and ({total})"):
+        return None
+    return {
+        "stars": desk.number("stars_gained", article.count, part),
+        "total": desk.number("all_stars_gained", article.count, total),
+    }
+
+
 def _breakout(desk: Desk, row: dict[str, Any]) -> Facts:
     key = row["repo_key"]
     of = f"from weekly_breakouts where {desk.of_week} and repo_key = {key}"
-    return {
-        "repo": _repo(row),
+    return desk.subject(row) | {
         "is_new": row["first_flagged_on"] >= desk.week,
         "first": row["first_flagged_on"],
         "days": desk.number("days_flagged", article.count, f"select days_flagged {of}"),
@@ -617,7 +647,22 @@ def _breakout(desk: Desk, row: dict[str, Any]) -> Facts:
         "total": desk.trend(key, "stars_total", article.count),
         "is_under_review": _is_under_review(desk, key),
         "forecast": desk.forecast(key),
+        "cluster": _cluster_of(desk, key),
     }
+
+
+def _cluster_of(desk: Desk, repo_key: int) -> Facts | None:
+    """Return the cluster of a repository with its growth, where the week's clusters are stable and both are known."""
+    found = desk.rows(
+        f"""
+        select facts.cluster, facts.label, facts.growth, facts.entrants
+        from fct_cluster_member_week as members
+        inner join fct_cluster_week as facts using (week, cluster)
+        inner join fct_clustering_week as weeks using (week)
+        where members.{desk.of_week} and members.repo_key = {repo_key} and weeks.is_stable and facts.growth is not null
+        """
+    )
+    return _cluster(desk, found[0]) if found else None
 
 
 def _leaps(desk: Desk) -> list[Facts]:
@@ -636,8 +681,8 @@ def _leaps(desk: Desk) -> list[Facts]:
         """
     )
     return [
-        {
-            "repo": _repo(row),
+        desk.subject(row)
+        | {
             "day": row["day"],
             "is_judged": row["is_judged"],
             "stars": desk.signal(row["repo_key"], row["day"], "velocity_24h", article.count),
@@ -651,6 +696,7 @@ def _leaps(desk: Desk) -> list[Facts]:
             "total": desk.trend(row["repo_key"], "stars_total", article.count),
             "is_under_review": _is_under_review(desk, row["repo_key"]),
             "forecast": desk.forecast(row["repo_key"]),
+            "cluster": _cluster_of(desk, row["repo_key"]),
         }
         for row in rows
     ]
