@@ -104,8 +104,10 @@ MEMORY = dt.timedelta(weeks=13)
 RECENT = dt.timedelta(weeks=4)
 CHANGE = 0.2
 """change of a cluster's share of the repositories against its median of four weeks; fluctuation at its edge is less"""
-CONSOLIDATING_PACE = 1.25
+GROWING_PACE = 1.25
 """multiple of the growth of all repositories; by chance half of all clusters exceed 1"""
+COHERENT = 0.65
+"""least coherence of a cluster that the article names; clusters with shuffled members reach 0.60 (docs/clusters.md)"""
 
 TOO_FEW = "too few repositories have topics or a description"
 UNSTABLE = "the partitions differ too much from seed to seed"
@@ -131,10 +133,10 @@ _GROWTH = (
 )
 _STATUS = (
     "VARCHAR",
-    "forming: the id is at most three weeks old; growing or shrinking: the share of the repositories with text is a "
-    "fifth or more above or below its median of the four weeks before; consolidating: neither, and another cluster "
-    "merged into it since then or its stars grow a quarter faster than those of all repositories; steady: none of "
-    "these. NULL in the first week with clusters.",
+    "forming: the id is at most three weeks old; growing: its stars grow a quarter faster than those of all "
+    "repositories; shrinking: not growing, and its share of the repositories with text is a fifth or more below its "
+    "median of the four weeks before; consolidating: neither, and that share is a fifth or more above or another "
+    "cluster merged into it since then; steady: none of these. NULL in the first week with clusters.",
 )
 
 CLUSTERINGS = WeeklyTable(
@@ -197,6 +199,12 @@ CLUSTERS = WeeklyTable(
         "stability": (
             "DOUBLE",
             "Best Jaccard overlap of this cluster with a cluster of a seed, 0-1, mean over the seeds.",
+        ),
+        "coherence": (
+            "DOUBLE",
+            "Intruder test on words other than the cluster's first three terms: probability that a member is closer to "
+            "the other members than a repository outside is. 0.5 or less by chance; below 0.65 the members have "
+            "little in common beyond these terms. NULL in weeks that an earlier version clustered.",
         ),
         "status": _STATUS,
         "born_on": ("DATE", "Week in which the id was assigned."),
@@ -499,6 +507,37 @@ def terms_of(counts: csr_matrix, words: Array, cluster: Array) -> dict[int, list
     return terms
 
 
+def coherences(texts: Vectors, cluster: Array, terms: dict[int, list[str]]) -> dict[int, float]:
+    """Return cluster -> how well its members recognise one another by words that did not name the cluster.
+
+    The intruder test of topic models, as a probability: a member has a higher mean cosine to the other members than a
+    repository outside the cluster has to all of them. Words that share a part with one of the cluster's first terms
+    are held out, because these hold any cluster together. Chance gives 0.5 or less.
+
+    Args:
+        texts: vectors of the repositories.
+        cluster: of each repository; -1 for none.
+        terms: of each cluster.
+    """
+    from sklearn.preprocessing import normalize
+
+    parts = [_parts(str(word)) for word in texts.words]
+    found = {}
+    for name, of_cluster in terms.items():
+        held_out = set().union(*map(_parts, of_cluster[:LABEL_TERMS]))
+        unit = normalize(texts.matrix[:, np.array([not part & held_out for part in parts])])
+        is_member = cluster == name
+        of_members = unit[is_member]
+        to_all = unit @ np.asarray(of_members.sum(axis=0)).ravel()
+        itself = np.asarray(of_members.multiply(of_members).sum(axis=1)).ravel()
+        inside = (to_all[is_member] - itself) / max(is_member.sum() - 1, 1)
+        outside = np.sort(to_all[~is_member] / is_member.sum())
+        # ties count half
+        below = (np.searchsorted(outside, inside, "left") + np.searchsorted(outside, inside, "right")) / 2
+        found[name] = float(below.mean() / len(outside)) if len(outside) else 0.5
+    return found
+
+
 def _apart(counts: dict[str, int]) -> list[str]:
     """Return the first terms that share no part; a compound replaces its part if half of the members use it."""
     parts = {term: _parts(term) for term in counts}
@@ -592,7 +631,9 @@ def clusters_of(week: dt.date, repos: pd.DataFrame, past: Past) -> Week:
     members = _members(week, inside.dropna(subset="cluster"), past)
     terms = terms_of(texts.counts, texts.words, inside["cluster"].fillna(-1).to_numpy(dtype=int))
     recurrence = {ids[name]: value for name, value in found.recurrence.items() if name in ids}
+    coherence = coherences(texts, inside["cluster"].fillna(-1).to_numpy(dtype=int), terms)
     clusters = _facts(members, terms, recurrence, _AllRepos(week, count, growth(repos)), past)
+    clusters["coherence"] = clusters["cluster"].map(coherence).round(6)
     fact |= {"clustered": len(members), "clusters": len(clusters), "is_stable": True, "reason": None}
     return Week(
         _rows(CLUSTERINGS, [fact]), clusters, members[MEMBERS.column_names].reset_index(drop=True), _trends(clusters)
@@ -767,15 +808,15 @@ def _status(fact: dict[str, Any], recent: pd.DataFrame, everything: _AllRepos, p
         return None
     if pd.Timestamp(fact["born_on"]) > pd.Timestamp(max(past.first_week, everything.week - RECENT)):
         return "forming"
-    was_there = fact["cluster"] in recent.index
-    if was_there:
-        change = (fact["size"] / everything.repos) / recent["share"][fact["cluster"]] - 1
-        if abs(change) >= CHANGE:
-            return "growing" if change > 0 else "shrinking"
     pace = fact["growth"] or 0
-    has_pace = pace > 0 and pace > CONSOLIDATING_PACE * (everything.growth or 0)
+    if pace > 0 and pace > GROWING_PACE * (everything.growth or 0):
+        return "growing"
+    was_there = fact["cluster"] in recent.index
+    change = (fact["size"] / everything.repos) / recent["share"][fact["cluster"]] - 1 if was_there else 0.0
+    if change <= -CHANGE:
+        return "shrinking"
     has_merged = bool(fact["merged_from"]) or (was_there and recent["merged"][fact["cluster"]] > 0)
-    return "consolidating" if has_pace or has_merged else "steady"
+    return "consolidating" if has_merged or change >= CHANGE else "steady"
 
 
 def _trends(clusters: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 
+from reposignal_pipeline.analysis.clusters import COHERENT
 from reposignal_pipeline.analysis.forecast import CALL, EVENT, SHIPPED
 from reposignal_pipeline.publishing import article, numbers
 from reposignal_pipeline.publishing.article import Cluster, Language, Number, ProseError, Quote, Repo, Term
@@ -74,6 +75,8 @@ APART = 0.1
 UNSEEN = 0.1
 """a crossing with a lower forecast probability counts as not foreseen"""
 
+IS_COHERENT = f"coalesce(coherence >= {COHERENT}, true)"
+"""of a row of fct_cluster_week; weeks that an earlier version clustered have no coherence"""
 STATUSES = ("forming", "growing", "consolidating", "shrinking")
 SOURCES = {
     "rankings": "the ranking files",
@@ -240,7 +243,9 @@ def _languages(desk: Desk) -> Facts:
         "tracked": desk.count_of("tracked", f"{desk.trends} and is_tracked"),
         "lines": lines,
         # overlapping intervals give no order
-        "is_clear": bool(found) and all(found[0]["top50_share_low"] > row["top50_share_high"] for row in found[1:]),
+        "is_clear": bool(lines)
+        and lines[0]["is_known"]
+        and all(found[0]["top50_share_low"] > row["top50_share_high"] for row in found[1:]),
         "others": [_language(row["language"]) for row in others] if len(others) <= NAMED else [],
         "many": desk.number("languages", article.count, f"select count(*) {of_others} and top50_repos > 0")
         if len(others) > NAMED
@@ -264,6 +269,7 @@ def _language_line(desk: Desk, language: str, names: list[Repo]) -> Facts:
     named = names[:NAMED]
     return {
         "language": _language(language),
+        "is_known": language != "none",
         "repos": repos,
         "share": desk.number("share", article.percent, f"select top50_share {of}"),
         "low": desk.number("share_low", article.bare_percent, f"select top50_share_low {of}"),
@@ -463,15 +469,16 @@ def _clusters(desk: Desk) -> Facts:
         select facts.cluster, facts.label, facts.status, facts.growth, facts.entrants
         from fct_cluster_week as facts
         inner join weekly_cluster_trends as trends using (week, cluster)
-        where facts.{desk.of_week}
+        where facts.{desk.of_week} and {IS_COHERENT}
         order by trends.momentum_rank nulls last, facts.size desc, facts.cluster
         """
     )
+    of_clusters = f"from fct_cluster_week where {desk.of_week} and {IS_COHERENT}"
     of_status = {status: [row for row in rows if row["status"] == status] for status in STATUSES}
     groups = [
         {
             "status": status,
-            "count": desk.count_of("clusters", f"from fct_cluster_week where {desk.of_week} and status = '{status}'"),
+            "count": desk.count_of("clusters", f"{of_clusters} and status = '{status}'"),
             "clusters": [_cluster(desk, row) for row in found[:MOST_ITEMS]],
         }
         for status, found in of_status.items()
@@ -483,7 +490,8 @@ def _clusters(desk: Desk) -> Facts:
         "clusters": desk.number("clusters", article.count, f"select clusters {of}"),
         "clustered": desk.number("clustered", article.count, f"select clustered {of}"),
         "groups": groups,
-        "is_first": all(row["status"] is None for row in rows),
+        "is_first": bool(rows) and all(row["status"] is None for row in rows),
+        "loose": desk.count_of("loose", f"from fct_cluster_week where {desk.of_week} and not {IS_COHERENT}"),
         "universe_growth": desk.number(
             "universe_growth",
             article.percent,
@@ -660,6 +668,7 @@ def _cluster_of(desk: Desk, repo_key: int) -> Facts | None:
         inner join fct_cluster_week as facts using (week, cluster)
         inner join fct_clustering_week as weeks using (week)
         where members.{desk.of_week} and members.repo_key = {repo_key} and weeks.is_stable and facts.growth is not null
+            and {IS_COHERENT}
         """
     )
     return _cluster(desk, found[0]) if found else None

@@ -15,6 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from reposignal_pipeline.analysis.clusters import (
     CLUSTER_TABLES,
+    COHERENT,
     MEMORY,
     MIN_REPOS,
     MIN_STABILITY,
@@ -25,7 +26,10 @@ from reposignal_pipeline.analysis.clusters import (
     Past,
     Week,
     clusters_of,
+    coherences,
     growth,
+    terms_of,
+    vectors,
     word_lists,
 )
 
@@ -276,12 +280,12 @@ def test_a_split_and_a_merger_are_recorded() -> None:
     proxies = field_ids(third, together)["proxies"]
     assert proxies == ids["proxies"]
     assert fact(third, proxies)["merged_from"] == [ids["games"]]
-    assert fact(third, proxies)["status"] == "growing"
+    assert fact(third, proxies)["status"] == "consolidating"
     assert fact(third, ids["maps"])["merged_from"] == []
     assert set(third.clusters["cluster"]) == {ids["agents"], ids["databases"], ids["maps"], audio, proxies}
 
 
-def test_shares_distinguish_growing_from_shrinking() -> None:
+def test_shares_distinguish_consolidating_from_shrinking() -> None:
     old = fields()
     kept = [key for key, field in old.items() if field == "games"][:12]
     after = {key: field for key, field in old.items() if field != "games" or key in kept}
@@ -290,7 +294,7 @@ def test_shares_distinguish_growing_from_shrinking() -> None:
     ids = field_ids(first, old)
     states = {field: fact(second, ids[field])["status"] for field in FIVE}
     assert states == {
-        "agents": "steady", "databases": "steady", "proxies": "steady", "games": "shrinking", "audio": "growing",
+        "agents": "steady", "databases": "steady", "proxies": "steady", "games": "shrinking", "audio": "consolidating",
     }  # fmt: skip
 
 
@@ -305,6 +309,35 @@ def test_a_label_stays_as_long_as_its_terms() -> None:
     changed.clusters["label"] = "never · heard · of"
     fourth = clusters_of(MONDAY + WEEK, repos_of(assigned, MONDAY + WEEK), changed)
     assert list(fourth.clusters["label"]) == list(second.clusters["label"])
+
+
+# --- coherence
+
+
+def test_members_that_share_more_than_the_label_are_coherent_and_others_are_not() -> None:
+    assigned = fields(30)
+    repos = repos_of(assigned)
+    is_game = repos["repo_key"].map(assigned) == "games"
+    # of one field only three words are left in common; the rest of each text is drawn from all fields
+    everything = sorted({word for words in FIELDS.values() for word in words} - set(FIELDS["games"]))
+    repos.loc[is_game, "topics"] = pd.Series(
+        [[*FIELDS["games"][:3], *random.Random(key).sample(everything, 3)] for key in repos["repo_key"][is_game]],
+        index=repos.index[is_game],
+    )
+    week = clusters_of(MONDAY, repos, past_of([], MONDAY))
+    ids = field_ids(week, assigned)
+    coherence = {field: fact(week, ids[field])["coherence"] for field in FIVE}
+    assert coherence["games"] < COHERENT, coherence
+    assert min(value for field, value in coherence.items() if field != "games") > COHERENT, coherence
+
+
+def test_shuffled_members_recognise_one_another_by_chance() -> None:
+    assigned = fields(60)
+    texts = vectors(word_lists(repos_of(assigned)))
+    cluster = np.random.default_rng(7).integers(0, 5, len(texts.kept))
+    terms = terms_of(texts.counts, texts.words, cluster)
+    assert coherences(texts, cluster, terms).keys() == terms.keys()
+    assert max(coherences(texts, cluster, terms).values()) < 0.6
 
 
 # --- stars
@@ -340,7 +373,7 @@ def test_stars_add_up_and_momentum_is_against_the_universe() -> None:
     assert trends.loc[ids["games"], "momentum"] == pytest.approx(0.15)
     assert pd.isna(trends.loc[ids["audio"], "momentum_rank"])
     second = clusters_of(MONDAY + WEEK, repos, past_of([first], MONDAY + WEEK))
-    assert fact(second, ids["games"])["status"] == "consolidating"
+    assert fact(second, ids["games"])["status"] == "growing"
     assert fact(second, ids["agents"])["status"] == "steady"
 
 
