@@ -106,6 +106,8 @@ CHANGE = 0.2
 """change of a cluster's share of the repositories against its median of four weeks; fluctuation at its edge is less"""
 GROWING_PACE = 1.25
 """multiple of the growth of all repositories; by chance half of all clusters exceed 1"""
+JUDGED_SIZE = 20
+"""least members of a cluster whose coherence is judged: its standard error is then below 0.07"""
 COHERENT = 0.65
 """least coherence of a cluster that the article names; clusters with shuffled members reach 0.60 (docs/clusters.md)"""
 
@@ -204,7 +206,8 @@ CLUSTERS = WeeklyTable(
             "DOUBLE",
             "Intruder test on words other than the cluster's first three terms: probability that a member is closer to "
             "the other members than a repository outside is. 0.5 or less by chance; below 0.65 the members have "
-            "little in common beyond these terms. NULL in weeks that an earlier version clustered.",
+            "little in common beyond these terms. NULL with fewer than 20 members, which are too few to judge, and in "
+            "weeks that an earlier version clustered.",
         ),
         "status": _STATUS,
         "born_on": ("DATE", "Week in which the id was assigned."),
@@ -508,7 +511,7 @@ def terms_of(counts: csr_matrix, words: Array, cluster: Array) -> dict[int, list
 
 
 def coherences(texts: Vectors, cluster: Array, terms: dict[int, list[str]]) -> dict[int, float]:
-    """Return cluster -> how well its members recognise one another by words that did not name the cluster.
+    """Return cluster -> how well its members recognise one another by words that did not name it, if it can be judged.
 
     The intruder test of topic models, as a probability: a member has a higher mean cosine to the other members than a
     repository outside the cluster has to all of them. Words that share a part with one of the cluster's first terms
@@ -527,14 +530,16 @@ def coherences(texts: Vectors, cluster: Array, terms: dict[int, list[str]]) -> d
         held_out = set().union(*map(_parts, of_cluster[:LABEL_TERMS]))
         unit = normalize(texts.matrix[:, np.array([not part & held_out for part in parts])])
         is_member = cluster == name
+        if is_member.sum() < JUDGED_SIZE or is_member.all():
+            continue
         of_members = unit[is_member]
         to_all = unit @ np.asarray(of_members.sum(axis=0)).ravel()
         itself = np.asarray(of_members.multiply(of_members).sum(axis=1)).ravel()
-        inside = (to_all[is_member] - itself) / max(is_member.sum() - 1, 1)
+        inside = (to_all[is_member] - itself) / (is_member.sum() - 1)
         outside = np.sort(to_all[~is_member] / is_member.sum())
         # ties count half
         below = (np.searchsorted(outside, inside, "left") + np.searchsorted(outside, inside, "right")) / 2
-        found[name] = float(below.mean() / len(outside)) if len(outside) else 0.5
+        found[name] = float(below.mean() / len(outside))
     return found
 
 
@@ -633,7 +638,7 @@ def clusters_of(week: dt.date, repos: pd.DataFrame, past: Past) -> Week:
     recurrence = {ids[name]: value for name, value in found.recurrence.items() if name in ids}
     coherence = coherences(texts, inside["cluster"].fillna(-1).to_numpy(dtype=int), terms)
     clusters = _facts(members, terms, recurrence, _AllRepos(week, count, growth(repos)), past)
-    clusters["coherence"] = clusters["cluster"].map(coherence).round(6)
+    clusters["coherence"] = clusters["cluster"].map(coherence).astype(float).round(6)
     fact |= {"clustered": len(members), "clusters": len(clusters), "is_stable": True, "reason": None}
     return Week(
         _rows(CLUSTERINGS, [fact]), clusters, members[MEMBERS.column_names].reset_index(drop=True), _trends(clusters)

@@ -76,7 +76,7 @@ UNSEEN = 0.1
 """a crossing with a lower forecast probability counts as not foreseen"""
 
 IS_COHERENT = f"coalesce(coherence >= {COHERENT}, true)"
-"""of a row of fct_cluster_week; weeks that an earlier version clustered have no coherence"""
+"""of a row of fct_cluster_week; a cluster that cannot be judged is not left out"""
 STATUSES = ("forming", "growing", "consolidating", "shrinking")
 SOURCES = {
     "rankings": "the ranking files",
