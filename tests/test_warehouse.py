@@ -178,7 +178,7 @@ def a_manifest() -> dict[str, Any]:
     """Return a manifest of dbt with an incremental model, a table, a view and a seed."""
 
     def node(kind: str, materialized: str, columns: dict[str, str | None], **config: Any) -> dict[str, Any]:
-        declared = {name: {"name": name, "data_type": kind, "description": ""} for name, kind in columns.items()}
+        declared = {name: {"name": name, "data_type": type, "description": ""} for name, type in columns.items()}
         return {
             "resource_type": kind,
             "config": {"materialized": materialized, **config},
@@ -192,7 +192,7 @@ def a_manifest() -> dict[str, Any]:
         "stg_view": node("model", "view", {"name": None}),
         "weights": node("seed", "seed", {"weight": None}, column_types={"weight": "double"}),
     }
-    return {"nodes": {name: {"name": name, **node} for name, node in nodes.items()}}
+    return {"nodes": {name: {"name": name, **entry} for name, entry in nodes.items()}}
 
 
 def with_a_column(manifest: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ def test_every_claim_of_every_week_is_what_its_query_returns(demo: Home) -> None
 
 def test_every_number_of_a_sentence_is_a_claim_and_every_claim_is_in_its_sentence(demo: Home) -> None:
     claims = {
-        (week, claim): shown for week, claim, shown in demo.query("select week, claim, shown from fct_article_claim")
+        (week, claim): text for week, claim, text in demo.query("select week, claim, shown from fct_article_claim")
     }
     shown = {
         (week, part["number"]): part["shown"]

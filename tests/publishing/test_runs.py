@@ -25,8 +25,8 @@ def test_a_run_has_its_rows_of_every_source(tmp_path: Path) -> None:
         for table, rows in raw.items():
             connection.execute(f"insert into pipeline.{table} {rows}")
         record_runs(connection, runs)
-        rows = dict(connection.execute("select run_id, rows_per_source from ops_run").fetchall())
-    assert rows == {
+        loaded = dict(connection.execute("select run_id, rows_per_source from ops_run").fetchall())
+    assert loaded == {
         "archive": {"gh_archive": 7},
         "mixed": {"rankings": 40, "repositories": 5, "star_history": 6},
         "none": {},
