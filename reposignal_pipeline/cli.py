@@ -128,7 +128,7 @@ def _unforeseen(error: BaseException) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reposignal", description="Star histories turned into signal.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def verb(name: str, run: Callable[[Settings, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, help=text, description=text)
@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         help="number of processes that load concurrently (lake only)",
     )
     lake = verb("lake", _lake_status, "the lake: init, status, import, export")
-    lake_verbs = lake.add_subparsers(title="verbs", metavar="VERB")
+    lake_verbs = lake.add_subparsers(title="commands", metavar="COMMAND")
     for name, act, text in (
         ("init", _lake_init, "create the tables of a lake; an existing lake is not changed"),
         ("status", _lake_status, "show snapshots, files, the last release, and how to attach it"),

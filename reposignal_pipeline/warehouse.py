@@ -39,7 +39,7 @@ MARTS = "marts"
 BUILD_SCHEMA = "build"
 """schema of the build record; the published copy does not have it"""
 
-LEDGERS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day", "gh_archive": "day"}
+LOAD_RECORDS = {"rankings": "snapshot_date", "repositories": "day", "star_history": "day", "gh_archive": "day"}
 """source -> day column of its load record, the table `_days` with one row per loaded day"""
 
 BY_MONTH = ("fct_repo_day", "fct_repo_signal_day", "fct_star_vintage")
@@ -266,7 +266,7 @@ class Warehouse:
         """Return the days of a source that the warehouse holds as observed."""
         with self.connected() as connection:
             rows = connection.execute(
-                f"select {LEDGERS[source]} from pipeline.{source}.{source}_days where status = 'observed'"
+                f"select {LOAD_RECORDS[source]} from pipeline.{source}.{source}_days where status = 'observed'"
             ).fetchall()
         return frozenset(day for (day,) in rows)
 
@@ -275,7 +275,7 @@ class Warehouse:
         with self.connected() as connection:
             days = " union all ".join(
                 f"select {day} from pipeline.{source}.{source}_days where status in ('observed', 'partial')"
-                for source, day in LEDGERS.items()
+                for source, day in LOAD_RECORDS.items()
             )
             (count,) = _one(connection, f"select count(*) from ({days})")
         return bool(count)
@@ -297,7 +297,7 @@ class Warehouse:
             connection.execute(f"delete from {BUILD_SCHEMA}.building")
             last = None
             newest_archived = None
-            for source, day in LEDGERS.items():
+            for source, day in LOAD_RECORDS.items():
                 newest = self._note_loads(connection, source, day)
                 if source == "gh_archive":
                     newest_archived = newest

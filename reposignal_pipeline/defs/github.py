@@ -121,7 +121,7 @@ def _github(
     backfill_policy=ingest_backfills,
     dagster_dlt_translator=IngestTranslator(
         [dg.AssetKey("github_api"), RANKINGS],
-        "Daily totals and attributes of every tracked repository; entries into and exits from the universe.",
+        "Daily totals and attributes of every tracked repository; entries of repositories and their exits.",
     ),
     pool=github_pool,
 )
@@ -163,8 +163,8 @@ def repositories(
                     waiting = {table: [] for table in waiting}
             requests = {kind: count - spent.get(kind, 0) for kind, count in github.spent.requests.items()}
             if requests or day not in noted:
-                ledger = {"repositories_days": [_ledger(day, outcome, requests, context.run_id)]}
-                loader.load({table: loader.stamp(rows, day=day) for table, rows in waiting.items()} | ledger)
+                load_record = {"repositories_days": [_load_record(day, outcome, requests, context.run_id)]}
+                loader.load({table: loader.stamp(rows, day=day) for table, rows in waiting.items()} | load_record)
             if outcome.failure:
                 context.log.warning("%s: %s", day, outcome.reason)
                 break
@@ -239,7 +239,7 @@ def star_history(
             )
         if failure:
             context.log.warning(failure)
-        ledger = {
+        load_record = {
             "day": day,
             "status": "observed" if failure is None else "partial" if answered and not is_too_early else "not_observed",
             "reason": f"{failure}; {planned.in_words}" if failure else planned.in_words,
@@ -252,7 +252,7 @@ def star_history(
             "fetched_at": utc_now(),
         }
         if planned.asks or day not in noted:
-            loader.load({"star_history_days": [ledger]})
+            loader.load({"star_history_days": [load_record]})
         yield dg.MaterializeResult(
             asset_key=STAR_HISTORY,
             metadata={
@@ -293,7 +293,7 @@ def _noted(connection: duckdb.DuckDBPyConnection, source: str) -> frozenset[dt.d
     return frozenset(day for (day,) in days_noted)
 
 
-def _ledger(day: dt.date, outcome: Outcome, requests: Mapping[str, int], run_id: str) -> dict[str, Any]:
+def _load_record(day: dt.date, outcome: Outcome, requests: Mapping[str, int], run_id: str) -> dict[str, Any]:
     reasons = [outcome.reason, *outcome.gaps]
     return {
         "day": day,

@@ -23,7 +23,7 @@ class Identity:
     name: str
     description: str
     broken_by: str
-    beside: tuple[str, ...] = ()
+    also_reads: tuple[str, ...] = ()
     """other weekly tables that the query reads, which must be built first"""
 
 
@@ -198,7 +198,7 @@ IDENTITIES = (
         "the_record_counts_the_ledger",
         "Counts of due, resolved and fulfilled forecasts of next thresholds equal those of fct_forecast.",
         """
-        with ledger as (
+        with counted as (
             select
                 date_trunc('week', forecasts.due_on)::date as week,
                 forecasts.model_version,
@@ -216,13 +216,13 @@ IDENTITIES = (
         )
         select week, model_version
         from record
-        full join ledger using (week, model_version)
+        full join counted using (week, model_version)
         where
-            record.forecasts is distinct from ledger.forecasts
-            or record.resolved is distinct from ledger.resolved
-            or record.happened is distinct from ledger.happened
-            or (record.brier is null) <> (ledger.brier is null)
-            or abs(record.brier - ledger.brier) > 1e-8
+            record.forecasts is distinct from counted.forecasts
+            or record.resolved is distinct from counted.resolved
+            or record.happened is distinct from counted.happened
+            or (record.brier is null) <> (counted.brier is null)
+            or abs(record.brier - counted.brier) > 1e-8
         """,
     ),
     Identity(
@@ -316,7 +316,7 @@ def specs_of(*tables: str) -> list[dg.AssetCheckSpec]:
             identity.name,
             asset=identity.table,
             description=identity.description,
-            additional_deps=[dg.AssetDep(table) for table in identity.beside],
+            additional_deps=[dg.AssetDep(table) for table in identity.also_reads],
         )
         for identity in IDENTITIES
         if identity.table in tables

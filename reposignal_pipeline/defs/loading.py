@@ -38,9 +38,9 @@ class IngestTranslator(DagsterDltTranslator):
 
 def _in_parts(tables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the tables of rows, then the load record (`_days`) that confirms them; empty parts are left out."""
-    ledger = {table: rows for table, rows in tables.items() if table.endswith("_days")}
-    rest = {table: rows for table, rows in tables.items() if table not in ledger}
-    return [part for part in (rest, ledger) if part]
+    load_record = {table: rows for table, rows in tables.items() if table.endswith("_days")}
+    rest = {table: rows for table, rows in tables.items() if table not in load_record}
+    return [part for part in (rest, load_record) if part]
 
 
 class Loader:

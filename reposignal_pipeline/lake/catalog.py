@@ -24,7 +24,7 @@ from reposignal_pipeline.config import DBT_PROJECT_DIR, LakeSettings, Settings
 from reposignal_pipeline.warehouse import (
     BUILD_SCHEMA,
     BY_MONTH,
-    LEDGERS,
+    LOAD_RECORDS,
     MARTS,
     SAY_AFTER_SECONDS,
     Warehouse,
@@ -132,7 +132,7 @@ class Lake(Warehouse):
     def pin(self, connection: duckdb.DuckDBPyConnection) -> int | None:
         """Return a snapshot of the raw tables that is not inside a load; a load consists of several commits."""
         with ExitStack() as locks:
-            for dataset in sorted(LEDGERS):
+            for dataset in sorted(LOAD_RECORDS):
                 locks.enter_context(_locked(self.place, dataset, "a build begins", None))
             return snapshot(connection, PIPELINE)
 

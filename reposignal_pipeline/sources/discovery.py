@@ -98,7 +98,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Change:
-    """An entry of a repository into the universe, or an exit from it."""
+    """An entry of a repository into the tracked repositories, or an exit from them."""
 
     repo_id: int
     node_id: str

@@ -38,8 +38,8 @@ HEADER = ",".join(COLUMNS)
 FETCHES_AT_ONCE = 8
 
 Status = Literal["observed", "missing", "refused"]
-Part = Literal["rows", "ledger"]
-PARTS: tuple[Part, ...] = ("rows", "ledger")
+Part = Literal["rows", "load_record"]
+PARTS: tuple[Part, ...] = ("rows", "load_record")
 
 
 class MalformedFileError(Exception):
@@ -393,7 +393,7 @@ def rankings_source(
         observed: days that the warehouse already holds as observed.
         run_id: the run that loads them.
         typed: the result of `typed_rows` for the readings, if it was already computed.
-        parts: what to load; the rows must be loaded before or together with the load records (`ledger`).
+        parts: what to load; the rows must be loaded before or together with the load record of each day.
     """
 
     @dlt.resource(
@@ -415,7 +415,7 @@ def rankings_source(
             ]
             table = pa.Table.from_pylist(set_aside, _QUARANTINE_SCHEMA)
             yield _to_table("rankings_quarantine", table, ["snapshot_date", "sha256"])
-        if "ledger" not in parts:
+        if "load_record" not in parts:
             return
         fetched_at = dt.datetime.now(dt.UTC).replace(tzinfo=None)
         days = [

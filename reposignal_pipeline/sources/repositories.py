@@ -1,7 +1,7 @@
 """Daily totals and attributes of the tracked repositories, from GitHub's GraphQL API.
 
 This module requests repositories in batches and handles responses that are partly wrong. Rate limits and tokens are
-handled in `github`, membership of the universe in `universe`, and the meaning of the numbers in dbt.
+handled in `github`, the set of tracked repositories in `universe`, and the meaning of the numbers in dbt.
 
 A repository without a total gets a state with a reason, never a count of 0. A repository that GraphQL leaves out is
 looked up over REST, which distinguishes deleted from blocked.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reposignal_pipeline.config import Profile, Settings
 from reposignal_pipeline.publishing.runs import LOADED_ROWS, RunFact, record_runs
-from reposignal_pipeline.warehouse import LEDGERS, Warehouse
+from reposignal_pipeline.warehouse import LOAD_RECORDS, Warehouse
 
 
 def test_a_run_has_its_rows_of_every_source(tmp_path: Path) -> None:
@@ -31,4 +31,4 @@ def test_a_run_has_its_rows_of_every_source(tmp_path: Path) -> None:
         "mixed": {"rankings": 40, "repositories": 5, "star_history": 6},
         "none": {},
     }
-    assert LOADED_ROWS.keys() == LEDGERS.keys()
+    assert LOADED_ROWS.keys() == LOAD_RECORDS.keys()
