@@ -380,6 +380,7 @@ def _explain(settings: Settings, options: argparse.Namespace) -> int:
 
 def _site(settings: Settings, options: argparse.Namespace) -> int:
     from reposignal_pipeline.home import ready_home
+    from reposignal_pipeline.publishing.release import is_current
     from reposignal_pipeline.publishing.site.serving import server
 
     served = None
@@ -389,13 +390,14 @@ def _site(settings: Settings, options: argparse.Namespace) -> int:
         except OSError as error:
             raise CommandError(f"port {options.serve} of 127.0.0.1: {error.strerror}") from None
     ready_home(settings)
-    with _progress():
-        from reposignal_pipeline.defs.runs import LaunchError, publish_again
+    if not is_current(settings):
+        with _progress():
+            from reposignal_pipeline.defs.runs import LaunchError, publish_again
 
-        try:
-            publish_again()
-        except LaunchError as error:
-            raise CommandError(str(error)) from None
+            try:
+                publish_again()
+            except LaunchError as error:
+                raise CommandError(str(error)) from None
     print(settings.published_dir / "site" / "index.html", flush=True)
     if served:
         print(f"http://127.0.0.1:{served.server_port}/site/  (Ctrl-C stops it)", flush=True)

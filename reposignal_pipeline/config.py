@@ -101,6 +101,8 @@ class Settings:
     universe_size: int = UNIVERSE_SIZE
     requests_a_minute: int = 900
     """per token; the default is GitHub's secondary limit, other servers may have another one"""
+    site_url: str | None = None
+    """address at which readers find the site's folder, with a slash at the end; None if the site is not on the web"""
     memory_limit: str = "2GB"
     """limit of each DuckDB process; above it, DuckDB spills to disk"""
     is_begun: bool = False
@@ -205,6 +207,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         watchlist=_path("REPOSIGNAL_WATCHLIST", watchlist) if watchlist else None,
         universe_size=_whole(given, "REPOSIGNAL_UNIVERSE_SIZE", SAMPLE_UNIVERSE_SIZE if is_demo else UNIVERSE_SIZE),
         requests_a_minute=_whole(given, "REPOSIGNAL_GITHUB_REQUESTS_A_MINUTE", Settings.requests_a_minute),
+        site_url=_site_url(given["REPOSIGNAL_SITE_URL"]) if "REPOSIGNAL_SITE_URL" in given else None,
         memory_limit=given.get("REPOSIGNAL_MEMORY_LIMIT", Settings.memory_limit),
         lake=_lake(given, profile) if profile.is_lake else None,
         lake_workers=_whole(given, "REPOSIGNAL_LAKE_WORKERS", Settings.lake_workers),
@@ -219,6 +222,23 @@ def _path(name: str, text: str) -> Path:
         return Path(text).expanduser().absolute()
     except RuntimeError:
         raise ConfigError(f"{name}={text}: there is no user {Path(text).parts[0]!r}: use an absolute path") from None
+
+
+def _site_url(text: str) -> str:
+    """Return the address of the site with a slash at the end.
+
+    It becomes part of published pages, so it must not hold a password, and pages are appended to its path.
+    """
+    try:
+        url = urlsplit(text)
+        is_address = url.scheme in ("http", "https") and bool(url.hostname) and "@" not in url.netloc and url.port != 0
+    except ValueError:  # a port that is not a number, or half an IPv6 address
+        is_address = False
+    if not is_address or not text.isprintable() or set(text) & set(" ?#\"'<>\\"):
+        raise ConfigError(
+            "REPOSIGNAL_SITE_URL is not the http(s) address of a folder, without a user, a query or a fragment"
+        )
+    return text.rstrip("/") + "/"
 
 
 def _home(text: str) -> Path:

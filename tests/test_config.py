@@ -63,6 +63,26 @@ def test_an_unknown_profile_is_one_line_that_names_the_variable_and_the_choices(
     assert all(profile in message for profile in Profile)
 
 
+@pytest.mark.parametrize("given", ["https://example.org/trends", "https://example.org/trends/"])
+def test_the_address_of_the_site_is_a_folder(given: str) -> None:
+    assert load_settings({"REPOSIGNAL_SITE_URL": given}).site_url == "https://example.org/trends/"
+    assert load_settings({}).site_url is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "example.org", "ftp://example.org", "https://", "https://user:secret@example.org", "https://example.org/?a=b",
+        "https://example.org/#a", "https://example.org:x/", "https://exa mple.org", 'https://example.org/"><script>',
+        "javascript:alert(1)", "https://[::1/",
+    ],
+)  # fmt: skip
+def test_an_address_that_no_page_can_have_is_refused_without_repeating_it(wrong: str) -> None:
+    with pytest.raises(ConfigError, match=r"^REPOSIGNAL_SITE_URL is not the http") as raised:
+        load_settings({"REPOSIGNAL_SITE_URL": wrong})
+    assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize("empty", ["", " ", "\t\n"])
 def test_an_empty_variable_counts_as_unset(empty: str) -> None:
     names = ("REPOSIGNAL_HOME", "REPOSIGNAL_PROFILE", "REPOSIGNAL_RANKINGS_URL", "REPOSIGNAL_MEMORY_LIMIT")

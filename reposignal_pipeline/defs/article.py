@@ -16,9 +16,10 @@ import pandas as pd
 from reposignal_pipeline.analysis.clusters import CLUSTER_TABLES
 from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
+from reposignal_pipeline.config import Settings
 from reposignal_pipeline.defs import progress
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL, weeks
-from reposignal_pipeline.publishing.article import ARTICLES, CLAIMS, as_json, written
+from reposignal_pipeline.publishing.article import ARTICLES, CLAIMS, as_json, without_queries, written
 from reposignal_pipeline.publishing.findings import findings, first_week
 from reposignal_pipeline.warehouse import Warehouse, append_rows, replace_weeks, row_counts
 
@@ -73,9 +74,11 @@ def weekly_article(
         if not chosen or chosen >= REBUILT_WITH:  # empty for a whole job
             warehouse.note_renewed_weeks(connection, first, last)
         counts = row_counts(connection, (ARTICLES.name, CLAIMS.name))
-    for name, rows in ((ARTICLES.name, articles), (CLAIMS.name, claims)):
+        shown = newest_article(connection, first, last, warehouse.settings)
+    for name, rows, of_table in ((ARTICLES.name, articles, shown), (CLAIMS.name, claims, {})):
         yield dg.MaterializeResult(
-            asset_key=name, metadata={"dagster/row_count": counts.get(name, 0), "rows_written": rows}
+            asset_key=name,
+            metadata={"dagster/row_count": counts.get(name, 0), "rows_written": rows, **of_table},
         )
     yield dg.AssetCheckResult(
         check_name="claims_hold",
@@ -83,6 +86,31 @@ def weekly_article(
         passed=not wrong,
         metadata={"claims": claims, "wrong": len(wrong), "first_wrong": wrong[:SHOWN]},
     )
+
+
+def newest_article(
+    connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date, settings: Settings
+) -> dict[str, dg.MetadataValue[Any]]:
+    """Return the text of the newest article from `first` to `last`, and its page, for the UI; empty if there is none.
+
+    The queries are left out: a run of many weeks stores the metadata with each of its weeks.
+    """
+    row = connection.execute(
+        f"select week, markdown from {ARTICLES.name} where week between ? and ? order by week desc limit 1",
+        [first, last],
+    ).fetchone()
+    if row is None:
+        return {}
+    week, markdown = row
+    page = f"weeks/{week}/index.html"
+    return {
+        "article": dg.MetadataValue.md(without_queries(markdown)),
+        "page": (
+            dg.MetadataValue.url(f"{settings.site_url}{page}")
+            if settings.site_url
+            else dg.MetadataValue.path(str(settings.published_dir / "site" / page))
+        ),
+    }
 
 
 def ready_sources(connection: duckdb.DuckDBPyConnection) -> None:

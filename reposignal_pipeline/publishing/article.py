@@ -33,6 +33,9 @@ LONGEST_NAME = 140
 LONGEST_QUOTE = 90
 """characters of a description: about a line of print"""
 
+QUERIES = "\n## Queries\n"
+"""heading before the queries; no earlier line is the same, because names by strangers are escaped and on one line"""
+
 _CONSTANT = re.compile(f"[A-Za-z ,.:;'()\\n{chr(FIRST_MARKER)}-\U000ffffd-]*")
 """words of the template, and already rendered markers"""
 # Characters that Markdown interprets within a line; in strangers' text also mentions, shortcodes and bare links.
@@ -249,6 +252,11 @@ def markdown(document: dict[str, Any], claims: list[dict[str, Any]]) -> str:
     for claim in claims:
         queries.setdefault(claim["sentence"], []).append(claim)
     return environment.get_template("article.md.j2").render(article=document, queries=queries).strip() + "\n"
+
+
+def without_queries(text: str) -> str:
+    """Return the sections of an article's Markdown without the queries that follow them."""
+    return text.partition(QUERIES)[0].rstrip() + "\n"
 
 
 def as_json(document: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ that have a file of the former release open keep it, and the pipeline never wait
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,11 +21,13 @@ from pathlib import Path
 import duckdb
 
 from reposignal_pipeline.config import Settings
-from reposignal_pipeline.publishing.site.pages import Site, build
-from reposignal_pipeline.publishing.site.shelf import RECORD
+from reposignal_pipeline.publishing.site.pages import Site, build, edition
+from reposignal_pipeline.publishing.site.shelf import RECORD, recorded_edition
 from reposignal_pipeline.warehouse import BUILD_SCHEMA, BY_MONTH, Changes, Warehouse, changes
 
-RELEASED = frozenset({"reposignal.duckdb", "parquet", "site", RECORD})
+SOURCE = ".marts.json"
+"""file of a release: time and size of the files of the marts when it became the newest release"""
+RELEASED = frozenset({"reposignal.duckdb", "parquet", "site", RECORD, SOURCE})
 """files and folders of a release"""
 FOUND = "found"
 """name of a release that a copy of the home left as a real folder in place of the link"""
@@ -84,7 +87,7 @@ def publish(warehouse: Warehouse, name: str) -> Release:
             connection.execute("checkpoint")
         (making / "reposignal.duckdb").chmod(0o444)
         with _opened(making / "reposignal.duckdb", settings, read_only=True) as connection:
-            site = build(connection, making, settings.home / "charts", known)
+            site = build(connection, making, settings.home / "charts", known, settings.site_url)
         _flush(making)
         making.rename(path)
         _point(settings.published_dir, path)
@@ -95,8 +98,30 @@ def publish(warehouse: Warehouse, name: str) -> Release:
         raise
     _forget_changes(warehouse)
     warehouse.released(name)
+    (path / SOURCE).write_text(json.dumps(_state_of_marts(settings)), encoding="utf-8")
     _remove_others(releases, path, former)  # a reader may have resolved the former release but not opened it yet
     return Release(path, rows, months_written, site)
+
+
+def is_current(settings: Settings) -> bool:
+    """Return whether publishing again would give the same site: same marts, same templates, same address.
+
+    False for a lake, because other homes write its marts, and finding out takes as long as a part of the release.
+    """
+    published = settings.published_dir
+    if settings.lake or not (published / "site" / "index.html").is_file():
+        return False
+    try:
+        published_from = json.loads((published / SOURCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a release older than this file
+        return False
+    return published_from == _state_of_marts(settings) and recorded_edition(published) == edition(settings.site_url)
+
+
+def _state_of_marts(settings: Settings) -> list[list[int]]:
+    """Return time and size of the DuckDB file of the marts and of its log; any write changes them."""
+    files = (settings.marts_db, settings.marts_db.with_name(f"{settings.marts_db.name}.wal"))
+    return [[file.stat().st_mtime_ns, file.stat().st_size] for file in files if file.exists()]
 
 
 def _remove_others(releases: Path, *kept: Path | None) -> None:

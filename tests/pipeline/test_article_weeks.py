@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 from shutil import copyfile
 
+import dagster as dg
 import duckdb
 import pytest
 from markdown_it import MarkdownIt
 
-from reposignal_pipeline.defs.article import untrue, write_weeks
+from reposignal_pipeline.config import Profile, Settings
+from reposignal_pipeline.defs.article import newest_article, untrue, write_weeks
 from reposignal_pipeline.publishing.article import plain
 from tests.pipeline.homes import Home
 
@@ -121,6 +123,28 @@ def test_a_week_written_again_is_the_same(demo: Home, tmp_path: Path) -> None:
             after = {table: connection.execute(rows.format(table)).fetchall() for table in before}
             assert after == before
         assert connection.execute("select distinct run_id from weekly_article").fetchall() == [("again",)]
+
+
+def test_the_ui_shows_the_text_of_the_newest_article_and_leads_to_its_page(demo: Home) -> None:
+    with dg.DagsterInstance.from_config(str(demo.path / "dagster")) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("weekly_article"))
+    assert event is not None and event.asset_materialization is not None
+    metadata = event.asset_materialization.metadata
+    ((markdown,),) = demo.query(f"select markdown from weekly_article where week = '{WEEK}'")
+    shown = str(metadata["article"].value)
+    assert isinstance(metadata["article"], dg.MarkdownMetadataValue)
+    assert str(markdown).startswith(shown)
+    assert "## The contrarian take" in shown and "Queries" not in shown and "select" not in shown
+    page = Path(str(metadata["page"].value))
+    assert page.parts[-4:] == ("site", "weeks", str(WEEK), "index.html")
+
+
+def test_with_an_address_the_ui_links_the_page_on_the_web(demo: Home) -> None:
+    settings = Settings(demo.path, Profile.DEMO, "", site_url="https://example.org/trends/")
+    with duckdb.connect(str(demo.published), read_only=True) as connection:
+        shown = newest_article(connection, WEEK - dt.timedelta(weeks=1), WEEK, settings)
+        assert newest_article(connection, dt.date(2000, 1, 3), dt.date(2000, 1, 3), settings) == {}
+    assert shown["page"] == dg.MetadataValue.url(f"https://example.org/trends/weeks/{WEEK}/index.html")
 
 
 def test_a_claim_that_does_not_hold_is_found(demo: Home, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -24,11 +25,22 @@ def test_the_demo_ends_with_its_site(demo_run: Demo) -> None:
     assert (index.parent / "repositories" / "thu-pacman--chitu.html").is_file()
 
 
+def test_a_current_site_is_not_built_again(demo: Home, tmp_path: Path) -> None:
+    home = demo.copied(tmp_path / "home")
+    site = home.path / "published" / "site"
+    former = site.resolve()
+    ran = home.run("site")
+    assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, str(site / "index.html"), "")
+    assert site.resolve() == former
+    assert home.query("select job from ops_run where job = 'publish'") == []
+
+
 def test_it_publishes_serves_and_succeeds(demo: Home, tmp_path: Path) -> None:
     home = demo.copied(tmp_path / "home")
     site = home.path / "published" / "site"
     former, drawn = site.resolve(), sorted((home.path / "charts").iterdir())
     assert drawn
+    os.utime(home.path / "warehouse" / "reposignal.duckdb")  # as if a run had written the marts since
     process = subprocess.Popen(
         [sys.executable, "-c", _HEARING, COMMAND, "site", "--serve", "0"],
         env=home.environment,

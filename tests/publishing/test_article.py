@@ -555,6 +555,16 @@ def test_weeks_are_replaced_whole_and_begin_with_the_first_reading(world: World)
 # --- strangers
 
 
+def test_the_text_without_queries_keeps_every_section_and_every_escape(world: World) -> None:
+    found = world.written()
+    text = article.without_queries(found.markdown)
+    assert found.markdown.startswith(text.rstrip())
+    for section in found.document["sections"]:
+        assert f"## {section['title']}\n" in text
+    assert "```" not in text and "\\<script" in text and not re.search(r"(?<!\\)<script", text)
+    assert len(text) < len(found.markdown) / 2
+
+
 def test_text_by_strangers_is_escaped_in_markdown(world: World) -> None:
     world.forecast(4, WEEK, 0.7)
     found = world.written()

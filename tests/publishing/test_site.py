@@ -17,6 +17,7 @@ import urllib.request
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,9 +26,10 @@ import html5lib
 import pytest
 
 from reposignal_pipeline.cli import main
-from reposignal_pipeline.config import Profile, Settings
-from reposignal_pipeline.publishing.release import publish
+from reposignal_pipeline.config import LakeSettings, Profile, Settings
+from reposignal_pipeline.publishing.release import is_current, publish
 from reposignal_pipeline.publishing.site import charts, figures, numerals
+from reposignal_pipeline.publishing.site import pages as site_pages
 from reposignal_pipeline.publishing.site.contents import read
 from reposignal_pipeline.publishing.site.pages import CSV_ROWS, Site, build
 from reposignal_pipeline.publishing.site.serving import server
@@ -421,15 +423,73 @@ def test_the_feed_is_atom(site: Path) -> None:
     assert one(feed, f"{ATOM}author/{ATOM}name").text
     assert {link.get("rel") for link in feed.findall(f"{ATOM}link")} == {"self", "alternate"}
     assert len({one(entry, f"{ATOM}id").text for entry in entries}) == 2
+    assert "xml:base" not in (site / "feed.xml").read_text(encoding="utf-8")
     for entry in entries:
-        base = site / entry.get("{http://www.w3.org/XML/1998/namespace}base", "")
         content = one(entry, f"{ATOM}content")
         assert content.get("type") == "html"
         inner = html5lib.parseFragment(content.text or "", namespaceHTMLElements=False)
         assert list(inner.iter("script")) == []
         for link in (one(entry, f"{ATOM}link"), *inner.iter("a")):
             if not link.get("href", "").startswith("https:"):
-                assert (base.parent / link.get("href", "").partition("#")[0]).resolve().is_file(), link.get("href")
+                assert (site / link.get("href", "").partition("#")[0]).resolve().is_file(), link.get("href")
+
+
+SITE_URL = "https://example.org/trends/"
+
+
+@pytest.fixture(scope="module")
+def on_the_web(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of the same release, with an address."""
+    folder = tmp_path_factory.mktemp("web")
+    with duckdb.connect(str(built / "reposignal.duckdb"), read_only=True) as connection:
+        build(connection, folder, built.parent / "charts", site_url=SITE_URL)
+    return folder / "site"
+
+
+def test_with_an_address_the_links_of_the_feed_are_absolute(on_the_web: Path) -> None:
+    feed = ET.fromstring((on_the_web / "feed.xml").read_bytes())
+    assert [link.get("href") for link in feed.findall(f"{ATOM}link")] == [
+        f"{SITE_URL}feed.xml",
+        f"{SITE_URL}index.html",
+    ]
+    entry = one(feed, f"{ATOM}entry")
+    assert one(entry, f"{ATOM}link").get("href") == f"{SITE_URL}{WEEK}/index.html"
+    inner = html5lib.parseFragment(one(entry, f"{ATOM}content").text or "", namespaceHTMLElements=False)
+    links = {text_of(link): link.get("href", "") for link in inner.iter("a")}
+    assert links["agent · llm · mcp"] == f"{SITE_URL}clusters/1.html"
+    assert links["launchbadge/sqlx"] == "https://github.com/launchbadge/sqlx"
+    for link in links.values():
+        assert link.startswith("https://github.com/") or (
+            (on_the_web / link.removeprefix(SITE_URL).partition("#")[0]).is_file()
+        ), link
+
+
+def about(page: Path) -> dict[str, str]:
+    """Return what a page says about itself to those that show a link to it."""
+    tree = parsed(page)
+    found = {e.get("property") or e.get("name") or "": e.get("content") or "" for e in tree.iter("meta")}
+    return found | {e.get("rel", ""): e.get("href", "") for e in tree.iter("link")}
+
+
+def test_every_page_says_what_it_is(site: Path) -> None:
+    for page in pages(site):
+        said = about(page)
+        title = text_of(one(parsed(page), "head/title"))
+        assert f"{said['og:title']} · RepoSignal" == title
+        assert said["og:description"] == said["description"] != ""
+        assert said["og:type"] == ("article" if page.parent.parent.name == "weeks" else "website"), page
+        assert not {"og:url", "canonical"} & said.keys(), "the address is unknown"
+    week, chitu = about(site / WEEK / "index.html"), about(site / CHITU)
+    assert week["og:title"].startswith(f'Python leads {made.SCRIPT} "onload="x"')
+    assert week["og:description"].startswith(f'Agents form a cluster. {made.SCRIPT} "onload="x"')
+    assert chitu["og:title"] == "thu-pacman/chitu"
+    assert chitu["og:description"] == "2,711 stars on 1 March 2026, signal score 89.0. High-performance inference"
+
+
+def test_with_an_address_every_page_names_its_own(on_the_web: Path) -> None:
+    for page in pages(on_the_web):
+        said = about(page)
+        assert said["og:url"] == said["canonical"] == f"{SITE_URL}{page.relative_to(on_the_web)}"
 
 
 def test_identifiers_of_the_feed_stay(site: Path) -> None:
@@ -743,6 +803,32 @@ def test_a_release_holds_its_site(settings: Settings) -> None:
     second = publish(Warehouse(settings), "two")
     assert second.site.charts_drawn == 0
     assert index.resolve().is_relative_to(second.path)
+
+
+def test_a_site_is_current_until_marts_templates_or_address_change(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_current(settings), "nothing is published"
+    warehouse = Warehouse(settings)
+    publish(warehouse, "one")
+    assert is_current(settings)
+    assert not is_current(replace(settings, site_url=SITE_URL))
+    assert not is_current(replace(settings, lake=LakeSettings("postgresql://host/lake", "/data", {})))
+    with monkeypatch.context() as patched:
+        patched.setattr(site_pages, "EDITION", "another")
+        assert not is_current(settings)
+    with warehouse.connected() as connection:
+        connection.execute("update weekly_article set title = 'Corrected'")
+    assert not is_current(settings)
+    publish(warehouse, "two")
+    assert is_current(settings)
+    (settings.published_dir / ".marts.json").unlink()
+    assert not is_current(settings), "a release of an earlier version"
+
+
+def test_the_address_of_the_settings_is_that_of_the_site(settings: Settings) -> None:
+    publish(Warehouse(replace(settings, site_url=SITE_URL)), "one")
+    assert about(settings.published_dir / "site" / "index.html")["canonical"] == f"{SITE_URL}index.html"
 
 
 def test_the_server_shows_the_release_that_is_current(settings: Settings) -> None:

@@ -37,6 +37,8 @@ CSV_ROWS = 20_000
 FEED_ENTRIES = 20
 LISTED = 8
 """weeks, clusters and repositories that the first page lists; the others are folded away"""
+BESIDES = ("answers.py", "numbers.py")
+"""modules outside this folder that format what pages show"""
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:reposignal:site")
 """namespace of the feed's ids, which must be permanent although the URL of the site is unknown"""
 
@@ -54,7 +56,13 @@ class Site:
     """files that are not linked from the former release"""
 
 
-def build(connection: duckdb.DuckDBPyConnection, release: Path, charts: Path, former: Path | None = None) -> Site:
+def build(
+    connection: duckdb.DuckDBPyConnection,
+    release: Path,
+    charts: Path,
+    former: Path | None = None,
+    site_url: str | None = None,
+) -> Site:
     """Build the site below `release / "site"` and return its counts.
 
     Files with unchanged inputs are hard-linked from the former release, so a settled week is written only once.
@@ -64,12 +72,13 @@ def build(connection: duckdb.DuckDBPyConnection, release: Path, charts: Path, fo
         release: folder of the release, which already contains the Parquet files.
         charts: folder that keeps drawings from one release to the next.
         former: the release whose files may be linked.
+        site_url: address of the site with a slash at the end, for absolute links; None if unknown.
     """
     contents = read(connection)
     gallery = Gallery(charts)
     target = release / "site"
     target.mkdir()
-    builder = _Builder(contents, gallery, Shelf(target, former, _edition()))
+    builder = _Builder(contents, gallery, Shelf(target, former, edition(site_url)), site_url)
     builder.write_pages()
     builder.write_data(connection, release)
     builder.shelf.close(release)
@@ -78,7 +87,7 @@ def build(connection: duckdb.DuckDBPyConnection, release: Path, charts: Path, fo
 
 
 class _Builder:
-    def __init__(self, contents: Contents, gallery: Gallery, shelf: Shelf) -> None:
+    def __init__(self, contents: Contents, gallery: Gallery, shelf: Shelf, site_url: str | None) -> None:
         self.contents = contents
         self.gallery = gallery
         self.shelf = shelf
@@ -91,7 +100,7 @@ class _Builder:
             language_places={language.language: place for place, language in enumerate(contents.languages, start=1)},
         )
         self.templates = _templates(gallery)
-        self.templates.globals |= self.links.tables
+        self.templates.globals |= {**self.links.tables, "site_url": site_url}
 
     def write_pages(self) -> None:
         contents = self.contents
@@ -190,17 +199,21 @@ class _Builder:
         )
 
     def _feed(self) -> None:
+        # without an address, links are relative to the feed
+        root = self.templates.globals["site_url"] or ""
         entries = [
             {
                 "week": week,
                 "urn": uuid.uuid5(NAMESPACE, f"week {week.week}").urn,
                 "updated": f"{week.as_of_date or week.week}T23:59:59Z",
-                "content": self.templates.get_template("feed-entry.html.j2").render(root="../../", week=week),
+                "content": self.templates.get_template("feed-entry.html.j2").render(root=root, week=week),
             }
             for week in self.contents.weeks[:FEED_ENTRIES]
         ]
         updated = entries[0]["updated"] if entries else "1970-01-01T00:00:00Z"
-        feed = self.templates.get_template("feed.xml.j2").render(entries=entries, urn=NAMESPACE.urn, updated=updated)
+        feed = self.templates.get_template("feed.xml.j2").render(
+            root=root, entries=entries, urn=NAMESPACE.urn, updated=updated
+        )
         self._file("feed.xml", None, lambda: feed)
 
     def write_data(self, connection: duckdb.DuckDBPyConnection, release: Path) -> None:
@@ -275,7 +288,7 @@ class _Builder:
     def _page(self, path: str, template: str, inputs: str | None, drawn: Sequence[str] = (), **values: Any) -> None:
         """Write a page; with inputs, record them so that later releases can link it."""
         with self.links.looked_up() as looked_up:
-            text = self.templates.get_template(template).render(root="../" * path.count("/"), **values)
+            text = self.templates.get_template(template).render(path=path, root="../" * path.count("/"), **values)
         self.shelf.place(path, inputs, looked_up, drawn).write_text(text, encoding="utf-8")
         self.pages += 1
 
@@ -351,11 +364,12 @@ def _contents_of(connection: duckdb.DuckDBPyConnection, rows: str) -> tuple[Any,
     return tuple(str(value) for value in found.fetchone() or ())
 
 
-def _edition() -> str:
-    """Return a digest of everything that all pages depend on: templates, style and these modules."""
+def edition(site_url: str | None) -> str:
+    """Return a digest of everything that all pages depend on: templates, style, these modules and the address."""
     sources = sorted(path for path in HERE.rglob("*") if path.suffix in {".py", ".j2", ".css", ".js"})
-    texts = [(path.name, path.read_text(encoding="utf-8")) for path in [*sources, HERE.parent / "answers.py"]]
-    return digest([EDITION, texts])
+    sources += [HERE.parent / name for name in BESIDES]
+    texts = [(path.name, path.read_text(encoding="utf-8")) for path in sources]
+    return digest([EDITION, site_url, texts])
 
 
 def _json(value: Any) -> str:

@@ -119,6 +119,15 @@ def digest(value: Any) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def recorded_edition(release: Path) -> str | None:
+    """Return the edition of the site of a release; None if it has no record."""
+    try:
+        edition: str = json.loads((release / RECORD).read_text(encoding="utf-8"))["edition"]
+    except (OSError, ValueError):
+        return None
+    return edition
+
+
 def _record(file: Path, edition: str) -> dict[str, Made]:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
