@@ -4,7 +4,10 @@ This module creates the folders and the configuration of the Dagster instance. R
 """
 
 import os
+import shutil
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -17,6 +20,12 @@ LAKE_STORAGE = {
     "event_log_storage": ("reposignal_pipeline.lake.event_log", "PooledPostgresEventLogStorage"),
     "schedule_storage": ("dagster_postgres", "PostgresScheduleStorage"),
 }
+
+COMMAND_LOG = "cli.log"
+MOST_LOG_BYTES = 10_000_000
+"""size at which the log of commands is set aside; one former log is kept"""
+OUTPUT_DAYS = 30
+"""days for which the captured output of a run's steps is kept"""
 
 
 def ready_home(settings: Settings) -> None:
@@ -57,6 +66,21 @@ def ready_dagster_home() -> Path:
     except OSError as error:
         raise ConfigError(line_of(error, settings.home)) from None
     return home
+
+
+def prune_logs(settings: Settings) -> None:
+    """Delete the output of old runs, and set a large log of commands aside.
+
+    The records of runs stay: Dagster would show the partitions of a deleted run as missing.
+    """
+    log = settings.dagster_home / COMMAND_LOG
+    with suppress(FileNotFoundError):
+        if log.stat().st_size > MOST_LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
+    for folder in (settings.dagster_home / "storage").glob("*/"):
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime < time.time() - OUTPUT_DAYS * 86_400:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,9 @@ from reposignal_pipeline.analysis.clusters import CLUSTER_TABLES
 from reposignal_pipeline.analysis.forecast import BREAKOUTS, FORECASTS, OUTCOMES, SUPERSEDED, TRACK_RECORD
 from reposignal_pipeline.analysis.weekly import LANGUAGE_TRENDS, REPO_TRENDS
 from reposignal_pipeline.defs.partitions import OWNERS, WRITER_POOL
+from reposignal_pipeline.defs.resources import settings
 from reposignal_pipeline.defs.warehouse import marts, verticals
+from reposignal_pipeline.home import prune_logs
 from reposignal_pipeline.publishing.article import ARTICLES, CLAIMS
 from reposignal_pipeline.publishing.release import publish
 from reposignal_pipeline.publishing.runs import RunFact, record_runs
@@ -57,6 +59,7 @@ def published_warehouse(
             record_runs(connection, _runs(context))
         stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
         release = publish(warehouse, f"{stamp}-{context.run_id[:8]}")
+    prune_logs(settings)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(release.rows.values()),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from graphlib import TopologicalSorter
+from itertools import dropwhile, takewhile
 from typing import Any
 
 import dagster as dg
@@ -58,6 +59,35 @@ class BuildConfig(dg.Config):
     """Drop and rebuild every table, for example after a change of columns."""
 
 
+def check_description(test: Mapping[str, Any]) -> str | None:
+    """Return what a data test asserts: the first comment of a SQL file, or a sentence for a generic test.
+
+    Args:
+        test: node of dbt's manifest.
+    """
+    generic = test.get("test_metadata")
+    if not generic:
+        lines = [line.strip() for line in test["raw_code"].splitlines()]
+        comment = [*takewhile(lambda line: line.startswith("--"), dropwhile(lambda line: line[:2] != "--", lines))]
+        return " ".join(line.lstrip("- ") for line in comment) or None
+    asserted = generic["kwargs"]
+    column = asserted.get("column_name")
+    text = None
+    match generic["name"]:
+        case "not_null":
+            text = f"`{column}` is never NULL."
+        case "unique":
+            text = f"Each `{column}` occurs once."
+        case "unique_together":
+            text = f"Each combination of {', '.join(f'`{name}`' for name in asserted['columns'])} occurs once."
+        case "accepted_values":
+            text = f"`{column}` is NULL or one of: {', '.join(map(str, asserted['values']))}."
+        case "between":
+            bounds = (("at least", asserted.get("low")), ("at most", asserted.get("high")))
+            text = f"`{column}` is NULL or {' and '.join(f'{word} {at}' for word, at in bounds if at is not None)}."
+    return text
+
+
 class _Translator(DagsterDbtTranslator):
     """Names assets like their dbt nodes.
 
@@ -88,6 +118,19 @@ class _Translator(DagsterDbtTranslator):
         if dbt_resource_props["resource_type"] == "seed":
             return "seeds"
         return LAYER_GROUPS[dbt_resource_props["fqn"][1]]
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        return spec and dg.AssetCheckSpec(
+            name=spec.name,
+            asset=spec.asset_key,
+            description=spec.description or check_description(manifest["nodes"][unique_id]),
+            additional_deps=spec.additional_deps,
+            metadata=spec.metadata,
+            blocking=spec.blocking,
+        )
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
         return OWNERS

@@ -44,6 +44,12 @@ def report() -> dict[str, Any]:
     week = Rebuild(DayRange(dt.date(2024, 3, 4), dt.date(2024, 3, 10)), NEVER)
     return {
         "graph": graph(definitions),
+        "checks": {
+            f"{spec.asset_key.to_user_string()}/{spec.name}": spec.description
+            for checks in (definitions.assets or [])
+            if isinstance(checks, dg.AssetsDefinition)
+            for spec in checks.check_specs
+        },
         "jobs": {
             job.name: sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
             for job in definitions.resolve_all_job_defs()

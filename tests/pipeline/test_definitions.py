@@ -68,6 +68,14 @@ def test_every_asset_has_owners_and_a_description_and_kinds(local: dict[str, Any
     assert {key: node["has"] for key, node in local["graph"].items() if len(node["has"]) < 3} == {}
 
 
+def test_every_check_has_a_description(local: dict[str, Any]) -> None:
+    checks = local["checks"]
+    assert len(checks) > 100
+    assert [name for name, description in checks.items() if not description] == []
+    (bounds,) = {text for name, text in checks.items() if "between_fct_repo_day_stars_total__0" in name}
+    assert bounds == "`stars_total` is NULL or at least 0."
+
+
 def test_every_asset_is_made_in_the_writer_pool(local: dict[str, Any]) -> None:
     assert {pool for pools in local["pools"].values() for pool in pools} == {"warehouse_writer"}
     assert all(local["pools"].values())
