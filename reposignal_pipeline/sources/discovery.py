@@ -289,7 +289,7 @@ class _Pages:
             case {"total_count": int(total), "items": list(rows)} if answer.status == 200:
                 if answer.content.get("incomplete_results"):
                     return _Page(total, rows, "GitHub reports incomplete results")
-                return _Page(total, rows, None if rows or part.page == 1 else "empty")
+                return _Page(total, rows, None if rows or (part.page == 1 and total == 0) else "empty")
         return _Page(0, [], f"answered {answer.status}, which is not a search result", is_refused=True)
 
     def note(self, part: _Slice, gap: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from github_server import GitHubServer, Reply, Request
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reposignal_pipeline.cli import main
@@ -246,6 +246,7 @@ HEADERS = {
 
 @settings(max_examples=40)
 @given(mutated(RESULTS))
+@example({"total_count": 3, "incomplete_results": False, "items": []})
 def test_a_malformed_search_answer_ends_in_gaps(content: Any) -> None:
     async def run() -> Any:
         async with GitHubServer(lambda request: Reply(content=content)) as server, hub(server) as github:
