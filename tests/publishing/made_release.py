@@ -87,18 +87,18 @@ def fill_tables(connection: duckdb.DuckDBPyConnection) -> None:
         row: dict[str, Any] = {"repo_key": key, "full_name": full_name, "language": language}
         about = {"description": description, "topics": topics, "created_at": dt.datetime(2023, 1, 1)}
         life = {"is_archived": False, "state": "active", "valid_from": WEEKS[0], "is_current": True}
-        _add(connection, "dim_repo", **row, **about, **life)
-        _add(connection, "dim_repo_alias", repo_key=key, full_name=full_name, seen_to=WEEKS[-1])
-    _add(connection, "dim_repo_alias", repo_key=11, full_name="old/name", seen_to=WEEKS[1])
-    _add(connection, "signal_weight", component="growth_28d", weight=70.0, reason="It lasts.")
-    _add(connection, "signal_weight", component="surprise", weight=30.0, reason="It is new.")
+        add(connection, "dim_repo", **row, **about, **life)
+        add(connection, "dim_repo_alias", repo_key=key, full_name=full_name, seen_to=WEEKS[-1])
+    add(connection, "dim_repo_alias", repo_key=11, full_name="old/name", seen_to=WEEKS[1])
+    add(connection, "signal_weight", component="growth_28d", weight=70.0, reason="It lasts.")
+    add(connection, "signal_weight", component="surprise", weight=30.0, reason="It is new.")
     for number, week in enumerate(WEEKS):
         _readings(connection, number, week)
         _languages(connection, number, week)
         _clusters(connection, number, week)
     breakout = {"repo_key": BREAKING, "full_name": f"evil/{SCRIPT}", "stars_total": 4000, "rank": 1}
     values = {"first_flagged_on": WEEKS[-1], "probability": 0.3, "threshold": 5000}
-    _add(connection, "weekly_breakouts", week=WEEKS[-1], **breakout, **values)
+    add(connection, "weekly_breakouts", week=WEEKS[-1], **breakout, **values)
     _forecasts(connection)
     _track_record(connection)
     for week in WEEKS[-2:]:
@@ -129,10 +129,10 @@ def _readings(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date)
         }
         pace |= {"velocity_24h": 12.0, "expected_change": 8.5, "surprise": 0.4, "model_version": "signal-3"}
         flags = ["gap_over_36h"] if number == 4 else ["stars_gained_not_observed"]
-        _add(connection, "fct_repo_day", day=day, repo_key=key, dq_flags=flags)
-        _add(connection, "fct_repo_signal_day", day=day, signal_rank=rank, **seen, **points, **pace)
+        add(connection, "fct_repo_day", day=day, repo_key=key, dq_flags=flags)
+        add(connection, "fct_repo_signal_day", day=day, signal_rank=rank, **seen, **points, **pace)
         trend = {"rank": rank, "rank_change": CLIMBED.get(key), "stars_gained": 100}
-        _add(connection, "weekly_repo_trends", week=week, as_of_date=day, **trend, **seen)
+        add(connection, "weekly_repo_trends", week=week, as_of_date=day, **trend, **seen)
 
 
 def _languages(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date) -> None:
@@ -140,10 +140,10 @@ def _languages(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date
     for language, repos in (("Python", 30 + number), ("Go", 20 - number), (SCRIPT, 0)):
         share = repos / 50
         trend = {"language": language, "repos": repos, "share": share, "top50_repos": repos, "top50_share": share}
-        _add(connection, "weekly_language_trends", week=week, as_of_date=day, stars_gained=500, **trend)
+        add(connection, "weekly_language_trends", week=week, as_of_date=day, stars_gained=500, **trend)
         if repos:
             bounds = {"share": share, "share_low": share - 0.1, "share_high": share + 0.1}
-            _add(connection, "fct_language_day", day=day, universe="top50", language=language, repos=repos, **bounds)
+            add(connection, "fct_language_day", day=day, universe="top50", language=language, repos=repos, **bounds)
 
 
 def _clusters(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date) -> None:
@@ -155,12 +155,12 @@ def _clusters(connection: duckdb.DuckDBPyConnection, number: int, week: dt.date)
         is_new = number == 0
         origin = {"born_on": WEEKS[0], "split_from": 1 if is_new and cluster == 2 else None}
         origin["merged_from"] = [99] if number == 5 and cluster == 1 else []
-        _add(connection, "fct_cluster_week", **values, **facts, **origin)
+        add(connection, "fct_cluster_week", **values, **facts, **origin)
         momentum = {"repos": 20 + number, "momentum": growth - 0.02, "momentum_rank": cluster}
-        _add(connection, "weekly_cluster_trends", **values, **momentum)
+        add(connection, "weekly_cluster_trends", **values, **momentum)
         for key, full_name, *_ in REPOSITORIES[cluster - 1 : cluster + 2]:
             member = {"repo_key": key, "full_name": full_name, "is_entrant": number == 7}
-            _add(connection, "fct_cluster_member_week", week=week, cluster=cluster, **member)
+            add(connection, "fct_cluster_member_week", week=week, cluster=cluster, **member)
 
 
 def _forecasts(connection: duckdb.DuckDBPyConnection) -> None:
@@ -170,10 +170,10 @@ def _forecasts(connection: duckdb.DuckDBPyConnection) -> None:
         what = {"repo_key": 11, "full_name": "thu-pacman/chitu", "threshold": 5000, "horizon_days": 42}
         values = {"probability": probability, "stars_total": 2500, "model_version": "forecast-1"}
         when = {"issued_on": issued, "due_on": due, "is_backtest": number == 0}
-        _add(connection, "fct_forecast", forecast_id=str(number), **what, **values, **when)
+        add(connection, "fct_forecast", forecast_id=str(number), **what, **values, **when)
         if happened is not None:
             came = {"happened": happened, "crossed_on": due if happened else None, "is_scored": True}
-            _add(connection, "fct_forecast_outcome", forecast_id=str(number), brier=0.04, **came)
+            add(connection, "fct_forecast_outcome", forecast_id=str(number), brier=0.04, **came)
 
 
 def _track_record(connection: duckdb.DuckDBPyConnection) -> None:
@@ -190,7 +190,7 @@ def _track_record(connection: duckdb.DuckDBPyConnection) -> None:
     scores = {"hit_rate": 0.75, "recall": 0.6, "brier": 0.03, "brier_skill": -0.1, "mean_lead_days": 20.0}
     for number, week in enumerate(WEEKS[-3:]):
         year = {"brier_skill_52w": 0.6 + number / 100, "reliability_52w": bins}
-        _add(connection, "weekly_track_record", week=week, model_version="forecast-1", **counts, **scores, **year)
+        add(connection, "weekly_track_record", week=week, model_version="forecast-1", **counts, **scores, **year)
 
 
 QUERIED = [
@@ -205,11 +205,11 @@ def _article(connection: duckdb.DuckDBPyConnection, week: dt.date) -> None:
     day = week + dt.timedelta(days=6)
     values = {"title": f"Python leads {HOSTILE}", "summary": f"Agents form a cluster. {HOSTILE}"}
     texts = {"document": json.dumps(document(week)), "markdown": "# Python leads\n"}
-    _add(connection, "weekly_article", week=week, as_of_date=day, **values, **texts)
+    add(connection, "weekly_article", week=week, as_of_date=day, **values, **texts)
     for claim, sentence, text, shown, value, sql in QUERIED:
         found = {"claim": claim, "section": claim.partition(".")[0], "sentence": sentence, "text": text}
         row = found | {"shown": shown, "value": value, "sql_text": sql}
-        _add(connection, "fct_article_claim", week=week, as_of=day, **row)
+        add(connection, "fct_article_claim", week=week, as_of=day, **row)
 
 
 def document(week: dt.date) -> dict[str, Any]:
@@ -261,6 +261,7 @@ def release(folder: Path, charts: Path) -> Site:
         return build(connection, folder, charts)
 
 
-def _add(connection: duckdb.DuckDBPyConnection, table: str, **row: Any) -> None:
+def add(connection: duckdb.DuckDBPyConnection, table: str, **row: Any) -> None:
+    """Insert a row; columns without a value are NULL."""
     places = ", ".join("?" * len(row))
     connection.execute(f"insert into {table} ({', '.join(row)}) values ({places})", list(row.values()))

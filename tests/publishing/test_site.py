@@ -529,8 +529,40 @@ def test_a_gap_is_a_gap_in_the_line_and_a_dash_in_the_table(site: Path) -> None:
     drawn = [line for line in lines if line.count("L") > 3]
     assert [line.count("M") for line in drawn] == [2]
     numbers = {text_of(one(row, "th")): text_of(one(row, "td")) for row in one(figure, ".//tbody").iter("tr")}
-    assert numbers[str(made.GAP)] == numerals.UNKNOWN
-    assert numbers[str(made.WEEKS[-1])] == "2,711"
+    assert numbers[str(made.GAP + dt.timedelta(days=6))] == numerals.UNKNOWN
+    assert numbers[str(made.WEEKS[-1] + dt.timedelta(days=6))] == "2,711"
+
+
+def test_a_history_has_its_days_where_days_were_read(tmp_path: Path) -> None:
+    """Weeks with one reading, none, six and, to the last day, three of four."""
+    monday = dt.date(2026, 1, 5)
+    read_on = [monday + dt.timedelta(days=number) for number in (5, 14, 15, 17, 18, 19, 20, 21, 22, 24)]
+    totals = {day: 1000 + 10 * (day - monday).days for day in read_on}
+    weekly = [monday + dt.timedelta(days=number) for number in (5, 20, 24)]
+    with duckdb.connect() as connection:
+        made.create_tables(connection)
+        for day, total in totals.items():
+            row = {"full_name": "a/b", "stars_total": total, "repo_key": 1}
+            made.add(connection, "fct_repo_signal_day", day=day, velocity_7d=10.0, **row)
+            if day in weekly:
+                week = day - dt.timedelta(days=day.weekday())
+                made.add(connection, "weekly_repo_trends", week=week, as_of_date=day, rank=1, **row)
+        connection.execute(
+            "insert into fct_repo_signal_day (repo_key, day, stars_total) values (1, ?, 1), (1, ?, 2)",
+            [monday - dt.timedelta(weeks=60), monday - dt.timedelta(weeks=60, days=-1)],
+        )
+        (repository,) = read(connection).repositories
+    assert repository.days["day"] == read_on, "older days are not queried"
+    stars, paces = figures.of_repository(repository, [])[:2]
+    points = [(row["day"], row["value"], row["alone"]) for row in stars.spec["datasets"]["rows"]]
+    days = [monday + dt.timedelta(days=number) for number in (5, 13, *range(14, 25))]
+    gaps = {monday + dt.timedelta(days=number) for number in (13, 16, 23)}
+    alone = {read_on[0], read_on[-1]}
+    assert points == [(str(day), None if day in gaps else totals[day], day in alone) for day in days]
+    assert stars.columns == ("day", "stars")
+    assert stars.cells[:3] == [[days[-1], 1240], [days[-2], None], [days[-3], 1220]]
+    assert stars.text == "1,050 on 10 January 2026, 1,240 on 29 January 2026; not read in 1 of 4 weeks."
+    assert [row["value"] for row in paces.spec["datasets"]["rows"]][:3] == [10.0, None, 10.0]
 
 
 def test_every_chart_lists_its_numbers_and_uses_the_colours_of_the_page(site: Path) -> None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 WIDTH = 440
 """width of a drawing in pixels: two fit next to each other on a desktop, and one is shown at 80 % on a phone"""
 HEIGHT = 210
-TABLE_WEEKS = 26
-"""weeks in the table of a chart; the chart itself shows all"""
+TABLE_ROWS = 28
+"""days or weeks in the table of a chart; the chart itself shows all"""
 WORTH_A_POOL = 64
 """number of drawings from which a process pool is faster: a drawing takes 50 ms, a process a second to start"""
 EDITION = f"1 {version('vl-convert-python')}"
@@ -67,25 +67,26 @@ class Chart:
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def over_time(title: str, text: str, series: Mapping[str, Points], *, form: str) -> Chart:
-    """Return a chart of lines over weeks; a week without a number is a gap, a number between two gaps is a point.
+def over_time(title: str, text: str, series: Mapping[str, Points], *, form: str, unit: str = "week") -> Chart:
+    """Return a chart of lines over days or weeks; one without a number is a gap, a number between two gaps a point.
 
     Args:
         title: title of the chart.
         text: text alternative.
-        series: name -> (week, number) for every week from the first to the last.
+        series: name -> (day, number) for every day or week from the first to the last.
         form: d3 format of the numbers on the axis.
+        unit: what a point is, a day or a week.
     """
     rows = [
-        {"week": str(week), "series": name, "value": value, "alone": _is_alone(points, place)}
+        {"day": str(day), "series": name, "value": value, "alone": _is_alone(points, place)}
         for name, points in series.items()
-        for place, (week, value) in enumerate(points)
+        for place, (day, value) in enumerate(points)
     ]
-    weeks = sorted({week for points in series.values() for week, _ in points}, reverse=True)
+    days = sorted({day for points in series.values() for day, _ in points}, reverse=True)
     found = {name: dict(points) for name, points in series.items()}
-    cells = [[week, *(found[name].get(week) for name in series)] for week in weeks[:TABLE_WEEKS]]
-    note = f"The newest {TABLE_WEEKS} of {len(weeks)} weeks." if len(weeks) > TABLE_WEEKS else ""
-    return Chart(title, text, ("week", *series), cells, _filled(_lines(form, tuple(series), _dates(weeks)), rows), note)
+    cells = [[day, *(found[name].get(day) for name in series)] for day in days[:TABLE_ROWS]]
+    note = f"The newest {TABLE_ROWS} of {len(days)} {unit}s." if len(days) > TABLE_ROWS else ""
+    return Chart(title, text, (unit, *series), cells, _filled(_lines(form, tuple(series), _dates(days)), rows), note)
 
 
 def stacked(title: str, text: str, rows: list[Row], parts: Sequence[str]) -> Chart:
@@ -249,11 +250,11 @@ _CONFIG = {
 _SERIES = [f"var(--series-{number})" for number in range(1, 7)]
 
 
-def _weeks(dates: str) -> alt.X:
+def _time(field: str, dates: str) -> alt.X:
     import altair as alt
 
     axis = alt.Axis(grid=False, tickCount=5, format=dates, labelOverlap="greedy", labelSeparation=10)
-    return alt.X("week:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
+    return alt.X(f"{field}:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
 
 
 def _names(room: int) -> alt.Y:
@@ -303,13 +304,13 @@ def _lines(form: str, series: tuple[str, ...], dates: str) -> Any:
         legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=2) if len(series) > 1 else None,
     )
     number = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=form, tickCount=5))
-    base = alt.Chart(_rows()).encode(x=_weeks(dates), y=number, color=colour)
+    base = alt.Chart(_rows()).encode(x=_time("day", dates), y=number, color=colour)
     dashes = alt.StrokeDash(
         "series:N", scale=alt.Scale(domain=list(series), range=[[1, 0], [5, 3], [2, 2]][: len(series)]), legend=None
     )
     # gaps break the line of a series
     return base.mark_line(invalid="break-paths-show-path-domains").encode(strokeDash=dashes) + base.mark_point(
-        filled=True, size=25
+        filled=True, size=25, opacity=1
     ).transform_filter("datum.alone")
 
 
@@ -349,7 +350,7 @@ def _line_in_band(top: float, dates: str) -> Any:
     import altair as alt
 
     share = alt.Axis(format=".0%", tickCount=4)
-    base = alt.Chart(_rows()).encode(x=_weeks(dates))
+    base = alt.Chart(_rows()).encode(x=_time("week", dates))
     area = base.mark_area(opacity=0.2, color=_SERIES[0]).encode(
         y=alt.Y("low:Q", title=None, axis=share, scale=alt.Scale(domain=[0, top])), y2="high:Q"
     )

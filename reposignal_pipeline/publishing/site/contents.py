@@ -21,6 +21,8 @@ Row = dict[str, Any]
 
 LEADERS = 25
 """repositories in the ranking of a week, each with a page"""
+DAILY_WEEKS = 52
+"""newest weeks of a repository with their days: with more, the days are less than a pixel apart"""
 PACE_DAYS = 28
 """days of the line next to a repository in the ranking"""
 MEMBERS = 60
@@ -64,6 +66,8 @@ class Repository:
     former_names: list[str]
     readings: list[Row]
     """last reading of each week, oldest first"""
+    days: Row
+    """columns day, stars_total, velocity_7d and velocity_28d as lists: all readings of the newest DAILY_WEEKS weeks"""
     forecasts: list[Row]
     """newest first"""
     forecasts_made: int
@@ -329,6 +333,23 @@ def _repositories(source: Source, weeks: list[Week]) -> list[Repository]:
             keys=keys,
         )
     )
+    days = {
+        row.pop("repo_key"): row
+        for row in source.rows(
+            # lists, because half a million rows would be that many dictionaries
+            f"""
+            select
+                repo_key, list(day order by day) as day, list(stars_total order by day) as stars_total,
+                list(velocity_7d order by day) as velocity_7d, list(velocity_28d order by day) as velocity_28d
+            from fct_repo_signal_day
+            where repo_key in (select unnest($keys))
+                and day >= (select max(week) from weekly_repo_trends) - 7 * {DAILY_WEEKS - 1}
+            group by repo_key
+            """,
+            needs,
+            keys=keys,
+        )
+    }
     facts = _by_key(
         source.rows(
             """
@@ -385,6 +406,7 @@ def _repositories(source: Source, weeks: list[Week]) -> list[Repository]:
             facts=(facts[key] or [{}])[0] | {"full_name": readings[key][-1]["full_name"]},
             former_names=[row["full_name"] for row in names[key] if row["full_name"] != readings[key][-1]["full_name"]],
             readings=readings[key],
+            days=days.get(key, {"day": [], "stars_total": [], "velocity_7d": [], "velocity_28d": []}),
             forecasts=forecasts[key][:FORECASTS],
             forecasts_made=len(forecasts[key]),
             clusters=clusters[key],

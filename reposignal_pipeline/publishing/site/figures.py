@@ -36,6 +36,7 @@ def of_repository(repository: Repository, components: Sequence[Row]) -> list[Cha
     """Return charts of the total, the pace and the score by component, as far as they are known."""
     readings = {row["week"]: row for row in repository.readings}
     weeks = _every_week(min(readings), max(readings))
+    days = _days_and_weeks(repository, weeks)
     first, last = repository.readings[0], repository.readings[-1]
     gaps = len(weeks) - len(readings)
     charts = [
@@ -43,17 +44,52 @@ def of_repository(repository: Repository, components: Sequence[Row]) -> list[Cha
             "Stars held",
             f"{first['stars_total']:,} on {day(first['day'])}, {last['stars_total']:,} on {day(last['day'])}"
             + (f"; not read in {gaps} of {len(weeks)} weeks." if gaps else "."),
-            {"stars": _series(weeks, readings, "stars_total")},
+            {"stars": [(on, _rounded(row.get("stars_total"))) for on, row in days]},
             form="~s",
+            unit="day",
         )
     ]
     if any(row["velocity_7d"] is not None for row in repository.readings):
-        paces = {f"mean of {span} days": _series(weeks, readings, f"velocity_{span}d") for span in (7, 28)}
-        charts.append(over_time("Stars a day", _pace(last), paces, form="~s"))
+        paces = {
+            f"mean of {span} days": [(on, _rounded(row.get(f"velocity_{span}d"))) for on, row in days]
+            for span in (7, 28)
+        }
+        charts.append(over_time("Stars a day", _pace(last), paces, form="~s", unit="day"))
     parts = [row["component"] for row in components]
     if parts and any(row["signal_score"] is not None for row in repository.readings):
         charts.append(_score(repository, weeks, parts))
     return charts
+
+
+def _days_and_weeks(repository: Repository, weeks: list[dt.date]) -> list[tuple[dt.date, Row]]:
+    """Return (day, reading) from the first reading to the last; the reading of a gap is empty.
+
+    A week with readings on several days has a place for each day, any other week only one. So a source that is read
+    weekly gives a line, and a day that was not read gives a gap only among days that were.
+    """
+    columns = repository.days
+    daily: dict[dt.date, dict[dt.date, Row]] = {}
+    for read_on, *values in zip(*columns.values(), strict=True):
+        daily.setdefault(_monday(read_on), {})[read_on] = dict(zip(list(columns)[1:], values, strict=True))
+    readings = {row["week"]: row for row in repository.readings}
+    last = repository.readings[-1]["day"]
+    found: list[tuple[dt.date, Row]] = []
+    for week in weeks:
+        days = daily.get(week, {})
+        if len(days) > 1:
+            begin = week if found else min(days)
+            end = min(week + dt.timedelta(days=6), last)
+            every_day = (begin + dt.timedelta(days=number) for number in range((end - begin).days + 1))
+            found += [(on, days.get(on, {})) for on in every_day]
+        elif week in readings:
+            found.append((readings[week]["day"], readings[week]))
+        else:
+            found.append((week + dt.timedelta(days=6), {}))
+    return found
+
+
+def _monday(day: dt.date) -> dt.date:
+    return day - dt.timedelta(days=day.weekday())
 
 
 def _pace(last: Row) -> str:

@@ -26,7 +26,16 @@ from reposignal_pipeline.publishing import numbers
 from reposignal_pipeline.publishing.answers import write_csv
 from reposignal_pipeline.publishing.site import figures, numerals
 from reposignal_pipeline.publishing.site.charts import EDITION, Chart, Gallery
-from reposignal_pipeline.publishing.site.contents import Cluster, Contents, Repository, Row, Table, Week, read
+from reposignal_pipeline.publishing.site.contents import (
+    DAILY_WEEKS,
+    Cluster,
+    Contents,
+    Repository,
+    Row,
+    Table,
+    Week,
+    read,
+)
 from reposignal_pipeline.publishing.site.shelf import Links, Shelf, digest
 from reposignal_pipeline.publishing.site.sparklines import sparkline
 from reposignal_pipeline.publishing.site.strangers import cleaned, github_url, one_line, slugs
@@ -406,6 +415,7 @@ def _templates(gallery: Gallery) -> jinja2.Environment:
         "github_url": github_url,
         "UNKNOWN": numerals.UNKNOWN,
         "LISTED": LISTED,
+        "DAILY_WEEKS": DAILY_WEEKS,
     }
     return templates
 
