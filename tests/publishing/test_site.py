@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 from urllib.parse import unquote
 
 import duckdb
@@ -792,6 +793,34 @@ def test_what_a_chart_shows_is_rounded_alike(built: Path) -> None:
     chart = figures.of_languages_of(contents.weeks[0])
     assert chart
     assert chart.text.startswith("Python leads with 74\N{NO-BREAK SPACE}% of the top 50")
+
+
+def test_a_language_leads_only_if_no_other_interval_reaches_its_own(built: Path) -> None:
+    with duckdb.connect(str(built / "reposignal.duckdb"), read_only=True) as connection:
+        week = read(connection).weeks[0]
+    week.languages[0]["share_low"] = week.languages[1]["share_high"]
+    chart = figures.of_languages_of(week)
+    assert chart
+    assert chart.text.startswith("Python has the largest share, but no clear lead: 74\N{NO-BREAK SPACE}% of the top 50")
+
+
+def test_shares_break_where_the_repositories_behind_the_top_50_change(built: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "marts.duckdb"
+    copyfile(built / "reposignal.duckdb", copy)
+    copy.chmod(0o644)
+    with duckdb.connect(str(copy)) as connection:
+        (weeks,) = connection.execute("select list(distinct week order by week) from weekly_repo_trends").fetchall()[0]
+        for one, chart in figures.of_languages(read(connection).languages):
+            assert {row["ground"] for row in one.shares} == {0}
+            assert "chosen among other" not in chart.text
+        changed = weeks[-2]
+        connection.execute("update weekly_repo_trends set is_tracked = true where week >= ?", [changed])
+        charts = figures.of_languages(read(connection).languages)
+    assert charts
+    for one, chart in charts:
+        assert [row["week"] for row in one.shares if row["ground"] == 1] == [changed, weeks[-1]]
+        assert chart.text.endswith(f"Since {changed:%-d %B %Y} the top 50 are chosen among other repositories than before.")
+        assert [row["week"] for row in chart.spec["datasets"]["rows"] if row["breaks"]] == [str(changed)]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,9 @@ def intervals(title: str, text: str, rows: list[Row], name: str) -> Chart:
 
 
 def band(title: str, text: str, rows: list[Row], top: float) -> Chart:
-    """Return a chart of a share over weeks within its interval; rows have week, share, low and high, None in a gap.
+    """Return a chart of a share over weeks within its interval; rows have week, share, low, high and ground.
+
+    Numbers are None in a gap. Where `ground` changes, the line breaks and a rule marks the first week of the new one.
 
     Args:
         title: title of the chart.
@@ -116,12 +119,22 @@ def band(title: str, text: str, rows: list[Row], top: float) -> Chart:
         top: maximum of the axis, the same for charts that are compared.
     """
     cells = [[row["week"], row["share"], row["low"], row["high"]] for row in reversed(rows)]
-    plain = [row | {"week": str(row["week"])} for row in rows]
+    breaks = set(weeks_of_break(rows))
+    plain, ground = [], 0
+    for row in rows:
+        ground += row["week"] in breaks  # also of weeks in a gap, so that the gap interrupts the line
+        plain.append(row | {"week": str(row["week"]), "ground": ground, "breaks": row["week"] in breaks})
     spec = _filled(_line_in_band(round(top, 2), _dates([row["week"] for row in rows])), plain) | {
         "width": 300,
         "height": 150,
     }
     return Chart(title, text, ("week", "share", "from", "to"), cells, spec)
+
+
+def weeks_of_break(rows: Sequence[Row]) -> list[dt.date]:
+    """Return the weeks whose `ground` is another than that of the last week before that has one."""
+    known = [row for row in rows if row["ground"] is not None]
+    return [row["week"] for before, row in pairwise(known) if row["ground"] != before["ground"]]
 
 
 def signed_bars(title: str, text: str, rows: list[Row], columns: tuple[str, str]) -> Chart:
@@ -350,11 +363,12 @@ def _line_in_band(top: float, dates: str) -> Any:
     import altair as alt
 
     share = alt.Axis(format=".0%", tickCount=4)
-    base = alt.Chart(_rows()).encode(x=_time("week", dates))
+    base = alt.Chart(_rows()).encode(x=_time("week", dates), detail="ground:N")
+    rules = base.mark_rule(strokeDash=[3, 3], color="var(--muted)").transform_filter("datum.breaks")
     area = base.mark_area(opacity=0.2, color=_SERIES[0]).encode(
         y=alt.Y("low:Q", title=None, axis=share, scale=alt.Scale(domain=[0, top])), y2="high:Q"
     )
-    return area + base.mark_line(color=_SERIES[0]).encode(y="share:Q")
+    return area + base.mark_line(color=_SERIES[0]).encode(y="share:Q") + rules
 
 
 @_template

@@ -30,6 +30,8 @@ MEMBERS = 60
 REPOSITORIES = 500
 """pages of repositories; each has 40 kB, so that a release stays below 100 MB"""
 CLUSTERS = 200
+OTHER_GROUND = 1.5
+"""ratio of the numbers of repositories read in two weeks from which on shares of their top 50 are not comparable"""
 WEEKS_SHOWN = 52
 """weeks of languages, clusters and the track record, and look-back for repositories"""
 FORECASTS = 26
@@ -513,6 +515,26 @@ def _languages(source: Source) -> list[Language]:
 
         whole as (
             select day, sum(repos) as repos from top group by day
+        ),
+
+        -- the top 50 are chosen among other repositories when tracking begins or ends, or a source is added
+        grounds as (
+            select
+                week,
+                count(*) filter (
+                    is_tracked <> was_tracked
+                    or greatest(repos, repos_before) >= {OTHER_GROUND} * least(repos, repos_before)
+                ) over (order by week)::integer as ground
+            from (
+                select
+                    week,
+                    coalesce(bool_or(is_tracked), false) as is_tracked,
+                    count(*) as repos,
+                    lag(coalesce(bool_or(is_tracked), false)) over (order by week) as was_tracked,
+                    lag(count(*)) over (order by week) as repos_before
+                from weekly_repo_trends
+                group by week
+            )
         )
 
         -- a language without a repository in the top 50 has a share of 0, with the Wilson interval of 0 of that number
@@ -522,14 +544,16 @@ def _languages(source: Source) -> list[Language]:
             case when whole.repos > 0 then coalesce(top.share, 0) end as top_share,
             case when whole.repos > 0 then coalesce(top.share_low, 0) end as share_low,
             case when whole.repos > 0 then coalesce(top.share_high, 3.8415 / (whole.repos + 3.8415)) end as share_high,
+            grounds.ground,
             trends.week = max(trends.week) over () as is_newest
         from weekly_language_trends as trends
+        left join grounds on grounds.week = trends.week
         left join whole on whole.day = trends.as_of_date
         left join top on top.day = trends.as_of_date and top.language = trends.language
         where trends.week > (select max(week) from weekly_language_trends) - 7 * {WEEKS_SHOWN}
         order by trends.week, trends.language
         """,
-        ("weekly_language_trends", "fct_language_day"),
+        ("weekly_language_trends", "weekly_repo_trends", "fct_language_day"),
     )
     by_language: dict[str, list[Row]] = defaultdict(list)
     for row in rows:

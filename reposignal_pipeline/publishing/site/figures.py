@@ -17,6 +17,7 @@ from reposignal_pipeline.publishing.site.charts import (
     reliability,
     signed_bars,
     stacked,
+    weeks_of_break,
 )
 from reposignal_pipeline.publishing.site.contents import Cluster, Language, Repository, TrackRecord, Week
 from reposignal_pipeline.publishing.site.numerals import day, number, percent, signed
@@ -143,8 +144,11 @@ def of_languages_of(week: Week) -> Chart | None:
     if not rows:
         return None
     first = rows[0]
+    # overlapping intervals give no order
+    is_clear = all(first["low"] > row["high"] for row in rows[1:])
+    leads = "leads with" if is_clear else "has the largest share, but no clear lead:"
     text = (
-        f"{first['name']} leads with {percent(first['share'])} of the top 50; with so few repositories the 95 %"
+        f"{first['name']} {leads} {percent(first['share'])} of the top 50; with so few repositories the 95 %"
         f" interval of the share is {percent(first['low'])} to {percent(first['high'])}."
     )
     return intervals("Languages of the top 50", text, rows, "language")
@@ -202,12 +206,15 @@ def _band(language: Language, top: float) -> Chart:
             "share": found[week]["top_share"] if week in found else None,
             "low": found[week]["share_low"] if week in found else None,
             "high": found[week]["share_high"] if week in found else None,
+            "ground": found[week]["ground"] if week in found else None,
         }
         for week in _every_week(min(found), max(found))
     ]
     now = language.now
     interval = f"{percent(now['share_low'])} to {percent(now['share_high'])}"
     text = f"{percent(now['top_share'])} on {day(now['as_of_date'])}; 95 % interval {interval}."
+    if breaks := weeks_of_break(rows):
+        text += f" Since {day(breaks[-1])} the top 50 are chosen among other repositories than before."
     return band(one_line(language.language, 24), text, rows, top)
 
 
