@@ -819,7 +819,8 @@ def test_shares_break_where_the_repositories_behind_the_top_50_change(built: Pat
     assert charts
     for one, chart in charts:
         assert [row["week"] for row in one.shares if row["ground"] == 1] == [changed, weeks[-1]]
-        assert chart.text.endswith(f"Since {changed:%-d %B %Y} the top 50 are chosen among other repositories than before.")
+        since = f"Since {changed:%-d %B %Y} the top 50 are chosen among other repositories than before."
+        assert chart.text.endswith(since)
         assert [row["week"] for row in chart.spec["datasets"]["rows"] if row["breaks"]] == [str(changed)]
 
 
