@@ -155,3 +155,11 @@ def test_requirements_name_packages_and_no_address(requirements: Path) -> None:
     pins = [line for line in lines if not line.lstrip().startswith("#")]
     assert pins
     assert [line for line in pins if "==" not in line] == []
+
+
+def test_no_window_takes_the_first_row_without_a_partition() -> None:
+    """Without rows, DuckDB 1.5.5 returns a row of NULL for it: findings/duckdb-first-row-of-an-empty-table.sh."""
+    files = [*MODULES, *(ROOT / "dbt_project").rglob("*.sql"), *(ROOT / "docs").rglob("*.md")]
+    whole_table = re.compile(r"row_number\(\)\s+over\s*\(\s*order\b[^)]*\)\s*(?:<=?|=)\s*1\b", re.IGNORECASE)
+    found = [path for path in files if whole_table.search(path.read_text(encoding="utf-8"))]
+    assert found == [ROOT / "docs" / "analysts.md"]  # which warns of it
