@@ -3,7 +3,7 @@
     marimo run notebooks/questions.py      # to read
     marimo edit notebooks/questions.py     # to go on from there
 
-Here: which chart suits an answer, and the chart in words. The SQL stands in docs/questions.md, and is read from there.
+Here: which chart suits an answer, and the chart in words. The SQL is read from docs/questions.md.
 Not here: what the columns mean (docs/data-dictionary.md).
 """
 
@@ -42,7 +42,7 @@ with app.setup:
         watch_for: str
 
     class Picture(NamedTuple):
-        """How an answer is drawn. Several columns on the x axis are the ends of a range, else told apart by colour."""
+        """How a result is drawn. Several columns on the x axis are the ends of a range, or series with a colour each."""
 
         mark: Literal["bars", "dots", "lines", "ranges"]
         x: str | tuple[str, ...]
@@ -153,13 +153,13 @@ def table(frame: pd.DataFrame) -> mo.Html:
 
 @app.function
 def refusal(text: str) -> mo.Html:
-    """Return an error as DuckDB told it."""
+    """Return the message of DuckDB's error."""
     return mo.callout(mo.Html(f"<pre>{html.escape(text)}</pre>"), kind="danger")
 
 
 @app.function
 def drawable(frame: pd.DataFrame, picture: Picture) -> tuple[pd.DataFrame, Picture]:
-    """Return the rows that are drawn and how: no more than can be told apart, with texts that are safe to show."""
+    """Return the rows that are drawn and how: at most as many as can be distinguished, with texts that are safe to show."""
     rows = frame.assign(rows=1)
     if isinstance(picture.x, tuple) and picture.mark != "ranges":
         keys = [picture.y] if picture.y in rows else []
@@ -221,7 +221,7 @@ def _():
     # Questions to the published file
 
     The questions of `docs/questions.md`, each with its answer, a chart and what to watch for. The file is opened
-    read-only. What a chart shows stands below it in words and in numbers.
+    read-only. Below each chart is what it shows, in words and in numbers.
     """)
     return
 

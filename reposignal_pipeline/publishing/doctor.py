@@ -183,7 +183,7 @@ def _watchlist(settings: Settings) -> list[Finding]:
 def _github(settings: Settings) -> list[Finding]:
     """Return whether the API responds and each token has quota left; this costs no quota."""
     if "repositories" not in settings.sources:
-        return [Finding("github", True, "not configured: set GITHUB_TOKEN (README)")]
+        return [Finding("github", True, "not configured: set GITHUB_TOKEN (docs/sources.md)")]
     if settings.github_api_base is None:
         return [Finding("github upstream", True, "the embedded sample's API, started by each run")]
     base = shown(settings.github_api_base)

@@ -127,7 +127,7 @@ def test_a_page_before_the_first_week_is_covered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "content", "told"),
+    ("status", "content", "state"),
     [
         (404, {"message": "Not Found"}, "not_found"),
         (403, {"message": "no"}, "forbidden"),
@@ -138,10 +138,10 @@ def test_a_page_before_the_first_week_is_covered() -> None:
         (200, {"message": "not a list"}, "unreadable"),
     ],
 )
-def test_a_refusal_is_a_state_and_covers_nothing(status: int, content: Any, told: str) -> None:
+def test_a_refusal_is_a_state_and_covers_nothing(status: int, content: Any, state: str) -> None:
     reads = parse_page(ASK, answer(content, status))
     assert reads.weeks == []
-    assert [(row["status"], row["last_day"]) for row in reads.reads] == [(told, None)]
+    assert [(row["status"], row["last_day"]) for row in reads.reads] == [(state, None)]
 
 
 @pytest.mark.parametrize(
