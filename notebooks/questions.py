@@ -42,7 +42,7 @@ with app.setup:
         watch_for: str
 
     class Picture(NamedTuple):
-        """How a result is drawn. Several columns on the x axis are the ends of a range, or series with a colour each."""
+        """How a result is drawn. Several columns on the x axis are a range, or series with a colour each."""
 
         mark: Literal["bars", "dots", "lines", "ranges"]
         x: str | tuple[str, ...]
@@ -159,7 +159,7 @@ def refusal(text: str) -> mo.Html:
 
 @app.function
 def drawable(frame: pd.DataFrame, picture: Picture) -> tuple[pd.DataFrame, Picture]:
-    """Return the rows that are drawn and how: at most as many as can be distinguished, with texts that are safe to show."""
+    """Return the rows to draw and how: as many as can be distinguished, with texts that are safe to show."""
     rows = frame.assign(rows=1)
     if isinstance(picture.x, tuple) and picture.mark != "ranges":
         keys = [picture.y] if picture.y in rows else []
