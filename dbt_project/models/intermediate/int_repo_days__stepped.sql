@@ -128,10 +128,10 @@ remembered as (
             partition by repo_key order by day
             range between interval {{ memory }} days preceding and interval 1 day preceding
         ) as peak_total,
-        sum(readings) over (
+        coalesce(sum(readings) over (
             partition by repo_key order by day
             range between interval {{ memory }} days preceding and interval 1 day preceding
-        ) as readings_before
+        ), 0) as readings_before
     from shortened
     window by_day as (partition by repo_key order by day)
     qualify {{ in_window(lookback=lookback) }}
