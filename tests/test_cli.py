@@ -324,7 +324,7 @@ def test_csv_has_no_formula_for_a_spreadsheet(demo_session: Session) -> None:
     assert [text[0] for text, _ in rows] == ["'"] * 6 + ["a"] * 2
     assert {number for _, number in rows} == {"-1"}
     assert found.endswith('"a\r=1",-1\n')  # quoted: a lone CR ends a row in a spreadsheet
-    descriptions = sql(demo_session, "select description from dim_repo where full_name like '%/graph-bay'", "csv")
+    descriptions = sql(demo_session, "select description from dim_repo where full_name like '%/job-pad'", "csv")
     assert not re.search(r'^"?[=+@-]', descriptions, re.MULTILINE)
 
 

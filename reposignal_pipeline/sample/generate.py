@@ -112,15 +112,17 @@ FORMER_OWNERS = {  # repository name -> (owner until the day before, day of the 
     "crawl-web": ("synthetic-01", date(2025, 12, 15)),
     "sql-jar": ("Synthetic-26", date(2026, 1, 10)),
 }
+# Hostile descriptions belong to repositories that have a page, but none of the 25 highest scores of the last week:
+# on the first page of the site they would look like a break-in. An article of December quotes that of robot-run.
 DESCRIPTIONS = {
     "test-run": "(synthetic) testing,\nin two lines",
-    "agent-jar": "(synthetic) <script>alert(1)</script>",
-    "graph-bay": '=HYPERLINK("http://example.invalid","x") (synthetic)',
-    "make-hut": "(synthetic) \u202egnp.exe",
-    "doc-run": "(synthetic) [click me](http://example.invalid)",
-    "wav-bay": "'; drop table x; -- (synthetic)",
+    "robot-run": "(synthetic) <script>alert(1)</script>",
+    "job-pad": '=HYPERLINK("http://example.invalid","x") (synthetic)',
+    "sync-run": "(synthetic) \u202egnp.exe",
+    "sql-run": "(synthetic) [click me](http://example.invalid)",
+    "plot-hut": "'; drop table x; -- (synthetic)",
 }
-EMOJI, EMOJI_FROM, EMOJI_DESCRIPTION = "vec-web", date(2026, 1, 30), "(synthetic) " + "\U0001f680" * 200
+EMOJI, EMOJI_FROM, EMOJI_DESCRIPTION = "vec-lab", date(2026, 1, 30), "(synthetic) " + "\U0001f680" * 200
 
 # Monday to Sunday, in the measured range, and the shape 1/alpha of the negative binomial (alpha 0.14).
 WEEKDAY_INDEX = (1.04, 1.06, 1.06, 1.05, 1.02, 0.79, 0.83)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
+from reposignal_pipeline.sample.generate import DESCRIPTIONS, EMOJI, EMOJI_DESCRIPTION
 from tests.pipeline.homes import COMMAND, PATIENCE_SECONDS, Demo, Home
 
 # Tests that run in the background ignore Ctrl-C, and so would the command.
@@ -23,6 +26,22 @@ def test_the_demo_ends_with_its_site(demo_run: Demo) -> None:
     assert index.is_file()
     assert (index.parent / "weeks" / "2026-02-23" / "index.html").is_file()
     assert (index.parent / "repositories" / "thu-pacman--chitu.html").is_file()
+
+
+def test_planted_descriptions_are_text_on_a_page_that_is_not_the_first(demo: Home) -> None:
+    """On the first page a reader would take them for a break-in."""
+    site = demo.path / "published" / "site"
+    first, planted = ((site / page).read_text() for page in ("index.html", "repositories/synthetic-15--robot-run.html"))
+    assert "(synthetic) &lt;script&gt;alert(1)&lt;/script&gt;" in planted
+    assert "<script>alert" not in planted
+    names = [name for name in DESCRIPTIONS if name != "test-run"] + [EMOJI]
+    for name in names:
+        ((full_name,),) = demo.query(f"select distinct full_name from dim_repo where full_name like '%/{name}'")
+        assert (site / "repositories" / f"{str(full_name).replace('/', '--')}.html").is_file(), full_name
+    described = re.findall(r'class="about"><bdi>(.*?)</bdi>', first)
+    assert len(described) == 25
+    assert not {html.escape(text) for text in [*DESCRIPTIONS.values(), EMOJI_DESCRIPTION]} & set(described)
+    assert "alert(1)" not in first and "drop table" not in first and "HYPERLINK" not in first
 
 
 def test_a_current_site_is_not_built_again(demo: Home, tmp_path: Path) -> None:
