@@ -1,3 +1,4 @@
+-- The versions of a repository follow one another without a gap or an overlap, and the last one is current.
 select
     repo_key,
     valid_from

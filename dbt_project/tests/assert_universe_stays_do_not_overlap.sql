@@ -1,3 +1,4 @@
+-- A repository leaves the universe before it enters it again.
 select
     repo_key,
     entered_on
