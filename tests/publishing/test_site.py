@@ -787,6 +787,33 @@ def test_pages_cover_named_repositories_then_breakouts_then_the_highest(built: P
     assert set(keys) == {key for key, *_ in made.REPOSITORIES}
 
 
+def ranking_of(page: Path) -> dict[str, dict[str, str]]:
+    """Return link -> rank and cells by column of the ranking of a page."""
+    (table,) = [table for table in parsed(page).iter("table") if "ranking" in (table.get("class") or "").split()]
+    found = {}
+    for row in table.iter("tr"):
+        cells = {cell.get("data-label"): text_of(cell) for cell in row.iter("td") if cell.get("data-label")}
+        if cells:
+            (link,) = row.iter("a")
+            found[(page.parent / link.get("href")).resolve().name] = cells | {"rank": text_of(next(row.iter("td")))}
+    return found
+
+
+def test_a_repository_has_the_same_numbers_on_every_page(built: Path) -> None:
+    site = built / "site"
+    newest = max((site / "weeks").iterdir()) / "index.html"
+    front, week = ranking_of(site / "index.html"), ranking_of(newest)
+    assert len(front) >= 3
+    assert {name: week[name] for name in front} == front
+    for name, cells in front.items():
+        tiles = {
+            text_of(name_of).partition(",")[0]: text_of(value)
+            for name_of, value in next(parsed(site / "repositories" / name).iter("dl"))
+        }
+        assert tiles["Stars"] == cells["Stars"], name
+        assert tiles["Signal score"].split() == [cells["Score"], "rank", cells["rank"]], name
+
+
 def test_what_a_chart_shows_is_rounded_alike(built: Path) -> None:
     with duckdb.connect(str(built / "reposignal.duckdb"), read_only=True) as connection:
         contents = read(connection)
