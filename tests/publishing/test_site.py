@@ -558,12 +558,37 @@ def test_a_history_has_its_days_where_days_were_read(tmp_path: Path) -> None:
     points = [(row["day"], row["value"], row["alone"]) for row in stars.spec["datasets"]["rows"]]
     days = [monday + dt.timedelta(days=number) for number in (5, 13, *range(14, 25))]
     gaps = {monday + dt.timedelta(days=number) for number in (13, 16, 23)}
-    alone = {read_on[0], read_on[-1]}
-    assert points == [(str(day), None if day in gaps else totals[day], day in alone) for day in days]
+    # the drawing ends with the last whole week; the table has the days after it
+    drawn = [day for day in days if day <= monday + dt.timedelta(days=20)]
+    assert points == [(str(day), None if day in gaps else totals[day], day == read_on[0]) for day in drawn]
     assert stars.columns == ("day", "stars")
     assert stars.cells[:3] == [[days[-1], 1240], [days[-2], None], [days[-3], 1220]]
-    assert stars.text == "1,050 on 10 January 2026, 1,240 on 29 January 2026; not read in 1 of 4 weeks."
+    assert stars.text == (
+        "1,050 on 10 January 2026, 1,240 on 29 January 2026; not read in 1 of 4 weeks."
+        " The line ends on 25 January 2026, with the last whole week."
+    )
     assert [row["value"] for row in paces.spec["datasets"]["rows"]][:3] == [10.0, None, 10.0]
+
+
+def test_a_day_of_the_running_week_draws_nothing_again() -> None:
+    sunday = dt.date(2026, 1, 25)
+    keys: list[set[str]] = []
+    with duckdb.connect() as connection:
+        made.create_tables(connection)
+        for number in range(-400, 8):
+            day = sunday + dt.timedelta(days=number)
+            week = day - dt.timedelta(days=day.weekday())
+            row = {"full_name": "a/b", "stars_total": 5000 + number, "repo_key": 1}
+            score = {"signal_score": 50.0, "signal_rank": 1, "growth_28d_points": 40.0 + number % 7}
+            made.add(connection, "fct_repo_signal_day", day=day, velocity_7d=10.0 + number % 3, **row, **score)
+            connection.execute("delete from weekly_repo_trends where week = ?", [week])
+            made.add(connection, "weekly_repo_trends", week=week, as_of_date=day, rank=1, **row)
+            if number >= 0:
+                (repository,) = read(connection).repositories
+                keys.append({chart.key for chart in figures.of_repository(repository, [{"component": "growth_28d"}])})
+    assert [len(drawn) for drawn in keys] == [3] * 8
+    assert keys[:7] == [keys[0]] * 7  # from one Sunday to the Saturday after it
+    assert not keys[7] & keys[0]  # the next Sunday completes a week
 
 
 def test_every_chart_lists_its_numbers_and_uses_the_colours_of_the_page(site: Path) -> None:

@@ -68,7 +68,15 @@ class Chart:
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def over_time(title: str, text: str, series: Mapping[str, Points], *, form: str, unit: str = "week") -> Chart:
+def over_time(
+    title: str,
+    text: str,
+    series: Mapping[str, Points],
+    *,
+    form: str,
+    unit: str = "week",
+    drawn_to: dt.date = dt.date.max,
+) -> Chart:
     """Return a chart of lines over days or weeks; one without a number is a gap, a number between two gaps a point.
 
     Args:
@@ -77,26 +85,33 @@ def over_time(title: str, text: str, series: Mapping[str, Points], *, form: str,
         series: name -> (day, number) for every day or week from the first to the last.
         form: d3 format of the numbers on the axis.
         unit: what a point is, a day or a week.
+        drawn_to: last day that is drawn; the table has later ones, too.
     """
+    drawn = {name: [point for point in points if point[0] <= drawn_to] for name, points in series.items()}
     rows = [
         {"day": str(day), "series": name, "value": value, "alone": _is_alone(points, place)}
-        for name, points in series.items()
+        for name, points in drawn.items()
         for place, (day, value) in enumerate(points)
     ]
     days = sorted({day for points in series.values() for day, _ in points}, reverse=True)
     found = {name: dict(points) for name, points in series.items()}
     cells = [[day, *(found[name].get(day) for name in series)] for day in days[:TABLE_ROWS]]
     note = f"The newest {TABLE_ROWS} of {len(days)} {unit}s." if len(days) > TABLE_ROWS else ""
-    return Chart(title, text, (unit, *series), cells, _filled(_lines(form, tuple(series), _dates(days)), rows), note)
+    lines = _lines(form, tuple(series), _dates([day for day in days if day <= drawn_to]))
+    return Chart(title, text, (unit, *series), cells, _filled(lines, rows), note)
 
 
-def stacked(title: str, text: str, rows: list[Row], parts: Sequence[str]) -> Chart:
-    """Return a chart of stacked bars, one per week; rows have week, part and points."""
+def stacked(title: str, text: str, rows: list[Row], parts: Sequence[str], drawn_to: dt.date = dt.date.max) -> Chart:
+    """Return a chart of stacked bars, one per week; rows have week, part and points.
+
+    Weeks that begin after `drawn_to` are in the table alone.
+    """
     weeks = sorted({row["week"] for row in rows}, reverse=True)
     found = {(row["week"], row["part"]): row["points"] for row in rows}
     cells = [[week, *(found.get((week, part)) for part in parts)] for week in weeks]
     # a week without points keeps its place on the axis
-    plain = [row | {"week": str(row["week"]), "points": row["points"] or 0} for row in rows]
+    drawn = [row for row in rows if row["week"] <= drawn_to]
+    plain = [row | {"week": str(row["week"]), "points": row["points"] or 0} for row in drawn]
     return Chart(title, text, ("week", *parts), cells, _filled(_bars_of_parts(tuple(parts)), plain))
 
 

@@ -19,7 +19,7 @@ from reposignal_pipeline.publishing.site.charts import (
     stacked,
     weeks_of_break,
 )
-from reposignal_pipeline.publishing.site.contents import Cluster, Language, Repository, TrackRecord, Week
+from reposignal_pipeline.publishing.site.contents import DAILY_WEEKS, Cluster, Language, Repository, TrackRecord, Week
 from reposignal_pipeline.publishing.site.numerals import day, number, percent, signed
 from reposignal_pipeline.publishing.site.strangers import one_line
 
@@ -37,17 +37,20 @@ def of_repository(repository: Repository, components: Sequence[Row]) -> list[Cha
     """Return charts of the total, the pace and the score by component, as far as they are known."""
     readings = {row["week"]: row for row in repository.readings}
     weeks = _every_week(min(readings), max(readings))
-    days = _days_and_weeks(repository, weeks)
     first, last = repository.readings[0], repository.readings[-1]
+    drawn_to = _last_whole_week(first["day"], last["day"])
+    days = _days_and_weeks(repository, weeks, drawn_to)
     gaps = len(weeks) - len(readings)
     charts = [
         over_time(
             "Stars held",
             f"{first['stars_total']:,} on {day(first['day'])}, {last['stars_total']:,} on {day(last['day'])}"
-            + (f"; not read in {gaps} of {len(weeks)} weeks." if gaps else "."),
+            + (f"; not read in {gaps} of {len(weeks)} weeks." if gaps else ".")
+            + (f" The line ends on {day(drawn_to)}, with the last whole week." if drawn_to < last["day"] else ""),
             {"stars": [(on, _rounded(row.get("stars_total"))) for on, row in days]},
             form="~s",
             unit="day",
+            drawn_to=drawn_to,
         )
     ]
     if any(row["velocity_7d"] is not None for row in repository.readings):
@@ -55,14 +58,14 @@ def of_repository(repository: Repository, components: Sequence[Row]) -> list[Cha
             f"mean of {span} days": [(on, _rounded(row.get(f"velocity_{span}d"))) for on, row in days]
             for span in (7, 28)
         }
-        charts.append(over_time("Stars a day", _pace(last), paces, form="~s", unit="day"))
+        charts.append(over_time("Stars a day", _pace(last), paces, form="~s", unit="day", drawn_to=drawn_to))
     parts = [row["component"] for row in components]
     if parts and any(row["signal_score"] is not None for row in repository.readings):
-        charts.append(_score(repository, weeks, parts))
+        charts.append(_score(repository, weeks, parts, drawn_to))
     return charts
 
 
-def _days_and_weeks(repository: Repository, weeks: list[dt.date]) -> list[tuple[dt.date, Row]]:
+def _days_and_weeks(repository: Repository, weeks: list[dt.date], drawn_to: dt.date) -> list[tuple[dt.date, Row]]:
     """Return (day, reading) from the first reading to the last; the reading of a gap is empty.
 
     A week with readings on several days has a place for each day, any other week only one. So a source that is read
@@ -75,9 +78,11 @@ def _days_and_weeks(repository: Repository, weeks: list[dt.date]) -> list[tuple[
     readings = {row["week"]: row for row in repository.readings}
     last = repository.readings[-1]["day"]
     found: list[tuple[dt.date, Row]] = []
+    # the oldest week of days leaves with the next week: without it, the drawing does not change in between
+    first_of_days = _monday(drawn_to) - dt.timedelta(weeks=DAILY_WEEKS - 2)
     for week in weeks:
         days = daily.get(week, {})
-        if len(days) > 1:
+        if len(days) > 1 and week >= first_of_days:
             begin = week if found else min(days)
             end = min(week + dt.timedelta(days=6), last)
             every_day = (begin + dt.timedelta(days=number) for number in range((end - begin).days + 1))
@@ -87,6 +92,15 @@ def _days_and_weeks(repository: Repository, weeks: list[dt.date]) -> list[tuple[
         else:
             found.append((week + dt.timedelta(days=6), {}))
     return found
+
+
+def _last_whole_week(first: dt.date, last: dt.date) -> dt.date:
+    """Return the last Sunday up to `last`, where drawings end: a chart is drawn once a week, not once a day.
+
+    Before the first Sunday it is `last`.
+    """
+    sunday = last - dt.timedelta(days=(last.weekday() + 1) % 7)
+    return sunday if sunday >= first else last
 
 
 def _monday(day: dt.date) -> dt.date:
@@ -99,8 +113,9 @@ def _pace(last: Row) -> str:
     return f"On {day(last['day'])}: {' and '.join(paces) or 'not known'}."
 
 
-def _score(repository: Repository, weeks: list[dt.date], parts: list[str]) -> Chart:
-    shown = set(weeks[-SCORES:])
+def _score(repository: Repository, weeks: list[dt.date], parts: list[str], drawn_to: dt.date) -> Chart:
+    whole = [week for week in weeks if week <= drawn_to]
+    shown = {*whole[-SCORES:], *weeks[len(whole) :]}
     rows = [
         {"week": row["week"], "part": part.replace("_", " "), "points": row[f"{part}_points"], "place": place}
         for row in repository.readings
@@ -121,7 +136,7 @@ def _score(repository: Repository, weeks: list[dt.date], parts: list[str]) -> Ch
         if last["signal_score"] is not None
         else f"No score on {day(last['day'])}."
     )
-    return stacked("Signal score by component", text, [row for row in rows if row["part"] in names], names)
+    return stacked("Signal score by component", text, [row for row in rows if row["part"] in names], names, drawn_to)
 
 
 def of_week(week: Week) -> dict[str, Chart | None]:
