@@ -113,7 +113,7 @@ def _unforeseen(error: BaseException) -> str:
     settings, messages = load_settings(), described(error)
     if line := recognised(messages, settings.home):
         return line
-    log = settings.dagster_home / "cli.log"
+    log = settings.command_log
     if not log.parent.is_dir():
         log = Path(tempfile.gettempdir()) / "reposignal.log"
     stack = "".join(traceback.format_exception(error))

@@ -156,6 +156,10 @@ class Settings:
         return self.home / "dagster"
 
     @property
+    def command_log(self) -> Path:
+        return self.dagster_home / "cli.log"
+
+    @property
     def dbt_dir(self) -> Path:
         """Return the folder of dbt's target and logs."""
         return self.home / "dbt"

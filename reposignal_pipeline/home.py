@@ -21,7 +21,6 @@ LAKE_STORAGE = {
     "schedule_storage": ("dagster_postgres", "PostgresScheduleStorage"),
 }
 
-COMMAND_LOG = "cli.log"
 MOST_LOG_BYTES = 10_000_000
 """size at which the log of commands is set aside; one former log is kept"""
 OUTPUT_DAYS = 30
@@ -73,11 +72,13 @@ def prune_logs(settings: Settings) -> None:
 
     The records of runs stay: Dagster would show the partitions of a deleted run as missing.
     """
-    log = settings.dagster_home / COMMAND_LOG
+    log = settings.command_log
     with suppress(FileNotFoundError):
         if log.stat().st_size > MOST_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
-    for folder in (settings.dagster_home / "storage").glob("*/"):
+    # other folders of the storage are not the output of a run
+    for output in (settings.dagster_home / "storage").glob("*/compute_logs"):
+        folder = output.parent
         with suppress(FileNotFoundError):
             if folder.stat().st_mtime < time.time() - OUTPUT_DAYS * 86_400:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -23,11 +23,14 @@ def test_logs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (output / "step.out").write_text("text")
         then = time.time() - days * 86_400
         os.utime(output.parent, (then, then))
+    stored = dagster / "storage" / "value_of_an_asset"
+    stored.mkdir()
+    os.utime(stored, (0, 0))
     log = dagster / "cli.log"
     log.write_bytes(b"x" * MOST_LOG_BYTES)
     prune_logs(load_settings())
     assert log.exists()
-    assert [path.name for path in (dagster / "storage").iterdir()] == ["new"]
+    assert {path.name for path in (dagster / "storage").iterdir()} == {"new", stored.name}
     with log.open("ab") as file:
         file.write(b"y")
     prune_logs(load_settings())

@@ -144,7 +144,7 @@ def _launching() -> Iterator[tuple[dg.DagsterInstance, dg.Definitions]]:
         except LakeError as error:
             raise LaunchError(str(error)) from None
     os.environ["DAGSTER_HOME"] = str(ready_dagster_home())
-    _log_to(settings.dagster_home / "cli.log")
+    _log_to(settings.command_log)
     with _storage_errors_in_one_line(settings), dg.DagsterInstance.get() as instance:
         # imported only now that the home exists, because the definitions create files in it
         from reposignal_pipeline.definitions import defs
@@ -196,7 +196,7 @@ def _load_apart(source: str, days: tuple[dt.date, dt.date], config: Mapping[str,
         LaunchError: a part failed; raised after all parts have ended.
     """
     parts = _parts(*days, workers)
-    with (load_settings().dagster_home / "cli.log").open("a") as log:
+    with load_settings().command_log.open("a") as log:
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", __name__, json.dumps([source, str(first), str(last), dict(config)])],
@@ -257,7 +257,7 @@ def troubled_runs(settings: Settings) -> list[str]:
         LaunchError: the record of runs cannot be read.
     """
     troubled = []
-    _log_to(settings.dagster_home / "cli.log")
+    _log_to(settings.command_log)
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     with _storage_errors_in_one_line(settings), dg.DagsterInstance.get() as instance:
         for record in instance.get_run_records(limit=RUNS_LOOKED_AT):
@@ -359,7 +359,7 @@ def _execute(
         )
     if not result.success:
         cause = line_of_messages(_causes(result.all_events), settings.home)
-        details = settings.dagster_home / "cli.log"
+        details = settings.command_log
         raise LaunchError(f"{cause} (job {job}, run {result.run_id}; details in {details})")
     return result
 
@@ -376,7 +376,7 @@ def _show_step(entry: dg.EventLogEntry) -> None:
 @contextmanager
 def _log(settings: Settings) -> Iterator[TextIO]:
     """Yield the log of commands; an error while closing it on a full disk is ignored."""
-    log = (settings.dagster_home / "cli.log").open("a")
+    log = settings.command_log.open("a")
     try:
         yield log
     finally:

@@ -242,10 +242,9 @@ def _languages(desk: Desk) -> Facts:
         "total": desk.number("total", article.count, f"select sum(top50_repos) {top}") if found else None,
         "tracked": desk.count_of("tracked", f"{desk.trends} and is_tracked"),
         "lines": lines,
-        # overlapping intervals give no order
         "is_clear": bool(lines)
         and lines[0]["is_known"]
-        and all(found[0]["top50_share_low"] > row["top50_share_high"] for row in found[1:]),
+        and numbers.is_clear_lead(found[0]["top50_share_low"], (row["top50_share_high"] for row in found[1:])),
         "others": [_language(row["language"]) for row in others] if len(others) <= NAMED else [],
         "many": desk.number("languages", article.count, f"select count(*) {of_others} and top50_repos > 0")
         if len(others) > NAMED

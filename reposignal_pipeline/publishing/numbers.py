@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 LEAP = 10
@@ -13,6 +13,11 @@ HELD_BACK = {
     "star_wave": "an unusual number of old repositories gained stars that night",
     "purge_returned": "stars that a purge had removed came back",
 }
+
+
+def is_clear_lead(low: float, other_highs: Iterable[float]) -> bool:
+    """Return whether an interval of a share begins above the ends of all others: overlapping ones give no order."""
+    return all(low > high for high in other_highs)
 
 
 def probability(value: float) -> str:

@@ -9,6 +9,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
+from reposignal_pipeline.publishing.numbers import is_clear_lead
 from reposignal_pipeline.publishing.site.charts import (
     Chart,
     band,
@@ -159,8 +160,7 @@ def of_languages_of(week: Week) -> Chart | None:
     if not rows:
         return None
     first = rows[0]
-    # overlapping intervals give no order
-    is_clear = all(first["low"] > row["high"] for row in rows[1:])
+    is_clear = is_clear_lead(first["low"], (row["high"] for row in rows[1:]))
     leads = "leads with" if is_clear else "has the largest share, but no clear lead:"
     text = (
         f"{first['name']} {leads} {percent(first['share'])} of the top 50; with so few repositories the 95 %"
